@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A line is made whole in memory and written by one write(2), so that lines of threads do not mix.
+ * Standard error is the journal where $JOURNAL_STREAM names its device and inode (systemd.exec(5)).
+ */
+#include "common/log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { LINE_MAX_BYTES = 2048 };
+
+static const char *program = "jobd";
+static atomic_int level_max = LOG_INFO;
+static bool is_journal;
+
+void log_init(const char *name, int max_level)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long device, inode;
+	struct stat status;
+
+	program = name;
+	log_set_level(max_level);
+	is_journal = stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
+		     fstat(STDERR_FILENO, &status) == 0 && status.st_dev == device &&
+		     status.st_ino == inode;
+}
+
+void log_set_level(int max_level)
+{
+	atomic_store(&level_max, max_level);
+}
+
+/* What a host or a user wrote must not move the cursor of who reads the log. */
+static void escape(char *text)
+{
+	for (char *at = text; *at; at++)
+		if ((unsigned char) *at < ' ' || *at == 0x7f)
+			*at = '?';
+}
+
+void log_line(int level, const char *format, ...)
+{
+	int saved_errno = errno;
+	char text[LINE_MAX_BYTES], line[LINE_MAX_BYTES + 64];
+	va_list arguments;
+	int size;
+
+	if (level > atomic_load(&level_max))
+		return;
+	va_start(arguments, format);
+	(void) vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	escape(text);
+	if (is_journal)
+		size = snprintf(line, sizeof(line), "<%d>%s\n", level, text);
+	else
+		size = snprintf(line, sizeof(line), "%.40s: %s\n", program, text);
+	if (size > 0)
+		(void) !write(STDERR_FILENO, line, (size_t) size);
+	errno = saved_errno;
+}

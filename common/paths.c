@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "common/paths.h"
+
+#include "common/util.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <sys/stat.h>
+
+/* $NAME/jobd/FILE, else HOME/FALLBACK/jobd/FILE; an empty or relative $NAME counts as none (XDG). */
+static char *user_path(const char *variable, const char *fallback, const char *file)
+{
+	const char *folder = getenv(variable);
+	const char *home = getenv("HOME");
+
+	if (folder && folder[0] == '/')
+		return xasprintf("%s/jobd/%s", folder, file);
+	if (!home || home[0] != '/') {
+		const struct passwd *entry = getpwuid(geteuid());
+
+		home = entry ? entry->pw_dir : NULL;
+	}
+	return home ? xasprintf("%s/%s/jobd/%s", home, fallback, file) : NULL;
+}
+
+char *path_socket(bool is_user)
+{
+	const char *folder = getenv("XDG_RUNTIME_DIR");
+
+	if (!is_user)
+		return xstrdup(RUNSTATEDIR "/jobd.sock");
+	if (folder && folder[0] == '/')
+		return xasprintf("%s/jobd.sock", folder);
+	return xasprintf("/tmp/jobd-%lu/jobd.sock", (unsigned long) geteuid());
+}
+
+char *path_database(bool is_user)
+{
+	return is_user ? user_path("XDG_STATE_HOME", ".local/state", "jobd.db")
+		       : xstrdup(LOCALSTATEDIR "/lib/jobd/jobd.db");
+}
+
+char *path_config(bool is_user)
+{
+	return is_user ? user_path("XDG_CONFIG_HOME", ".config", "jobd.conf")
+		       : xstrdup(SYSCONFDIR "/jobd.conf");
+}
+
+int path_make_parent(const char *path)
+{
+	autofree char *folder = xstrdup(path);
+
+	for (char *slash = folder; (slash = strchr(slash + 1, '/'));) {
+		*slash = '\0';
+		if (mkdir(folder, 0700) < 0 && errno != EEXIST)
+			return -errno;
+		*slash = '/';
+	}
+	return 0;
+}
+
+int path_check_socket_folder(const char *socket_path)
+{
+	autofree char *shared = xasprintf("/tmp/jobd-%lu/", (unsigned long) geteuid());
+	struct stat status;
+
+	if (strncmp(socket_path, shared, strlen(shared)) != 0)
+		return 0;
+	shared[strlen(shared) - 1] = '\0';
+	if (mkdir(shared, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	if (lstat(shared, &status) < 0)
+		return -errno;
+	return S_ISDIR(status.st_mode) && status.st_uid == geteuid() &&
+			       (status.st_mode & 077) == 0
+		       ? 0
+		       : -EPERM;
+}

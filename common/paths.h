@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Where daemon and client meet. System: /run/jobd.sock, /var/lib/jobd/jobd.db, SYSCONFDIR/jobd.conf.
+ * User: $XDG_RUNTIME_DIR/jobd.sock (without XDG_RUNTIME_DIR: /tmp/jobd-UID/jobd.sock, the folder
+ * made with mode 0700 and refused where another owns it, as tmux does),
+ * $XDG_STATE_HOME/jobd/jobd.db (~/.local/state), $XDG_CONFIG_HOME/jobd/jobd.conf (~/.config).
+ * The caller frees. NULL where there is no home folder.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+char *path_socket(bool is_user);
+char *path_database(bool is_user);
+char *path_config(bool is_user);
+/* mkdir -p of the folder that path lies in, mode 0700 for what is made. 0 or a negative errno. */
+int path_make_parent(const char *path);
+/*
+ * -EPERM where the folder of a user's socket could be another user's doing (owner, mode, link);
+ * makes /tmp/jobd-UID when it is missing. 0 when it is fine.
+ */
+int path_check_socket_folder(const char *socket_path);

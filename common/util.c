@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "common/util.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <time.h>
+
+static void *checked(void *memory)
+{
+	if (!memory)
+		abort();
+	return memory;
+}
+
+void *xmalloc(size_t size)
+{
+	return checked(malloc(size ? size : 1));
+}
+
+void *xcalloc(size_t count, size_t size)
+{
+	return checked(calloc(count ? count : 1, size ? size : 1));
+}
+
+void *xrealloc(void *memory, size_t size)
+{
+	return checked(realloc(memory, size ? size : 1));
+}
+
+void *xmemdup(const void *bytes, size_t size)
+{
+	void *copy = xmalloc(size);
+
+	if (size > 0)
+		memcpy(copy, bytes, size);
+	return copy;
+}
+
+char *xstrdup(const char *text)
+{
+	return checked(strdup(text));
+}
+
+char *xstrdup_or_null(const char *text)
+{
+	return text ? xstrdup(text) : NULL;
+}
+
+char *xasprintf(const char *format, ...)
+{
+	va_list arguments;
+	char *text;
+
+	va_start(arguments, format);
+	if (vasprintf(&text, format, arguments) < 0)
+		abort();
+	va_end(arguments);
+	return text;
+}
+
+static int64_t now_us(clockid_t clock)
+{
+	struct timespec now;
+
+	(void) clock_gettime(clock, &now);
+	return now.tv_sec * US_PER_SEC + now.tv_nsec / 1000;
+}
+
+int64_t now_monotonic_us(void)
+{
+	return now_us(CLOCK_MONOTONIC);
+}
+
+int64_t now_real_us(void)
+{
+	return now_us(CLOCK_REALTIME);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * JSON objects <-> C structs by a table, so that each option stands once: name, type, bounds and
+ * default. Used for the common options of Start and for each kind's own. Main thread.
+ */
+#pragma once
+
+#include "common/error.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum field_type {
+	FIELD_INT,     /* int64_t; absent: fallback */
+	FIELD_BOOL,    /* bool; absent: false */
+	FIELD_STRING,  /* char * (owned); absent: NULL; max: bytes */
+	FIELD_WORD,    /* int: place in words; absent: fallback */
+	FIELD_STRINGS, /* struct string_array; max: bytes of each */
+	FIELD_INTS,    /* struct int_array; min and max bound each */
+};
+
+struct string_array {
+	char **items;
+	size_t count;
+};
+struct int_array {
+	int64_t *items;
+	size_t count;
+};
+
+struct field {
+	const char *name; /* in the interface: "replyTimeoutUsec" */
+	enum field_type type;
+	size_t offset;
+	int64_t min, max, fallback;
+	const char *const *words; /* FIELD_WORD, ended by NULL */
+};
+
+/*
+ * Fills the struct from the object (NULL: all defaults). Unknown members and wrong types are
+ * ERROR_INVALID_PARAMETER with the member's name; values out of bounds ERROR_INVALID_OPTION with
+ * the bounds in the sentence. null is absent. On failure nothing is left allocated.
+ */
+int fields_parse(const struct field *fields, size_t count, const json_t *object, void *ret_struct,
+		 struct error *ret_error);
+/* Frees what fields_parse allocated inside the struct. */
+void fields_done(const struct field *fields, size_t count, void *structure);

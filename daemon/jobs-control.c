@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What users and deadlines do to jobs: stop, pause, resume, adjust. */
+#include "daemon/jobs-internal.h"
+
+#include "common/util.h"
+#include "daemon/request.h"
+
+#include <assert.h>
+
+/* --- Stopping --- */
+
+static void end_as_stopped(struct live_task *task)
+{
+	struct outcome outcome = {.state = TASK_STOPPED};
+
+	live_task_end(task, TASK_QUEUED, &outcome, now_real_us());
+}
+
+void job_skip(struct live_job *job, uint32_t index)
+{
+	struct skipped_task *skipped = xcalloc(1, sizeof(*skipped));
+
+	skipped->index = index;
+	HASH_ADD(hh, job->skipped, index, sizeof(index), skipped);
+}
+
+static struct skipped_task *find_skipped(const struct live_job *job, uint32_t index)
+{
+	struct skipped_task *skipped = NULL;
+
+	HASH_FIND(hh, job->skipped, &index, sizeof(index), skipped);
+	return skipped;
+}
+
+bool job_take_skipped(struct live_job *job, uint32_t index)
+{
+	struct skipped_task *skipped = find_skipped(job, index);
+
+	if (!skipped)
+		return false;
+	HASH_DEL(job->skipped, skipped);
+	free(skipped);
+	return true;
+}
+
+uint64_t job_never_begun(const struct live_job *job)
+{
+	return target_list_count(job->job.targets) - job->job.row.next_index -
+	       HASH_COUNT(job->skipped);
+}
+
+/* Stops a task whose turn has not come: its end is stored now, and picking passes over it. */
+static bool stop_never_begun(struct live_job *job, uint32_t index)
+{
+	struct live_task *task;
+
+	if (index < job->job.row.next_index || index >= target_list_count(job->job.targets) ||
+	    job->job.row.state == JOB_STOPPING || find_skipped(job, index))
+		return false;
+	job_skip(job, index);
+	task = live_task_new(job, index);
+	store_put_task_started(job->jobs->store,
+			       (struct task_key){.job = job->job.row.id, .index = index}, 0,
+			       now_real_us());
+	end_as_stopped(task);
+	return true;
+}
+
+void job_drop_queued(struct live_job *job)
+{
+	uint64_t *counts = job->job.row.counts;
+	struct live_task *task;
+
+	/* What was begun before has a row, and its end a record; what was never begun has neither.
+	 * That goes first: ending the last of the others ends the job. */
+	uint64_t never_begun = job_never_begun(job);
+
+	counts[TASK_QUEUED] -= never_begun;
+	counts[TASK_STOPPED] += never_begun;
+	job_mark_dirty(job);
+	while ((task = TAILQ_FIRST(&job->waiting)))
+		end_as_stopped(task);
+	job_check_end(job);
+}
+
+void jobs_stop(struct jobs *jobs, struct job *public_job, int64_t grace_us)
+{
+	struct live_job *job = live_job_of(public_job);
+	struct live_task *task;
+
+	TAILQ_FOREACH(task, &job->running, link)
+	{
+		live_task_stop(task, grace_us);
+	}
+	if (job->job.row.state == JOB_STOPPING)
+		return;
+	dispatch_drop(jobs->dispatch, &job->source);
+	job_set_state(job, JOB_STOPPING);
+	job_drop_queued(job);
+}
+
+bool jobs_stop_task(struct jobs *jobs, struct job *public_job, uint32_t index, int64_t grace_us)
+{
+	struct live_job *job = live_job_of(public_job);
+	struct live_task *task;
+
+	(void) jobs;
+	TAILQ_FOREACH(task, &job->running, link)
+	{
+		if (task->index == index) {
+			live_task_stop(task, grace_us);
+			return true;
+		}
+	}
+	TAILQ_FOREACH(task, &job->waiting, link)
+	{
+		if (task->index == index) {
+			end_as_stopped(task);
+			return true;
+		}
+	}
+	return stop_never_begun(job, index);
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *context)
+{
+	struct live_job *job = context;
+
+	(void) fd;
+	(void) what;
+	if (job_state_is_final(job->job.row.state))
+		return;
+	job->is_past_deadline = true;
+	jobs_stop(job->jobs, &job->job, 0);
+}
+
+void job_arm_deadline(struct live_job *job)
+{
+	int64_t deadline_us = job->job.options->deadline_us;
+	struct timeval delay = {0};
+	int64_t delay_us;
+
+	if (deadline_us == 0) {
+		if (job->deadline_timer)
+			(void) event_del(job->deadline_timer);
+		return;
+	}
+	/* Counted by the wall clock, since it goes on while jobd is down. */
+	delay_us = job->job.row.created_us + deadline_us - now_real_us();
+	if (delay_us > 0) {
+		delay.tv_sec = delay_us / US_PER_SEC;
+		delay.tv_usec = delay_us % US_PER_SEC;
+	}
+	if (!job->deadline_timer)
+		job->deadline_timer = event_new(job->jobs->base, -1, 0, on_deadline, job);
+	if (!job->deadline_timer)
+		abort();
+	(void) event_add(job->deadline_timer, &delay);
+}
+
+/* --- Pausing --- */
+
+void jobs_pause(struct jobs *jobs, struct job *public_job)
+{
+	struct live_job *job = live_job_of(public_job);
+
+	if (job->job.row.state != JOB_QUEUED && job->job.row.state != JOB_RUNNING)
+		return;
+	dispatch_drop(jobs->dispatch, &job->source);
+	job_set_state(job, JOB_PAUSED);
+}
+
+void jobs_resume(struct jobs *jobs, struct job *public_job)
+{
+	struct live_job *job = live_job_of(public_job);
+
+	if (job->job.row.state != JOB_PAUSED)
+		return;
+	job_set_state(job, job->job.row.started_us == 0 ? JOB_QUEUED : JOB_RUNNING);
+	dispatch_ready(jobs->dispatch, &job->source);
+}
+
+/* --- Adjusting --- */
+
+static void set_integer(json_t *object, const char *member, int64_t value)
+{
+	if (value == 0)
+		(void) json_object_del(object, member);
+	else if (value > 0)
+		(void) json_object_set_new(object, member, json_integer(value));
+}
+
+/* Start's parameters as they would have been; the caller frees. NULL where they cannot be read. */
+static char *changed_parameters(const char *text, const struct job_changes *changes)
+{
+	json_t *parameters = json_loads(text, 0, NULL);
+	char *changed;
+
+	if (!parameters)
+		return NULL;
+	if (changes->name)
+		(void) json_object_set_new(parameters, "name", json_string(changes->name));
+	set_integer(parameters, "parallel", changes->parallel);
+	set_integer(parameters, "deadlineUsec", changes->deadline_us);
+	if (changes->rate >= 0) {
+		const char *kind = json_string_value(json_object_get(parameters, "kind"));
+		json_t *object = json_object_get(parameters, kind ? kind : "");
+
+		if (!json_is_object(object)) {
+			object = json_object();
+			(void) json_object_set_new(parameters, kind ? kind : "", object);
+		}
+		set_integer(object, "rate", changes->rate);
+	}
+	changed = json_dumps(parameters, JSON_COMPACT | JSON_PRESERVE_ORDER);
+	json_decref(parameters);
+	return changed;
+}
+
+int jobs_adjust(struct jobs *jobs, struct job *public_job, const struct job_changes *changes,
+		struct error *ret_error)
+{
+	struct live_job *job = live_job_of(public_job);
+	struct job_options *options;
+	struct job_row row;
+	int r;
+
+	if (changes->name && (r = job_name_check(changes->name, ret_error)) < 0)
+		return r;
+	r = store_read_job(jobs->store, job->job.row.id, &row);
+	if (r < 0)
+		return error_set(ret_error, ERROR_STORAGE_FAILED, NULL,
+				 "the job cannot be read from the database");
+	autofree char *text = changed_parameters(row.options, changes);
+	job_row_done(&row);
+	r = request_options(text ? text : "", job->job.row.uid, jobs->config, &options, ret_error);
+	if (r < 0)
+		return r;
+
+	/* Tasks under way keep the options that they began with. */
+	job_options_unref(job->job.options);
+	job->job.options = options;
+	job->source.parallel = (uint64_t) options->parallel;
+	if (changes->name) {
+		free(job->job.row.name);
+		job->job.row.name = xstrdup(changes->name);
+	}
+	if (changes->deadline_us >= 0)
+		job_arm_deadline(job);
+	job->job.row.options = text;
+	store_put_job_update(jobs->store, &job->job.row);
+	job->job.row.options = NULL;
+	job_mark_dirty(job);
+	if (job->job.row.state == JOB_RUNNING || job->job.row.state == JOB_QUEUED)
+		dispatch_ready(jobs->dispatch, &job->source);
+	return 0;
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the files of the job table share: jobs.c, jobs-run.c, jobs-control.c, jobs-recover.c. */
+#pragma once
+
+#include "common/hash.h"
+#include "daemon/dispatch.h"
+#include "daemon/jobs.h"
+#include "daemon/request.h"
+
+#include <event2/event.h>
+
+struct live_job;
+
+/*
+ * A task that is in memory: it runs (has a run number), or it waits for another attempt. Tasks that
+ * were never begun are only counted.
+ */
+struct live_task {
+	TAILQ_ENTRY(live_task) link; /* in job->running or job->waiting */
+	UT_hash_handle hh;           /* by run, while it runs */
+	struct live_job *job;
+	uint64_t run; /* 0: waiting */
+	uint32_t index;
+	unsigned worker;
+	unsigned attempts; /* begun so far */
+	unsigned failures; /* that counted against --retries */
+	unsigned breaks;   /* transient ones, that did not */
+	int64_t not_before_us; /* monotonic; waiting */
+	uint64_t offsets[STREAM_COUNT]; /* bytes of output so far */
+
+	/* What to tell the worker once the commit is done; in jobs->told while any of it is set */
+	TAILQ_ENTRY(live_task) told_link;
+	bool is_in_told;
+	bool is_going;      /* "sent" is being stored */
+	bool is_to_stop;
+	size_t stored_bytes;
+	bool is_handed; /* the worker has it, so that it may be told */
+	int64_t grace_us;
+};
+TAILQ_HEAD(live_tasks, live_task);
+
+/* A task that was stopped before its turn came: picking passes over it. */
+struct skipped_task {
+	uint32_t index;
+	UT_hash_handle hh;
+};
+
+struct live_job {
+	struct job job;
+	struct dispatch_source source;
+	struct live_tasks running;
+	struct live_tasks waiting; /* by not_before_us */
+	struct skipped_task *skipped; /* at next_index or above */
+	struct event *retry_timer, *deadline_timer; /* made when first needed */
+	bool is_past_deadline;
+	bool is_removed;
+	char *token_key; /* uid and token; or NULL */
+	UT_hash_handle hh;       /* jobs->by_id */
+	UT_hash_handle hh_token; /* jobs->by_token */
+	TAILQ_ENTRY(live_job) changed_link;
+	bool is_changed; /* in jobs->changed */
+	bool is_dirty;   /* its row is not in the store's queue yet */
+	struct jobs *jobs;
+};
+
+struct jobs {
+	struct event_base *base;
+	struct store *store;
+	struct dispatch *dispatch;
+	struct workers *workers;
+	const struct config *config;
+	struct live_job *by_id, *by_token;
+	struct live_task *by_run;
+	uint64_t last_run;
+	size_t live_count;
+	TAILQ_HEAD(live_jobs, live_job) changed; /* since the last commit */
+	struct live_tasks told;
+	LIST_HEAD(, job_watcher) watchers;
+	bool is_shutting_down;
+	/* Jobs removed long after their end: watchers are told after the commit */
+	uint64_t *removed;
+	size_t removed_count;
+};
+
+/* jobs.c */
+struct live_job *live_job_find(struct jobs *jobs, uint64_t id);
+struct live_job *live_job_of(struct job *job);
+/* Its row goes to the store and to the watchers with the turn's commit. */
+void job_mark_dirty(struct live_job *job);
+void job_set_state(struct live_job *job, enum job_state state);
+/* Adds a checked job to the table; takes over options and targets of the request. */
+struct live_job *live_job_new(struct jobs *jobs, const struct job_row *row,
+			      struct request *request, const char *token);
+void live_job_free(struct live_job *job);
+/* Every task is final: so is the job. */
+void job_check_end(struct live_job *job);
+
+/* jobs-run.c */
+struct task *job_next_task(struct dispatch_source *source, unsigned worker, void *context);
+struct live_task *live_task_new(struct live_job *job, uint32_t index);
+void live_task_free(struct live_task *task);
+/* A task moves from one state to another in its job's counters. */
+void job_count(struct live_job *job, enum task_state from, enum task_state to);
+/* The task gets its final state, in the store as well; it is freed. */
+void live_task_end(struct live_task *task, enum task_state from, const struct outcome *outcome,
+		   int64_t at_us);
+/* It waits for another attempt, for so long. */
+void live_task_wait(struct live_task *task, int64_t delay_us);
+/* The worker is told to stop it, after the commit. */
+void live_task_stop(struct live_task *task, int64_t grace_us);
+void job_tell_workers(struct jobs *jobs, bool is_stored);
+
+/* jobs-control.c */
+void job_arm_deadline(struct live_job *job);
+/* Ends whatever waits or was never begun. */
+void job_drop_queued(struct live_job *job);
+/* Picking will pass over this task, whose end is already in the store. */
+void job_skip(struct live_job *job, uint32_t index);
+/* Was it to be passed over? Once. */
+bool job_take_skipped(struct live_job *job, uint32_t index);
+/* How many tasks were never begun. */
+uint64_t job_never_begun(const struct live_job *job);

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What a crash or a restart left: jobs that had not ended go on, and each task that was running is
+ * settled at once. A ping runs again, it harms nobody. An ssh task runs again where its command had
+ * not been sent (the mark is on disk before the command leaves), or where the job says --rerun;
+ * otherwise the command may have taken effect, and it becomes `interrupted`.
+ */
+#include "daemon/jobs-internal.h"
+
+#include "common/log.h"
+#include "common/util.h"
+#include "daemon/request.h"
+
+#include <assert.h>
+
+/* A task that was running at so many ends of jobd may be why: it is not begun again. */
+enum { ATTEMPTS_MAX = 32 };
+
+static int read_job(const struct job_row *row, void *context)
+{
+	struct jobs *jobs = context;
+	struct error error = {0};
+	struct request request;
+	struct live_job *job;
+
+	if (request_restore(row->options, row->targets, row->uid, jobs->config, &request, &error) <
+	    0) {
+		/* Its options no longer hold, for example a credential is gone from jobd.conf. */
+		log_error("job %llu cannot go on: %s", (unsigned long long) row->id,
+			  error.sentence);
+		error_done(&error);
+		return 0;
+	}
+	job = live_job_new(jobs, row, &request, row->token);
+	request_done(&request);
+	job_arm_deadline(job);
+	return 0;
+}
+
+/* Why a task that was running may not simply run again, or NULL. */
+static const char *why_not_again(const struct live_job *job, const struct task_row *row)
+{
+	if (row->attempts >= ATTEMPTS_MAX + (unsigned) job->job.options->retries)
+		return "jobd ended too often while this task ran: it is not begun again";
+	if (!row->is_sent || job->job.options->is_rerun)
+		return NULL;
+	return "jobd ended while the command ran, which may have taken effect: look, and use "
+	       "`jobctl retry` (or start with --rerun where running twice is harmless)";
+}
+
+static void settle_orphan(struct live_task *task, const struct task_row *row)
+{
+	struct live_job *job = task->job;
+	const char *why = why_not_again(job, row);
+	struct outcome outcome = {0};
+
+	if (job->job.row.state == JOB_STOPPING) {
+		outcome.state = TASK_STOPPED;
+		live_task_end(task, TASK_RUNNING, &outcome, now_real_us());
+	} else if (why) {
+		outcome.state = TASK_INTERRUPTED;
+		outcome.message = xstrdup(why);
+		live_task_end(task, TASK_RUNNING, &outcome, now_real_us());
+		outcome_done(&outcome);
+	} else {
+		store_put_task_queued(job->jobs->store, row->key);
+		job_count(job, TASK_RUNNING, TASK_QUEUED);
+		live_task_wait(task, 0);
+	}
+}
+
+static int read_task(const struct task_row *row, void *context)
+{
+	struct jobs *jobs = context;
+	struct live_job *job = live_job_find(jobs, row->key.job);
+	struct live_task *task;
+
+	if (!job)
+		return 0;
+	task = live_task_new(job, row->key.index);
+	task->attempts = row->attempts;
+	if (store_read_output_sizes(jobs->store, row->key, task->offsets) < 0)
+		return -EIO;
+	if (row->state == TASK_RUNNING)
+		settle_orphan(task, row);
+	else
+		live_task_wait(task, 0);
+	return 0;
+}
+
+/* Rows above next_index are of tasks that were stopped before their turn. */
+static int read_skipped(const struct task_row *row, void *context)
+{
+	job_skip(context, row->key.index);
+	return 0;
+}
+
+static int unreadable(const struct jobs *jobs, struct error *ret_error)
+{
+	return error_set(ret_error, ERROR_STORAGE_FAILED, NULL,
+			 "the jobs cannot be read from the database: %s",
+			 store_error(jobs->store) ? store_error(jobs->store) : "it is damaged");
+}
+
+int jobs_recover(struct jobs *jobs, struct error *ret_error)
+{
+	struct live_job *job, *next;
+
+	if (store_read_live_jobs(jobs->store, read_job, jobs) < 0 ||
+	    store_read_live_tasks(jobs->store, read_task, jobs) < 0)
+		return unreadable(jobs, ret_error);
+	HASH_ITER(hh, jobs->by_id, job, next)
+	{
+		if (store_read_tasks(jobs->store, job->job.row.id,
+				     (int64_t) job->job.row.next_index - 1, SIZE_MAX, read_skipped,
+				     job) < 0)
+			return unreadable(jobs, ret_error);
+		if (job->job.row.state == JOB_STOPPING)
+			job_drop_queued(job);
+		else if (job->job.row.state != JOB_PAUSED)
+			dispatch_ready(jobs->dispatch, &job->source);
+	}
+	if (jobs->live_count > 0)
+		log_info("%zu jobs go on", jobs->live_count);
+	return 0;
+}

@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The way of a task: picked by dispatch, told about by its worker, ended or tried again.
+ *
+ * A task is picked before the commit and handed over after it, so that what runs was recorded. What
+ * a worker must hear back (output is stored, "sent" is stored, stop) is noted in jobs->told and said
+ * after the commit, when the worker has the task for certain.
+ */
+#include "daemon/jobs-internal.h"
+
+#include "common/log.h"
+#include "common/util.h"
+
+#include <assert.h>
+
+enum {
+	/* A connection that broke before it took effect is tried again so often, whatever --retries
+	 * says: sshd's MaxStartups drops many of a burst. */
+	BREAKS_MAX = 10,
+	BREAK_DELAY_US = 250000,
+	BREAK_DOUBLINGS_MAX = 5,
+	RETRY_DOUBLINGS_MAX = 10,
+};
+
+/* --- Live tasks --- */
+
+struct live_task *live_task_new(struct live_job *job, uint32_t index)
+{
+	struct live_task *task = xcalloc(1, sizeof(*task));
+
+	task->job = job;
+	task->index = index;
+	TAILQ_INSERT_HEAD(&job->waiting, task, link);
+	return task;
+}
+
+static void leave_run(struct live_task *task)
+{
+	struct jobs *jobs = task->job->jobs;
+
+	if (task->run == 0)
+		return;
+	HASH_DEL(jobs->by_run, task);
+	task->run = 0;
+	if (task->is_in_told)
+		TAILQ_REMOVE(&jobs->told, task, told_link);
+	task->is_in_told = task->is_going = task->is_to_stop = task->is_handed = false;
+	task->stored_bytes = 0;
+}
+
+void live_task_free(struct live_task *task)
+{
+	struct live_job *job = task->job;
+
+	TAILQ_REMOVE(task->run != 0 ? &job->running : &job->waiting, task, link);
+	leave_run(task);
+	free(task);
+}
+
+void job_count(struct live_job *job, enum task_state from, enum task_state to)
+{
+	uint64_t *counts = job->job.row.counts;
+
+	assert(counts[from] > 0);
+	counts[from]--;
+	counts[to]++;
+	job_mark_dirty(job);
+}
+
+static struct task_key key_of(const struct live_task *task)
+{
+	return (struct task_key){.job = task->job->job.row.id, .index = task->index};
+}
+
+/* --- Picking --- */
+
+/* The next one that waits and is due, else one never begun, else NULL. */
+static struct live_task *pick(struct live_job *job)
+{
+	struct job_row *row = &job->job.row;
+	struct live_task *task = TAILQ_FIRST(&job->waiting);
+
+	if (task && task->not_before_us <= now_monotonic_us())
+		return task;
+	while (job_take_skipped(job, (uint32_t) row->next_index))
+		row->next_index++;
+	if (row->next_index >= target_list_count(job->job.targets))
+		return NULL;
+	return live_task_new(job, (uint32_t) row->next_index++);
+}
+
+struct task *job_next_task(struct dispatch_source *source, unsigned worker, void *context)
+{
+	struct jobs *jobs = context;
+	struct live_job *job = live_job_find(jobs, source->job);
+	char target[TARGET_TEXT_MAX];
+	struct live_task *task;
+
+	if (job->job.row.state != JOB_QUEUED && job->job.row.state != JOB_RUNNING)
+		return NULL;
+	task = pick(job);
+	if (!task)
+		return NULL;
+	TAILQ_REMOVE(&job->waiting, task, link);
+	TAILQ_INSERT_TAIL(&job->running, task, link);
+	task->run = ++jobs->last_run;
+	task->worker = worker;
+	task->attempts++;
+	HASH_ADD(hh, jobs->by_run, run, sizeof(task->run), task);
+
+	job_count(job, TASK_QUEUED, TASK_RUNNING);
+	if (job->job.row.started_us == 0)
+		job->job.row.started_us = now_real_us();
+	if (job->job.row.state == JOB_QUEUED)
+		job_set_state(job, JOB_RUNNING);
+	store_put_task_started(jobs->store, key_of(task), task->attempts, now_real_us());
+	target_list_text(job->job.targets, task->index, target);
+	return task_new(key_of(task), task->attempts, task->run, job->job.options, target);
+}
+
+/* --- Telling workers --- */
+
+static void tell(struct live_task *task)
+{
+	if (task->is_in_told)
+		return;
+	task->is_in_told = true;
+	TAILQ_INSERT_TAIL(&task->job->jobs->told, task, told_link);
+}
+
+void live_task_stop(struct live_task *task, int64_t grace_us)
+{
+	assert(task->run != 0);
+	task->is_to_stop = true;
+	task->grace_us = grace_us;
+	tell(task);
+}
+
+/*
+ * After a commit every task that was picked has been handed over. While commits fail, only stopping
+ * goes on, for those whose worker has them.
+ */
+void job_tell_workers(struct jobs *jobs, bool is_stored)
+{
+	struct live_tasks told = TAILQ_HEAD_INITIALIZER(told);
+	struct live_task *task;
+
+	TAILQ_CONCAT(&told, &jobs->told, told_link);
+	while ((task = TAILQ_FIRST(&told))) {
+		TAILQ_REMOVE(&told, task, told_link);
+		task->is_in_told = false;
+		if (is_stored)
+			task->is_handed = true;
+		if (is_stored && task->is_going)
+			workers_go(jobs->workers, task->worker, task->run);
+		if (is_stored && task->stored_bytes > 0)
+			workers_output_stored(jobs->workers, task->worker, task->run,
+					      task->stored_bytes);
+		if (is_stored) {
+			task->is_going = false;
+			task->stored_bytes = 0;
+		}
+		if (task->is_to_stop && task->is_handed) {
+			workers_stop(jobs->workers, task->worker, task->run,
+				     jobs->is_shutting_down ? STOP_SHUTDOWN : STOP_ASKED,
+				     task->grace_us);
+			task->is_to_stop = false;
+		}
+		if (task->is_going || task->stored_bytes > 0 || task->is_to_stop)
+			tell(task);
+	}
+}
+
+/* --- Reports --- */
+
+static void take_output(struct live_task *task, struct report *report)
+{
+	struct live_job *job = task->job;
+	struct store *store = job->jobs->store;
+	uint64_t position = store_next_position(store);
+
+	store_put_output(store, key_of(task), position, report->stream,
+			 task->offsets[report->stream], report->at_us, report->bytes,
+			 report->size);
+	report->bytes = NULL;
+	task->offsets[report->stream] += report->size;
+	task->stored_bytes += report->size;
+	task->is_handed = true;
+	tell(task);
+	job->job.row.last_position = position;
+	job_mark_dirty(job);
+}
+
+void live_task_end(struct live_task *task, enum task_state from, const struct outcome *outcome,
+		   int64_t at_us)
+{
+	struct live_job *job = task->job;
+	struct store *store = job->jobs->store;
+	uint64_t position = store_next_position(store);
+
+	store_put_task_ended(store, key_of(task), outcome, at_us, position);
+	job->job.row.last_position = position;
+	if (outcome->class != CLASS_NONE)
+		job->job.row.class_counts[outcome->class]++;
+	job_count(job, from, outcome->state);
+	live_task_free(task);
+	job_check_end(job);
+}
+
+static void on_retry_timer(evutil_socket_t fd, short what, void *context)
+{
+	struct live_job *job = context;
+
+	(void) fd;
+	(void) what;
+	/* Marked, so that the turn's end looks for tasks to begin. */
+	job_mark_dirty(job);
+	dispatch_ready(job->jobs->dispatch, &job->source);
+}
+
+/* For the first that waits. */
+static void arm_retry(struct live_job *job)
+{
+	const struct live_task *first = TAILQ_FIRST(&job->waiting);
+	int64_t delay_us = first->not_before_us - now_monotonic_us();
+	struct timeval delay = {0};
+
+	if (delay_us > 0) {
+		delay.tv_sec = delay_us / US_PER_SEC;
+		delay.tv_usec = delay_us % US_PER_SEC;
+	}
+	if (!job->retry_timer)
+		job->retry_timer = event_new(job->jobs->base, -1, 0, on_retry_timer, job);
+	if (!job->retry_timer)
+		abort();
+	(void) event_add(job->retry_timer, &delay);
+}
+
+void live_task_wait(struct live_task *task, int64_t delay_us)
+{
+	struct live_job *job = task->job;
+	struct live_task *before;
+
+	if (task->run != 0) {
+		TAILQ_REMOVE(&job->running, task, link);
+		leave_run(task);
+	} else {
+		TAILQ_REMOVE(&job->waiting, task, link);
+	}
+	task->not_before_us = now_monotonic_us() + delay_us;
+	/* From the end: delays of one job are mostly alike. */
+	before = TAILQ_LAST(&job->waiting, live_tasks);
+	while (before && before->not_before_us > task->not_before_us)
+		before = TAILQ_PREV(before, live_tasks, link);
+	if (before)
+		TAILQ_INSERT_AFTER(&job->waiting, before, task, link);
+	else
+		TAILQ_INSERT_HEAD(&job->waiting, task, link);
+	arm_retry(job);
+}
+
+/* A delay that doubles, give or take a quarter so that a burst does not come back as one. */
+static int64_t backed_off(int64_t first_us, unsigned tries, unsigned doublings_max)
+{
+	unsigned doublings = tries - 1 < doublings_max ? tries - 1 : doublings_max;
+	int64_t delay_us = first_us << doublings;
+	int64_t spread_us = delay_us / 2;
+
+	if (spread_us > UINT32_MAX - 1)
+		spread_us = UINT32_MAX - 1;
+	return delay_us - spread_us / 2 + (int64_t) arc4random_uniform((uint32_t) spread_us + 1);
+}
+
+/* May this attempt be followed by another? Then it waits for that, and the answer is true. */
+static bool try_again(struct live_task *task, const struct outcome *outcome)
+{
+	const struct job_options *options = task->job->job.options;
+	int64_t delay_us;
+
+	if (outcome->state != TASK_FAILED || task->job->job.row.state == JOB_STOPPING)
+		return false;
+	if (outcome->is_transient && task->breaks < BREAKS_MAX)
+		delay_us = backed_off(BREAK_DELAY_US, ++task->breaks, BREAK_DOUBLINGS_MAX);
+	else if (task->failures < (unsigned) options->retries)
+		delay_us = backed_off(options->retry_delay_us, ++task->failures,
+				      RETRY_DOUBLINGS_MAX);
+	else
+		return false;
+	store_put_task_queued(task->job->jobs->store, key_of(task));
+	job_count(task->job, TASK_RUNNING, TASK_QUEUED);
+	live_task_wait(task, delay_us);
+	return true;
+}
+
+/* Called back by a job's deadline: that is a failure of the task, not somebody's wish. */
+static void past_deadline(struct outcome *outcome)
+{
+	outcome->state = TASK_FAILED;
+	outcome->class = CLASS_TIMEOUT;
+	free(outcome->message);
+	outcome->message = xstrdup("the job's --deadline passed while the task ran");
+}
+
+static void take_end(struct live_task *task, struct report *report)
+{
+	struct live_job *job = task->job;
+	struct jobs *jobs = job->jobs;
+	struct outcome *outcome = &report->outcome;
+
+	dispatch_returned(jobs->dispatch, &job->source, task->worker);
+	if (jobs->is_shutting_down && outcome->state == TASK_STOPPED &&
+	    job->job.row.state != JOB_STOPPING) {
+		/* Left as running: the next start settles it as it settles what a crash left. */
+		live_task_free(task);
+		return;
+	}
+	if (outcome->state == TASK_STOPPED && job->is_past_deadline)
+		past_deadline(outcome);
+	if (!try_again(task, outcome))
+		live_task_end(task, TASK_RUNNING, outcome, report->at_us);
+}
+
+void jobs_report(struct jobs *jobs, struct report *report)
+{
+	struct live_task *task = NULL;
+
+	HASH_FIND(hh, jobs->by_run, &report->run, sizeof(report->run), task);
+	/* A run stays known until its end was reported. */
+	assert(task);
+	switch (report->type) {
+	case REPORT_OUTPUT:
+		take_output(task, report);
+		break;
+	case REPORT_SENDING:
+		store_put_task_sent(jobs->store, key_of(task));
+		task->is_going = task->is_handed = true;
+		tell(task);
+		break;
+	case REPORT_ENDED:
+		take_end(task, report);
+		break;
+	}
+	report_free(report);
+}
+
+void jobs_shutdown(struct jobs *jobs)
+{
+	struct live_job *job, *next;
+	struct live_task *task;
+
+	jobs->is_shutting_down = true;
+	HASH_ITER(hh, jobs->by_id, job, next)
+	{
+		dispatch_drop(jobs->dispatch, &job->source);
+		TAILQ_FOREACH(task, &job->running, link)
+		{
+			live_task_stop(task, 0);
+		}
+	}
+	job_tell_workers(jobs, store_error(jobs->store) == NULL);
+}
+
+bool jobs_is_quiet(const struct jobs *jobs)
+{
+	return dispatch_running(jobs->dispatch) == 0;
+}

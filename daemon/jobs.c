@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The table itself: making, finding and forgetting jobs, their states, and telling watchers.
+ *
+ * A change marks its job dirty. At the end of the turn jobs_flush puts the rows of the dirty jobs
+ * into the store's queue, and after the commit jobs_committed tells the watchers of what changed
+ * since the last one, and lets go of the jobs that have ended.
+ */
+#include "daemon/jobs-internal.h"
+
+#include "common/log.h"
+#include "common/util.h"
+#include "daemon/config.h"
+#include "daemon/request.h"
+
+#include <assert.h>
+#include <ctype.h>
+
+struct jobs *jobs_new(struct event_base *base, struct store *store, struct workers *workers,
+		      const struct config *config)
+{
+	struct jobs *jobs = xcalloc(1, sizeof(*jobs));
+
+	jobs->base = base;
+	jobs->store = store;
+	jobs->workers = workers;
+	jobs->config = config;
+	jobs->dispatch = dispatch_new(workers, config, job_next_task, jobs);
+	TAILQ_INIT(&jobs->changed);
+	TAILQ_INIT(&jobs->told);
+	LIST_INIT(&jobs->watchers);
+	return jobs;
+}
+
+void jobs_free(struct jobs *jobs)
+{
+	struct live_job *job, *next;
+
+	if (!jobs)
+		return;
+	HASH_ITER(hh, jobs->by_id, job, next)
+	{
+		live_job_free(job);
+	}
+	dispatch_free(jobs->dispatch);
+	free(jobs->removed);
+	free(jobs);
+}
+
+void jobs_set_config(struct jobs *jobs, const struct config *config)
+{
+	jobs->config = config;
+	dispatch_set_config(jobs->dispatch, config);
+}
+
+/* --- Finding --- */
+
+struct live_job *live_job_of(struct job *job)
+{
+	return (struct live_job *) job; /* its first member */
+}
+
+struct live_job *live_job_find(struct jobs *jobs, uint64_t id)
+{
+	struct live_job *job = NULL;
+
+	HASH_FIND(hh, jobs->by_id, &id, sizeof(id), job);
+	return job;
+}
+
+struct job *jobs_find(struct jobs *jobs, uint64_t id)
+{
+	struct live_job *job = live_job_find(jobs, id);
+
+	return job && !job->is_removed && !job_state_is_final(job->job.row.state) ? &job->job
+										  : NULL;
+}
+
+size_t jobs_live_count(const struct jobs *jobs)
+{
+	return jobs->live_count;
+}
+
+void jobs_each(struct jobs *jobs, void (*fn)(struct job *job, void *context), void *context)
+{
+	struct live_job *job, *next;
+
+	/* uthash keeps the order of insertion, and ids only grow. */
+	HASH_ITER(hh, jobs->by_id, job, next)
+	{
+		if (!job->is_removed && !job_state_is_final(job->job.row.state))
+			fn(&job->job, context);
+	}
+}
+
+/* --- States --- */
+
+/* The arrows of the diagram in jobs.h, as bits of where each state may go. */
+#define TO(state) (1U << (state))
+static const unsigned job_transitions[JOB_STATE_COUNT] = {
+	[JOB_QUEUED] = TO(JOB_RUNNING) | TO(JOB_PAUSED) | TO(JOB_STOPPING) | TO(JOB_COMPLETED) |
+		       TO(JOB_FAILED),
+	[JOB_RUNNING] = TO(JOB_PAUSED) | TO(JOB_STOPPING) | TO(JOB_COMPLETED) | TO(JOB_FAILED),
+	[JOB_PAUSED] = TO(JOB_QUEUED) | TO(JOB_RUNNING) | TO(JOB_STOPPING) | TO(JOB_COMPLETED) |
+		       TO(JOB_FAILED),
+	[JOB_STOPPING] = TO(JOB_STOPPED) | TO(JOB_FAILED),
+};
+
+void job_mark_dirty(struct live_job *job)
+{
+	job->is_dirty = true;
+	if (job->is_changed)
+		return;
+	job->is_changed = true;
+	TAILQ_INSERT_TAIL(&job->jobs->changed, job, changed_link);
+}
+
+void job_set_state(struct live_job *job, enum job_state state)
+{
+	struct job_row *row = &job->job.row;
+
+	assert(job_transitions[row->state] & TO(state));
+	row->state = state;
+	if (job_state_is_final(state)) {
+		row->ended_us = now_real_us();
+		job->jobs->live_count--;
+		dispatch_drop(job->jobs->dispatch, &job->source);
+		log_info("job %llu (%s) %s: %llu succeeded, %llu failed",
+			 (unsigned long long) row->id, row->kind, job_state_words[state],
+			 (unsigned long long) row->counts[TASK_SUCCEEDED],
+			 (unsigned long long) row->counts[TASK_FAILED]);
+	}
+	job_mark_dirty(job);
+}
+
+void job_check_end(struct live_job *job)
+{
+	const uint64_t *counts = job->job.row.counts;
+	enum job_state state = job->job.row.state;
+
+	if (counts[TASK_QUEUED] + counts[TASK_RUNNING] > 0 || job_state_is_final(state))
+		return;
+	if (state == JOB_STOPPING && !job->is_past_deadline)
+		job_set_state(job, JOB_STOPPED);
+	else if (counts[TASK_FAILED] + counts[TASK_STOPPED] + counts[TASK_INTERRUPTED] > 0)
+		job_set_state(job, JOB_FAILED);
+	else
+		job_set_state(job, state == JOB_STOPPING ? JOB_STOPPED : JOB_COMPLETED);
+}
+
+/* --- Making and forgetting --- */
+
+int job_name_check(const char *name, struct error *ret_error)
+{
+	enum { NAME_MAX_BYTES = 64 };
+	size_t size = strlen(name);
+
+	if (size == 0 || size > NAME_MAX_BYTES)
+		return error_set(ret_error, ERROR_INVALID_OPTION, "name",
+				 "a name has 1 to %d bytes", NAME_MAX_BYTES);
+	if (isdigit((unsigned char) name[0]) || strchr("@-", name[0]))
+		return error_set(ret_error, ERROR_INVALID_OPTION, "name",
+				 "'%s': a name begins with no digit, '@' or '-', so that it is "
+				 "never taken for an id",
+				 name);
+	for (size_t i = 0; i < size; i++)
+		if ((unsigned char) name[i] <= ' ' || name[i] == 0x7f ||
+		    strchr("/*?[],", name[i]))
+			return error_set(ret_error, ERROR_INVALID_OPTION, "name",
+					 "a name has no blanks and none of / * ? [ ] ,");
+	return 0;
+}
+
+static char *token_key(uid_t uid, const char *token)
+{
+	return xasprintf("%lu:%s", (unsigned long) uid, token);
+}
+
+struct live_job *live_job_new(struct jobs *jobs, const struct job_row *row,
+			      struct request *request, const char *token)
+{
+	struct live_job *job = xcalloc(1, sizeof(*job));
+
+	job->jobs = jobs;
+	job->job.row = *row;
+	job->job.row.kind = xstrdup(row->kind);
+	job->job.row.name = xstrdup_or_null(row->name);
+	job->job.row.token = job->job.row.options = job->job.row.targets = NULL;
+	job->job.options = request->options;
+	job->job.targets = request->targets;
+	request->options = NULL;
+	request->targets = NULL;
+	job->source.job = row->id;
+	job->source.kind = job->job.options->kind;
+	job->source.parallel = (uint64_t) job->job.options->parallel;
+	TAILQ_INIT(&job->running);
+	TAILQ_INIT(&job->waiting);
+	HASH_ADD(hh, jobs->by_id, job.row.id, sizeof(job->job.row.id), job);
+	if (token) {
+		job->token_key = token_key(row->uid, token);
+		HASH_ADD_KEYPTR(hh_token, jobs->by_token, job->token_key, strlen(job->token_key),
+				job);
+	}
+	jobs->live_count++;
+	return job;
+}
+
+void live_job_free(struct live_job *job)
+{
+	struct jobs *jobs = job->jobs;
+	struct skipped_task *skipped, *next_skipped;
+	struct live_task *task;
+
+	HASH_ITER(hh, job->skipped, skipped, next_skipped)
+	{
+		HASH_DEL(job->skipped, skipped);
+		free(skipped);
+	}
+	if (!job_state_is_final(job->job.row.state))
+		jobs->live_count--;
+	dispatch_drop(jobs->dispatch, &job->source);
+	while ((task = TAILQ_FIRST(&job->running)) || (task = TAILQ_FIRST(&job->waiting)))
+		live_task_free(task);
+	if (job->is_changed)
+		TAILQ_REMOVE(&jobs->changed, job, changed_link);
+	HASH_DEL(jobs->by_id, job);
+	if (job->token_key)
+		HASH_DELETE(hh_token, jobs->by_token, job);
+	if (job->retry_timer)
+		event_free(job->retry_timer);
+	if (job->deadline_timer)
+		event_free(job->deadline_timer);
+	job_options_unref(job->job.options);
+	target_list_free(job->job.targets);
+	job_row_done(&job->job.row);
+	free(job->token_key);
+	free(job);
+}
+
+/* The job that this user already made with this token: 1, or 0. */
+static int find_token(struct jobs *jobs, const struct job_request *request, uint64_t *ret_id,
+		      uint64_t *ret_tasks)
+{
+	autofree char *key = token_key(request->uid, request->token);
+	struct live_job *job = NULL;
+	struct job_row row;
+
+	HASH_FIND(hh_token, jobs->by_token, key, strlen(key), job);
+	if (job) {
+		*ret_id = job->job.row.id;
+		*ret_tasks = target_list_count(job->job.targets);
+		return 1;
+	}
+	if (store_find_token(jobs->store, request->uid, request->token, ret_id) < 0 ||
+	    store_read_job(jobs->store, *ret_id, &row) < 0)
+		return 0;
+	*ret_tasks = 0;
+	for (size_t i = 0; i < TASK_STATE_COUNT; i++)
+		*ret_tasks += row.counts[i];
+	job_row_done(&row);
+	return 1;
+}
+
+/* A checked request becomes a job, in memory and in the store's queue. */
+static struct live_job *make_job(struct jobs *jobs, const struct job_request *request,
+				 struct request *parsed)
+{
+	char kind[32];
+	autofree char *token = xstrdup_or_null(request->token);
+	struct job_row row = {
+		.id = store_next_job(jobs->store),
+		.uid = request->uid,
+		.kind = kind,
+		.name = parsed->name,
+		.token = token,
+		.options = parsed->options_text,
+		.targets = parsed->targets_text,
+		.retry_of = request->retry_of,
+		.state = JOB_QUEUED,
+		.created_us = now_real_us(),
+	};
+	struct live_job *job;
+
+	(void) snprintf(kind, sizeof(kind), "%s", parsed->options->kind->name);
+	row.counts[TASK_QUEUED] = target_list_count(parsed->targets);
+	store_put_job(jobs->store, &row);
+	job = live_job_new(jobs, &row, parsed, request->token);
+	job_arm_deadline(job);
+	job_mark_dirty(job);
+	dispatch_ready(jobs->dispatch, &job->source);
+	return job;
+}
+
+int jobs_start(struct jobs *jobs, const struct job_request *request, uint64_t *ret_id,
+	       uint64_t *ret_tasks, bool *ret_is_new, struct error *ret_error)
+{
+	struct request parsed;
+	struct live_job *job;
+	int r;
+
+	if (request->token && find_token(jobs, request, ret_id, ret_tasks)) {
+		*ret_is_new = false;
+		return 0;
+	}
+	if (jobs->live_count >= (size_t) jobs->config->max_live_jobs)
+		return error_set(ret_error, ERROR_LIMIT_REACHED, "max-live-jobs",
+				 "%zu jobs have not ended yet, and jobd.conf allows no more: wait "
+				 "for some, or stop some",
+				 jobs->live_count);
+	r = request_parse(request->parameters, request->uid, request->is_trusted, jobs->config,
+			  &parsed, ret_error);
+	if (r < 0)
+		return r;
+	job = make_job(jobs, request, &parsed);
+	request_done(&parsed);
+	*ret_id = job->job.row.id;
+	*ret_tasks = target_list_count(job->job.targets);
+	*ret_is_new = true;
+	return 0;
+}
+
+void jobs_start_failed(struct jobs *jobs, uint64_t id)
+{
+	struct live_job *job = live_job_find(jobs, id);
+
+	store_drop_job(jobs->store, id);
+	if (!job)
+		return;
+	dispatch_forget(jobs->dispatch, &job->source);
+	live_job_free(job);
+}
+
+void jobs_remove(struct jobs *jobs, uint64_t id)
+{
+	struct live_job *job = live_job_find(jobs, id);
+
+	if (job) {
+		assert(job_state_is_final(job->job.row.state));
+		job->is_removed = true;
+		job_mark_dirty(job);
+	} else {
+		jobs->removed = xrealloc(jobs->removed,
+					 (jobs->removed_count + 1) * sizeof(*jobs->removed));
+		jobs->removed[jobs->removed_count++] = id;
+	}
+	store_put_job_removed(jobs->store, id);
+}
+
+void jobs_received(struct jobs *jobs, uint64_t id, uint64_t position)
+{
+	struct live_job *job = live_job_find(jobs, id);
+	struct job_row row;
+
+	if (job) {
+		if (position > job->job.row.received_position) {
+			job->job.row.received_position = position;
+			/* At once, so that a reading call knows that there is something to wait for. */
+			store_put_job_update(jobs->store, &job->job.row);
+		}
+		return;
+	}
+	if (store_read_job(jobs->store, id, &row) < 0)
+		return;
+	if (position > row.received_position) {
+		row.received_position = position;
+		store_put_job_update(jobs->store, &row);
+	}
+	job_row_done(&row);
+}
+
+/* --- The end of a turn --- */
+
+bool jobs_has_changes(const struct jobs *jobs)
+{
+	return !TAILQ_EMPTY(&jobs->changed) || store_has_changes(jobs->store);
+}
+
+bool jobs_flush(struct jobs *jobs)
+{
+	struct live_job *job;
+	bool is_more = false;
+
+	if (!store_error(jobs->store) && !jobs->is_shutting_down)
+		is_more = dispatch_take(jobs->dispatch);
+	TAILQ_FOREACH(job, &jobs->changed, changed_link)
+	{
+		if (job->is_dirty && !job->is_removed)
+			store_put_job_update(jobs->store, &job->job.row);
+		job->is_dirty = false;
+	}
+	return is_more;
+}
+
+static void tell_watchers(struct jobs *jobs, const struct job_row *row, bool is_removed)
+{
+	struct job_watcher *watcher, *next;
+
+	for (watcher = LIST_FIRST(&jobs->watchers); watcher; watcher = next) {
+		next = LIST_NEXT(watcher, link);
+		watcher->changed(watcher, row, is_removed);
+	}
+}
+
+void jobs_committed(struct jobs *jobs)
+{
+	struct live_jobs changed = TAILQ_HEAD_INITIALIZER(changed);
+	struct live_job *job;
+	uint64_t *removed = jobs->removed;
+	size_t removed_count = jobs->removed_count;
+
+	dispatch_hand_over(jobs->dispatch);
+	job_tell_workers(jobs, true);
+
+	/* A watcher may change jobs again: these are for the next commit. */
+	TAILQ_CONCAT(&changed, &jobs->changed, changed_link);
+	while ((job = TAILQ_FIRST(&changed))) {
+		TAILQ_REMOVE(&changed, job, changed_link);
+		job->is_changed = false;
+		tell_watchers(jobs, &job->job.row, job->is_removed);
+		if (job_state_is_final(job->job.row.state) && !job->is_changed)
+			live_job_free(job);
+	}
+	jobs->removed = NULL;
+	jobs->removed_count = 0;
+	for (size_t i = 0; i < removed_count; i++)
+		tell_watchers(jobs, &(struct job_row){.id = removed[i]}, true);
+	free(removed);
+}
+
+void jobs_commit_failed(struct jobs *jobs)
+{
+	job_tell_workers(jobs, false);
+}
+
+void jobs_watch(struct jobs *jobs, struct job_watcher *watcher)
+{
+	LIST_INSERT_HEAD(&jobs->watchers, watcher, link);
+}
+
+void jobs_unwatch(struct job_watcher *watcher)
+{
+	LIST_REMOVE(watcher, link);
+}

@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * jobd: options, start order, stop order, signals and the service manager.
+ *
+ * Start: options, config, (into the background,) store, workers, jobs, server, recovery, READY.
+ * Stop, the other way round: no more calls, running tasks are called back, a last commit, the
+ * workers are joined, the sockets and the database are closed.
+ */
+#include "common/log.h"
+#include "common/paths.h"
+#include "common/units.h"
+#include "common/util.h"
+#include "daemon/background.h"
+#include "daemon/config.h"
+#include "daemon/jobs.h"
+#include "daemon/mailbox.h"
+#include "daemon/server.h"
+#include "daemon/store.h"
+#include "daemon/turn.h"
+#include "daemon/worker.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+
+/* Exit statuses: 0, 1 (it could not start or go on), 2 (the words are wrong). */
+enum { EXIT_WORDS = 2, QUIET_WAIT_US = 2000000 };
+
+struct program {
+	struct daemon daemon;
+	/* The newest is last. Engines keep the one that they began with, so none is freed before
+	 * the end. */
+	struct config **configs;
+	size_t config_count;
+	struct config_options options;
+	struct workers *workers;
+	struct mailbox reports;
+	struct turns *turns;
+	struct event *reports_event, *watchdog;
+	struct event *signals[3];
+	bool is_ending;
+};
+
+/* --- Words --- */
+
+#define OPTIONS(X)                                                                                 \
+	X("user", 'u', NULL, "be a user's private daemon")                                         \
+	X("foreground", 'f', NULL, "stay in the foreground, log to standard error")                \
+	X("config", 'c', "FILE", "read FILE instead of the usual jobd.conf")                       \
+	X("database", 'd', "FILE", "keep jobs and results in FILE")                                \
+	X("socket", 's', "PATH", "listen on PATH")                                                 \
+	X("workers", 'w', "N", "threads for SSH sessions (the number of CPUs)")                    \
+	X("help", 'h', NULL, "show this and exit")                                                 \
+	X("version", 'V', NULL, "show the version and exit")
+
+static void print_help(void)
+{
+	printf("Usage: jobd [OPTION...]\n\n"
+	       "The job daemon: runs ping and SSH jobs in the background, keeps every result, and\n"
+	       "gives it back to jobctl(1) over its control socket.\n\n");
+#define PRINT_OPTION(name, letter, argument, what)                                                 \
+	printf("  --%-10s %-5s %s\n", name, (const char *) argument ? (const char *) argument : "",  \
+	       what);
+	OPTIONS(PRINT_OPTION)
+#undef PRINT_OPTION
+	printf("\nSettings are in jobd.conf(5). The page jobd(8) says more.\n");
+}
+
+/* 0 to go on, 1 to exit with success, -EINVAL */
+static int parse_words(int argc, char **argv, struct config_options *ret_options,
+		       bool *ret_is_foreground)
+{
+	static const struct option words[] = {
+#define OPTION_ROW(name, letter, argument, what)                                                   \
+	{name, (const char *) argument ? required_argument : no_argument, NULL, letter},
+		OPTIONS(OPTION_ROW)
+#undef OPTION_ROW
+			{NULL, 0, NULL, 0}};
+	int64_t workers;
+	int letter;
+
+	while ((letter = getopt_long(argc, argv, "", words, NULL)) != -1) {
+		switch (letter) {
+		case 'u':
+			ret_options->is_user = true;
+			break;
+		case 'f':
+			*ret_is_foreground = true;
+			break;
+		case 'c':
+			ret_options->config_file = optarg;
+			break;
+		case 'd':
+			ret_options->database = optarg;
+			break;
+		case 's':
+			ret_options->socket = optarg;
+			break;
+		case 'w':
+			if (number_parse(optarg, 1, 256, &workers) < 0) {
+				log_error("--workers takes a number from 1 to 256, not '%s'",
+					  optarg);
+				return -EINVAL;
+			}
+			ret_options->workers = (unsigned) workers;
+			break;
+		case 'h':
+			print_help();
+			return 1;
+		case 'V':
+			printf("jobd %s\n", PACKAGE_VERSION);
+			return 1;
+		default: /* getopt said what is wrong */
+			return -EINVAL;
+		}
+	}
+	if (optind < argc) {
+		log_error("'%s': jobd takes options only; see jobd --help", argv[optind]);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* --- The service manager --- */
+
+static void tell_status(struct program *program)
+{
+	const char *error = store_error(program->daemon.store);
+
+	if (error)
+		(void) sd_notifyf(0, "STATUS=Cannot store, new jobs are refused: %s", error);
+	else
+		(void) sd_notifyf(0, "STATUS=%zu jobs under way, listening on %s",
+				  jobs_live_count(program->daemon.jobs), program->daemon.config->socket);
+}
+
+/*
+ * Main is alive, since this runs; the workers are if they answered what they were asked the last
+ * time. The event comes twice in a watchdog period.
+ */
+static void on_watchdog(evutil_socket_t fd, short what, void *context)
+{
+	struct program *program = context;
+
+	(void) fd;
+	(void) what;
+	if (!workers_check_alive(program->workers)) {
+		log_error("a worker makes no progress");
+		return;
+	}
+	(void) sd_notify(0, "WATCHDOG=1");
+	tell_status(program);
+}
+
+static void start_watchdog(struct program *program)
+{
+	uint64_t period_us = 0;
+	struct timeval half;
+
+	if (sd_watchdog_enabled(0, &period_us) <= 0 || period_us == 0)
+		return;
+	half = (struct timeval){.tv_sec = (time_t) (period_us / 2 / 1000000),
+				.tv_usec = (suseconds_t) (period_us / 2 % 1000000)};
+	program->watchdog = event_new(program->daemon.base, -1, EV_PERSIST, on_watchdog, program);
+	if (!program->watchdog || event_add(program->watchdog, &half) != 0)
+		abort();
+}
+
+/* --- Signals and reports --- */
+
+static void on_end(evutil_socket_t signal_number, short what, void *context)
+{
+	struct program *program = context;
+
+	(void) what;
+	log_info("ending on %s", sigabbrev_np(signal_number));
+	program->is_ending = true;
+	turns_stop(program->turns);
+}
+
+static void use_config(struct program *program, struct config *config)
+{
+	program->configs = xrealloc(program->configs,
+				    (program->config_count + 1) * sizeof(*program->configs));
+	program->configs[program->config_count++] = config;
+	program->daemon.config = config;
+	log_set_level(config->log_level);
+}
+
+/* Reads jobd.conf again; a bad file leaves everything as it is. */
+static void on_reload(evutil_socket_t signal_number, short what, void *context)
+{
+	struct program *program = context;
+	struct daemon *daemon = &program->daemon;
+	autofree char *sentence = NULL;
+	struct config *config;
+
+	(void) signal_number;
+	(void) what;
+	(void) sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long) now_monotonic_us());
+	if (config_load(&program->options, &config, &sentence) < 0) {
+		log_error("nothing is reloaded: %s", sentence);
+	} else {
+		use_config(program, config);
+		jobs_set_config(daemon->jobs, config);
+		server_set_config(daemon->server, config);
+		log_notice("jobd.conf was read again");
+	}
+	(void) sd_notify(0, "READY=1");
+}
+
+static void on_reports(evutil_socket_t fd, short what, void *context)
+{
+	struct program *program = context;
+	struct letters letters;
+	struct letter *letter;
+
+	(void) fd;
+	(void) what;
+	mailbox_take(&program->reports, &letters);
+	while ((letter = STAILQ_FIRST(&letters))) {
+		STAILQ_REMOVE_HEAD(&letters, link);
+		jobs_report(program->daemon.jobs, (struct report *) letter);
+	}
+}
+
+static void listen_to_signals(struct program *program)
+{
+	static const struct {
+		int number;
+		event_callback_fn handle;
+	} rows[] = {{SIGTERM, on_end}, {SIGINT, on_end}, {SIGHUP, on_reload}};
+
+	(void) signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		program->signals[i] = evsignal_new(program->daemon.base, rows[i].number,
+						   rows[i].handle, program);
+		if (!program->signals[i] || event_add(program->signals[i], NULL) != 0)
+			abort();
+	}
+}
+
+/* --- Start --- */
+
+/* Room for thousands of sessions: the soft limit goes up to the hard one. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		(void) setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+/* The listening socket that the service manager passes, -1 for none, or a negative errno below. */
+static int passed_socket(void)
+{
+	int count = sd_listen_fds(1);
+
+	if (count > 1)
+		log_warning("of %d passed sockets only the first is used", count);
+	return count >= 1 ? SD_LISTEN_FDS_START : -1;
+}
+
+static int start_store(struct program *program)
+{
+	struct daemon *daemon = &program->daemon;
+	struct error error = {0};
+
+	if (store_open(daemon->config->database, &daemon->store, &error) == 0)
+		return 0;
+	log_error("%s", error.sentence);
+	error_done(&error);
+	return -EIO;
+}
+
+static int start_workers(struct program *program)
+{
+	struct daemon *daemon = &program->daemon;
+	int r = mailbox_init(&program->reports);
+
+	if (r == 0)
+		r = workers_new(daemon->config, &program->reports, &program->workers);
+	if (r < 0) {
+		errno = -r;
+		log_error("cannot start the workers: %m");
+		return r;
+	}
+	daemon->workers = workers_count(program->workers);
+	program->reports_event = event_new(daemon->base, program->reports.fd, EV_READ | EV_PERSIST,
+					   on_reports, program);
+	if (!program->reports_event || event_add(program->reports_event, NULL) != 0)
+		abort();
+	return 0;
+}
+
+static int start_jobs(struct program *program)
+{
+	struct daemon *daemon = &program->daemon;
+	autofree char *sentence = NULL;
+	struct error error = {0};
+
+	daemon->jobs = jobs_new(daemon->base, daemon->store, program->workers, daemon->config);
+	if (jobs_recover(daemon->jobs, &error) < 0) {
+		log_error("%s", error.sentence);
+		error_done(&error);
+		return -EIO;
+	}
+	if (server_new(daemon, passed_socket(), &daemon->server, &sentence) < 0) {
+		log_error("%s", sentence);
+		return -EADDRINUSE;
+	}
+	program->turns = turns_new(daemon);
+	return 0;
+}
+
+/* --- End --- */
+
+static void on_wait_over(evutil_socket_t fd, short what, void *context)
+{
+	(void) fd;
+	(void) what;
+	*(bool *) context = true;
+}
+
+/* Calls the running tasks back, and waits until they are here; a bounded time. */
+static void call_tasks_back(struct program *program)
+{
+	struct daemon *daemon = &program->daemon;
+	struct timeval wait = {.tv_sec = QUIET_WAIT_US / 1000000};
+	bool is_over = false;
+
+	jobs_shutdown(daemon->jobs);
+	(void) event_base_once(daemon->base, -1, EV_TIMEOUT, on_wait_over, &is_over, &wait);
+	while (!jobs_is_quiet(daemon->jobs) && !is_over)
+		(void) event_base_loop(daemon->base, EVLOOP_ONCE);
+	if (!jobs_is_quiet(daemon->jobs))
+		log_error("some tasks did not come back; they are settled at the next start");
+}
+
+static void end(struct program *program)
+{
+	struct daemon *daemon = &program->daemon;
+
+	(void) sd_notify(0, "STOPPING=1");
+	server_close(daemon->server);
+	turns_finish(program->turns);
+	call_tasks_back(program);
+	turns_finish(program->turns);
+	if (store_error(daemon->store))
+		log_error("what happened last could not be stored: %s", store_error(daemon->store));
+	server_free(daemon->server);
+	workers_free(program->workers);
+	jobs_free(daemon->jobs);
+	store_close(daemon->store);
+	turns_free(program->turns);
+	if (program->watchdog)
+		event_free(program->watchdog);
+	for (size_t i = 0; i < ARRAY_SIZE(program->signals); i++)
+		event_free(program->signals[i]);
+	event_free(program->reports_event);
+	mailbox_done(&program->reports);
+	event_base_free(daemon->base);
+	for (size_t i = 0; i < program->config_count; i++)
+		config_free(program->configs[i]);
+	free(program->configs);
+}
+
+static int run(struct program *program)
+{
+	struct daemon *daemon = &program->daemon;
+
+	raise_file_limit();
+	daemon->started_us = now_real_us();
+	daemon->base = event_base_new();
+	if (!daemon->base)
+		abort();
+	if (start_store(program) < 0 || start_workers(program) < 0 || start_jobs(program) < 0)
+		return EXIT_FAILURE;
+	listen_to_signals(program);
+	start_watchdog(program);
+	log_info("jobd %s listens on %s, %u workers, database %s", PACKAGE_VERSION,
+		 daemon->config->socket, daemon->workers, daemon->config->database);
+	(void) sd_notify(0, "READY=1");
+	tell_status(program);
+	background_ready();
+	turns_run(program->turns);
+	end(program);
+	return EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+	struct program program = {0};
+	bool is_foreground = false;
+	autofree char *sentence = NULL;
+	struct config *config;
+	int r;
+
+	log_init("jobd", LOG_INFO);
+	r = parse_words(argc, argv, &program.options, &is_foreground);
+	if (r != 0)
+		return r > 0 ? EXIT_SUCCESS : EXIT_WORDS;
+	if (config_load(&program.options, &config, &sentence) < 0) {
+		log_error("%s", sentence);
+		return EXIT_WORDS;
+	}
+	use_config(&program, config);
+	(void) umask(077);
+	/* Before any thread is made. */
+	if (!is_foreground && background_start(config->database) < 0)
+		return EXIT_FAILURE;
+	return run(&program);
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One table: method name -> handler and what it needs. One file method-*.c for each large one. The
+ * handlers call down into jobs and store, and answer with call_reply or call_error.
+ */
+#pragma once
+
+#include "daemon/server.h"
+
+struct method {
+	const char *name; /* "Start", of org.jobd */
+	void (*handle)(struct call *call);
+	bool is_change;  /* the reply is held until the commit; refused while the store is failing */
+	bool needs_more; /* called without "more": error InvalidParameter, as the interface says */
+};
+
+extern const struct method methods[];
+extern const size_t method_count;
+const struct method *method_find(const char *name);
+
+void method_start(struct call *call);
+void method_retry(struct call *call);
+void method_list(struct call *call);
+void method_list_tasks(struct call *call);
+void method_receive(struct call *call);
+void method_wait(struct call *call);
+void method_subscribe(struct call *call);
+void method_stop(struct call *call);
+void method_pause(struct call *call);
+void method_resume(struct call *call);
+void method_adjust(struct call *call);
+void method_remove(struct call *call);
+void method_get_status(struct call *call);
+
+/* --- Rows as the interface has them (method-views.c) --- */
+
+struct job_row;
+struct task_row;
+json_t *view_job(const struct job_row *row, bool with_details);
+/* kind: the name of the job's kind, under which the result goes. */
+json_t *view_task(const struct task_row *row, const char *kind, const char *target);

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/request.h"
+
+#include "common/util.h"
+#include "daemon/config.h"
+#include "daemon/fields.h"
+#include "daemon/jobs.h"
+#include "daemon/kind.h"
+
+#include <assert.h>
+
+/* Of longer lists the engine finds what is no target of its kind. */
+enum { TARGETS_CHECKED_MAX = 10000 };
+
+#define YEAR_US (366 * 24 * 3600 * US_PER_SEC)
+/* The options of every kind. */
+static const struct field common_fields[] = {
+	{"parallel", FIELD_INT, offsetof(struct job_options, parallel), 1, 1000000, 0, NULL},
+	{"timeoutUsec", FIELD_INT, offsetof(struct job_options, timeout_us), US_PER_MS, YEAR_US, 0,
+	 NULL},
+	{"deadlineUsec", FIELD_INT, offsetof(struct job_options, deadline_us), US_PER_MS, YEAR_US,
+	 0, NULL},
+	{"retries", FIELD_INT, offsetof(struct job_options, retries), 0, 1000, 0, NULL},
+	{"retryDelayUsec", FIELD_INT, offsetof(struct job_options, retry_delay_us), 0, YEAR_US,
+	 US_PER_SEC, NULL},
+	{"rerun", FIELD_BOOL, offsetof(struct job_options, is_rerun), 0, 0, 0, NULL},
+};
+
+/* The object of a kind's own options, or an error where options of another kind are given. */
+static int kind_object(const json_t *parameters, const struct kind *kind, json_t **ret_object,
+		       struct error *ret_error)
+{
+	for (size_t i = 0; kinds[i]; i++) {
+		const json_t *object = json_object_get(parameters, kinds[i]->name);
+
+		if (kinds[i] != kind && object && !json_is_null(object))
+			return error_set(ret_error, ERROR_INVALID_OPTION, kinds[i]->name,
+					 "options of kind %s do not go with a job of kind %s",
+					 kinds[i]->name, kind->name);
+	}
+	*ret_object = json_object_get(parameters, kind->name);
+	return 0;
+}
+
+static int parse_kind_options(struct job_options *options, const json_t *parameters,
+			      const struct config *config, bool is_trusted, struct error *ret_error)
+{
+	const struct kind *kind = options->kind;
+	autofree void *kind_options = xcalloc(1, kind->options_size);
+	json_t *object = NULL;
+	int r;
+
+	r = kind_object(parameters, kind, &object, ret_error);
+	if (r < 0)
+		return r;
+	r = fields_parse(kind->fields, kind->field_count, object, kind_options, ret_error);
+	if (r < 0)
+		return r;
+	if (kind->options_check) {
+		r = kind->options_check(kind_options, config, is_trusted, ret_error);
+		if (r < 0) {
+			fields_done(kind->fields, kind->field_count, kind_options);
+			return r;
+		}
+	}
+	options->kind_options = kind_options;
+	kind_options = NULL;
+	return 0;
+}
+
+static int parse_options(const json_t *parameters, uid_t uid, bool is_trusted,
+			 const struct config *config, struct job_options **ret_options,
+			 struct error *ret_error)
+{
+	static const char *const others[] = {"kind", "targets", "exclude", "name", "token"};
+	const char *word = json_string_value(json_object_get(parameters, "kind"));
+	const struct kind *kind = kind_find(word ? word : "");
+	struct job_options *options;
+	json_t *common;
+	int r;
+
+	if (!kind)
+		return error_set(ret_error, ERROR_INVALID_OPTION, "kind",
+				 "there is no kind '%s': the kinds are ping and ssh",
+				 word ? word : "");
+	common = json_copy((json_t *) (uintptr_t) parameters);
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		(void) json_object_del(common, others[i]);
+	for (size_t i = 0; kinds[i]; i++)
+		(void) json_object_del(common, kinds[i]->name);
+
+	options = xcalloc(1, sizeof(*options));
+	atomic_init(&options->references, 1);
+	options->kind = kind;
+	r = fields_parse(common_fields, ARRAY_SIZE(common_fields), common, options, ret_error);
+	json_decref(common);
+	options->uid = uid;
+	if (r == 0)
+		r = parse_kind_options(options, parameters, config, is_trusted, ret_error);
+	if (r < 0) {
+		job_options_unref(options);
+		return r;
+	}
+	*ret_options = options;
+	return 0;
+}
+
+/* The strings of an array; pointers into it. The caller frees the list. */
+static const char **strings_of(const json_t *array, size_t *ret_count)
+{
+	size_t count = json_array_size(array);
+	const char **strings = xcalloc(count + 1, sizeof(*strings));
+
+	for (size_t i = 0; i < count; i++) {
+		strings[i] = json_string_value(json_array_get(array, i));
+		assert(strings[i]); /* the interface's check saw to it */
+	}
+	*ret_count = count;
+	return strings;
+}
+
+static int parse_targets(const json_t *parameters, const struct config *config,
+			 struct target_list **ret_targets, struct error *ret_error)
+{
+	size_t include_count, exclude_count;
+	autofree const char **include =
+		strings_of(json_object_get(parameters, "targets"), &include_count);
+	autofree const char **exclude =
+		strings_of(json_object_get(parameters, "exclude"), &exclude_count);
+
+	return target_list_new(include, include_count, exclude, exclude_count,
+			       (uint64_t) config->max_targets, ret_targets, ret_error);
+}
+
+static int check_targets(const struct target_list *targets, const struct kind *kind,
+			 struct error *ret_error)
+{
+	uint64_t count = target_list_count(targets);
+	char text[TARGET_TEXT_MAX];
+
+	for (uint64_t i = 0; i < count && i < TARGETS_CHECKED_MAX; i++) {
+		int r;
+
+		target_list_text(targets, i, text);
+		r = kind->target_check(text, ret_error);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static char *json_text(json_t *object)
+{
+	char *text = json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER);
+
+	json_decref(object);
+	if (!text)
+		abort();
+	return text;
+}
+
+/* The two texts that the store keeps. */
+static void write_texts(const json_t *parameters, struct request *request)
+{
+	json_t *options = json_copy((json_t *) (uintptr_t) parameters);
+	json_t *targets = json_object();
+	json_t *exclude = json_object_get(parameters, "exclude");
+
+	(void) json_object_set(targets, "targets", json_object_get(parameters, "targets"));
+	if (json_array_size(exclude) > 0)
+		(void) json_object_set(targets, "exclude", exclude);
+	(void) json_object_del(options, "targets");
+	(void) json_object_del(options, "exclude");
+	(void) json_object_del(options, "token");
+	request->options_text = json_text(options);
+	request->targets_text = json_text(targets);
+}
+
+int request_parse(const json_t *parameters, uid_t uid, bool is_trusted, const struct config *config,
+		  struct request *ret_request, struct error *ret_error)
+{
+	const char *name = json_string_value(json_object_get(parameters, "name"));
+	struct request request = {0};
+	int r = 0;
+
+	if (name)
+		r = job_name_check(name, ret_error);
+	if (r == 0)
+		r = parse_options(parameters, uid, is_trusted, config, &request.options, ret_error);
+	if (r == 0)
+		r = parse_targets(parameters, config, &request.targets, ret_error);
+	if (r == 0)
+		r = check_targets(request.targets, request.options->kind, ret_error);
+	if (r < 0) {
+		request_done(&request);
+		return r;
+	}
+	request.name = xstrdup_or_null(name);
+	write_texts(parameters, &request);
+	*ret_request = request;
+	return 0;
+}
+
+static json_t *load_text(const char *text, struct error *ret_error)
+{
+	json_t *object = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+
+	if (!json_is_object(object)) {
+		json_decref(object);
+		(void) error_set(ret_error, ERROR_STORAGE_FAILED, NULL,
+				 "what the database holds of a job is not readable");
+		return NULL;
+	}
+	return object;
+}
+
+int request_options(const char *options_text, uid_t uid, const struct config *config,
+		    struct job_options **ret_options, struct error *ret_error)
+{
+	json_t *parameters = load_text(options_text, ret_error);
+	int r;
+
+	if (!parameters)
+		return -EIO;
+	r = parse_options(parameters, uid, true, config, ret_options, ret_error);
+	json_decref(parameters);
+	return r;
+}
+
+int request_restore(const char *options_text, const char *targets_text, uid_t uid,
+		    const struct config *config, struct request *ret_request,
+		    struct error *ret_error)
+{
+	struct request request = {0};
+	json_t *targets;
+	int r;
+
+	r = request_options(options_text, uid, config, &request.options, ret_error);
+	if (r < 0)
+		return r;
+	targets = load_text(targets_text, ret_error);
+	r = targets ? parse_targets(targets, config, &request.targets, ret_error) : -EIO;
+	json_decref(targets);
+	if (r < 0) {
+		request_done(&request);
+		return r;
+	}
+	*ret_request = request;
+	return 0;
+}
+
+void request_done(struct request *request)
+{
+	job_options_unref(request->options);
+	target_list_free(request->targets);
+	free(request->name);
+	free(request->options_text);
+	free(request->targets_text);
+	memset(request, 0, sizeof(*request));
+}

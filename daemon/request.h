@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What Start asks for, checked whole and in the form that jobs run: options by the kind's table, and
+ * the target list. The same way back from the texts that the store keeps. Main thread.
+ */
+#pragma once
+
+#include "common/error.h"
+#include "common/targets.h"
+#include "daemon/task.h"
+
+#include <jansson.h>
+
+struct config;
+
+struct request {
+	struct job_options *options;
+	struct target_list *targets;
+	char *name;         /* or NULL */
+	char *options_text; /* JSON: the parameters without targets, exclude and token */
+	char *targets_text; /* JSON: {"targets": [...], "exclude": [...]} */
+};
+/* From Start's parameters; who asks and whether that user may name files for jobd to read. */
+int request_parse(const json_t *parameters, uid_t uid, bool is_trusted, const struct config *config,
+		  struct request *ret_request, struct error *ret_error);
+/* From the store's texts, which were checked when they came. */
+int request_restore(const char *options_text, const char *targets_text, uid_t uid,
+		    const struct config *config, struct request *ret_request,
+		    struct error *ret_error);
+/* Just the options, after jobs_adjust changed their text. */
+int request_options(const char *options_text, uid_t uid, const struct config *config,
+		    struct job_options **ret_options, struct error *ret_error);
+void request_done(struct request *request);

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Selections: from the words of users ("7", "3-9", "core-*", "@last", "7/r[1-3]", filters) to jobs.
+ * Main thread.
+ */
+#pragma once
+
+#include "common/error.h"
+#include "daemon/store.h"
+#include "daemon/server.h"
+
+#include <jansson.h>
+
+struct selection;
+
+/*
+ * From the interface's type Selection (NULL: everything of the caller). ERROR_INVALID_SELECTOR,
+ * ERROR_INVALID_PARAMETER; ERROR_NO_SUCH_JOB for an exact id, name, range end or @last that names
+ * nothing the caller may see. Globs and filters that match nothing are fine.
+ */
+int selection_new(const struct call *call, const json_t *selection, struct selection **ret_selection,
+		  struct error *ret_error);
+void selection_free(struct selection *selection);
+bool selection_is_empty(const struct selection *selection); /* no selector, no filter, no all */
+bool selection_has_tasks(const struct selection *selection); /* a task part somewhere */
+
+/* Is this job in it? Also for jobs made later (Subscribe). newest is not looked at. */
+bool selection_matches(const struct selection *selection, const struct job_row *row);
+/* Is this task of a job that matches in it? Task parts narrow; without one, all are. */
+bool selection_matches_task(const struct selection *selection, uint64_t job, uint32_t index);
+
+/*
+ * The jobs, newest first, a page at a time: ids below before (0: from the newest), at most limit.
+ * Each once, whatever number of selectors name it. *ret_last is the smallest id looked at, to go on
+ * with as before; *ret_more whether there may be more.
+ */
+int selection_read(struct selection *selection, struct store *store, uint64_t before, size_t limit,
+		   job_row_fn *fn, void *context, uint64_t *ret_last, bool *ret_more);

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The control socket: connections, Varlink framing and rules (UAPI.20), peer credentials,
+ * back-pressure, and replies that are held until the turn's commit. Main thread.
+ *
+ * A connection runs one call at a time, in order. A call whose method changes something gets its
+ * reply held until the commit; further changing calls of the connection may run meanwhile (they
+ * share the commit), a reading call waits for it, so that it sees what was asked before. A
+ * connection whose peer does not read is not read from either.
+ */
+#pragma once
+
+#include "common/error.h"
+
+#include <event2/event.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct config;
+struct connection;
+struct jobs;
+struct server;
+struct store;
+
+/* What methods work on. */
+struct daemon {
+	struct event_base *base;
+	const struct config *config;
+	struct store *store;
+	struct jobs *jobs;
+	struct server *server;
+	unsigned workers;
+	int64_t started_us;
+	int64_t longest_turn_us;
+};
+
+/*
+ * A call under way. A handler answers it by exactly one call_reply/call_error as the last thing,
+ * now or later; with is_more any number of call_continue before. If the peer leaves first, free is
+ * called and the call is gone.
+ */
+struct call {
+	struct connection *connection;
+	struct daemon *daemon;
+	uid_t uid;
+	bool is_admin;   /* sees every user's jobs */
+	bool is_trusted; /* may name files for jobd to read: root, or the user jobd runs as */
+	bool is_more;
+	json_t *parameters; /* an object (empty where there was none), checked against the interface */
+	/* The handler's own, for calls that take more than one turn; free(state) with the call. */
+	void *state;
+	void (*free)(void *state);
+	/* A piece of a long call: called once a turn, while the peer takes what is written, until the
+	 * call is answered. NULL: the handler is woken by something else. */
+	void (*step)(struct call *call);
+};
+
+/* Ownership of parameters passes; NULL is {}. */
+void call_reply(struct call *call, json_t *parameters);
+void call_continue(struct call *call, json_t *parameters);
+/* Takes what error holds and clears it. */
+void call_error(struct call *call, struct error *error);
+/* The reply to Start: if the commit fails the job is dropped. */
+void call_reply_start(struct call *call, uint64_t id, json_t *parameters);
+/* Set step and call this to be stepped from now on (again). */
+void call_schedule(struct call *call);
+/* State that outlives a call, one for each connection (Receive's reading); freed with it. */
+void connection_set_state(struct connection *connection, void *state, void (*free)(void *state));
+void *connection_state(struct connection *connection);
+
+/*
+ * fd: a listening socket from the service manager, or -1 to bind config->socket (mode 0666 for the
+ * system daemon, since peers are told apart by uid; 0600 for a user's). A stale socket file is
+ * replaced, one that answers is an error: one line in *ret_sentence.
+ */
+int server_new(struct daemon *daemon, int fd, struct server **ret_server, char **ret_sentence);
+/* No further connections or calls. */
+void server_close(struct server *server);
+/* Writes out what it can without waiting, closes all connections, unlinks a socket it bound. */
+void server_free(struct server *server);
+unsigned server_client_count(const struct server *server);
+void server_set_config(struct server *server, const struct config *config);
+
+/* After a turn's commit: error NULL: held replies leave; else they become StorageFailed. */
+void server_committed(struct server *server, const char *error);
+/* A reply is being held: commit at the end of this turn, not later. */
+bool server_has_held(const struct server *server);

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What survives: jobs, tasks, results and reading positions, in one SQLite file. The only file that
+ * includes sqlite3.h. Main thread.
+ *
+ * Writing is two steps. store_put_* queue a change in memory (and cannot fail); store_commit applies
+ * the whole queue in one transaction with synchronous=FULL, so that one fsync serves everything that
+ * happened meanwhile. If it fails (disk full), the transaction is rolled back and the queue stays as
+ * it was: nothing is half done, and a later store_commit tries again. Only a new job can be taken
+ * back out of the queue (store_drop_job), so that a client can be told that it was not made.
+ *
+ * Reading sees what was committed, never the queue. Reads are by page, on indexes only (a test reads
+ * the query plan of every statement).
+ *
+ * Schema (user_version 1). Tasks have a row from their first start on; what was never begun is
+ * computed from the job's row. A record is a piece of output or the end of a task; positions grow by
+ * one and are never used again, so that a reading position is one number.
+ *   job    (id, uid, kind, name, token, options, targets, state, counters, times, next_index, ...)
+ *   task   (key = job << 32 | index, state, class, attempts, is_sent, times, message, result)
+ *   record (position, job, index, stream or end, offset, at, bytes)
+ *   cursor (uid, name, job, position)
+ *   removed(job): removed jobs whose rows are still being deleted, piece by piece
+ */
+#pragma once
+
+#include "common/error.h"
+#include "common/states.h"
+#include "daemon/task.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct store;
+
+/*
+ * Opens or makes the file and takes the lock on it. Failures are told in *ret_error as
+ * ERROR_STORAGE_FAILED with a sentence: the folder cannot be written, another jobd has it (flock on
+ * the file's "-lock" neighbour), it is no database, it is of a newer version.
+ */
+int store_open(const char *path, struct store **ret_store, struct error *ret_error);
+/* What is still queued is lost: commit first. */
+void store_close(struct store *store);
+
+/* Called once when the queue becomes non-empty, so that main can plan a commit. */
+void store_on_change(struct store *store, void (*notify)(void *context), void *context);
+bool store_has_changes(const struct store *store);
+size_t store_queued_bytes(const struct store *store);
+/* 0, or -ENOSPC, -EIO, -EROFS, ...: see store_error for the sentence. An empty queue is fine. */
+int store_commit(struct store *store);
+/* NULL while the last commit succeeded, else a sentence for people. */
+const char *store_error(const struct store *store);
+uint64_t store_commits(const struct store *store);
+int64_t store_bytes(const struct store *store);
+
+/* A job's row. Strings are the owner's of the struct; job_row_done frees them after a read. */
+struct job_row {
+	uint64_t id;
+	uid_t uid;
+	char *kind;
+	char *name;    /* or NULL */
+	char *token;   /* or NULL */
+	char *options; /* JSON text: the parameters of Start without targets, exclude and token */
+	char *targets; /* JSON text: {"targets": [...], "exclude": [...]} */
+	uint64_t retry_of; /* 0: none */
+	enum job_state state;
+	uint64_t counts[TASK_STATE_COUNT]; /* by task state; their sum is the number of tasks */
+	uint64_t class_counts[ERROR_CLASS_COUNT];
+	uint64_t next_index;   /* tasks below have been begun at least once (or dropped) */
+	uint64_t last_position; /* of the job's newest record; 0: none */
+	uint64_t received_position; /* of the owner's usual cursor */
+	int64_t created_us, started_us, ended_us; /* 0: not yet */
+};
+void job_row_done(struct job_row *row);
+
+/* --- Changes --- */
+
+/* The next free id; never given twice, over restarts too. */
+uint64_t store_next_job(struct store *store);
+/* The next free position. */
+uint64_t store_next_position(struct store *store);
+/* Copies the row. */
+void store_put_job(struct store *store, const struct job_row *row);
+/* State, counters, positions, times, next_index, and name and options where not NULL. */
+void store_put_job_update(struct store *store, const struct job_row *row);
+/* Takes a queued store_put_job and everything about that job out of the queue. */
+void store_drop_job(struct store *store, uint64_t id);
+/* The job vanishes from every read with the commit; its rows go later, by store_reap. */
+void store_put_job_removed(struct store *store, uint64_t id);
+
+/* A task begins an attempt (a row is made at the first). */
+void store_put_task_started(struct store *store, struct task_key key, unsigned attempt,
+			    int64_t started_us);
+/* Its command is about to be sent. */
+void store_put_task_sent(struct store *store, struct task_key key);
+/* Back to queued: a retry, or orphaned before anything was sent. */
+void store_put_task_queued(struct store *store, struct task_key key);
+/* Final; also writes the record of its end at position. Copies class, message and result. */
+void store_put_task_ended(struct store *store, struct task_key key, const struct outcome *outcome,
+			  int64_t ended_us, uint64_t position);
+/* Takes over bytes. */
+void store_put_output(struct store *store, struct task_key key, uint64_t position,
+		      enum stream stream, uint64_t offset, int64_t at_us, char *bytes, size_t size);
+/* The cursor named name ("" is the usual one) of uid in a job; never moves backwards. */
+void store_put_cursor(struct store *store, uid_t uid, const char *name, uint64_t job,
+		      uint64_t position);
+
+/* --- Reads: 0 or a negative errno; callbacks return 0 to go on, else reading stops with 0 --- */
+
+/* Which jobs; zero or NULL members do not filter. */
+struct job_filter {
+	bool has_uid;
+	uid_t uid;
+	const char *kind;
+	const char *name_glob;  /* as GLOB of SQLite: * ? [ ] */
+	uint64_t id_min, id_max; /* 0: open */
+	unsigned states;         /* bits 1 << JOB_... */
+	int64_t since_us, until_us;
+	bool has_unreceived;     /* last_position > received_position */
+};
+typedef int job_row_fn(const struct job_row *row, void *context);
+/* Newest first, ids below before (0: all), at most limit. Options and targets are read as well. */
+int store_read_jobs(struct store *store, const struct job_filter *filter, uint64_t before,
+		    size_t limit, job_row_fn *fn, void *context);
+/* -ENOENT where there is none (or it was removed). */
+int store_read_job(struct store *store, uint64_t id, struct job_row *ret_row);
+int store_find_token(struct store *store, uid_t uid, const char *token, uint64_t *ret_id);
+/* Jobs that have not ended, oldest first. */
+int store_read_live_jobs(struct store *store, job_row_fn *fn, void *context);
+
+struct task_row {
+	struct task_key key;
+	enum task_state state;
+	enum error_class class;
+	unsigned attempts;
+	bool is_sent;
+	int64_t started_us, ended_us;
+	const char *message, *result; /* or NULL; until the callback returns */
+};
+typedef int task_row_fn(const struct task_row *row, void *context);
+/* Of one job, by index above after (-1: all), at most limit rows. */
+int store_read_tasks(struct store *store, uint64_t job, int64_t after, size_t limit,
+		     task_row_fn *fn, void *context);
+/* Rows in state queued or running, of all jobs: proportional to these only. */
+int store_read_live_tasks(struct store *store, task_row_fn *fn, void *context);
+/* Bytes of each stream stored so far, for a task that goes on. */
+int store_read_output_sizes(struct store *store, struct task_key key,
+			    uint64_t ret_sizes[static STREAM_COUNT]);
+
+struct record_row {
+	uint64_t position;
+	struct task_key key;
+	int64_t at_us;
+	bool is_end;
+	/* Output */
+	enum stream stream;
+	uint64_t offset;
+	const char *bytes; /* until the callback returns */
+	size_t size;
+	/* The end: the task's row as it is now */
+	struct task_row task;
+};
+typedef int record_row_fn(const struct record_row *row, void *context);
+/*
+ * Records of one job with after < position <= until (0: no end), by position, at most limit records
+ * and, after the first, at most bytes_max bytes of output.
+ */
+int store_read_records(struct store *store, uint64_t job, uint64_t after, uint64_t until,
+		       size_t limit, size_t bytes_max, record_row_fn *fn, void *context);
+/* The position of the first record of job after the given one; 0 where there is none. */
+int store_next_record(struct store *store, uint64_t job, uint64_t after, uint64_t *ret_position);
+/* 0 where the cursor has not been moved yet. */
+int store_read_cursor(struct store *store, uid_t uid, const char *name, uint64_t job,
+		      uint64_t *ret_position);
+
+/* --- Upkeep --- */
+
+/* Deletes a piece (about 1,000 rows) of what was removed, in a transaction of its own; *ret_more
+ * where something is left. Not while changes are queued. */
+int store_reap(struct store *store, bool *ret_more);

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What passes between main and the workers: a task to run, and what became of it. A task belongs to
+ * whoever took it last from a mailbox: main makes it, a worker runs it and gives it back with its
+ * end, main frees it. Messages about a task name it by job and index, since it may already be on
+ * its way back.
+ */
+#pragma once
+
+#include "common/states.h"
+#include "daemon/mailbox.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/types.h>
+
+struct kind;
+
+/* The parsed options of a job, shared by its tasks; immutable. Counted, any thread may drop one. */
+struct job_options {
+	atomic_uint references;
+	const struct kind *kind;
+	uid_t uid; /* the job's owner */
+	/* Of every kind */
+	int64_t timeout_us;  /* a whole attempt; 0: the kind's own bound alone */
+	int64_t deadline_us; /* the whole job; 0: none */
+	int64_t parallel;    /* 0: as the kind allows */
+	int64_t retries, retry_delay_us;
+	bool is_rerun;
+	void *kind_options; /* kind->options_size bytes */
+};
+struct job_options *job_options_ref(struct job_options *options);
+void job_options_unref(struct job_options *options);
+
+/* Which task: its job's id and its place in the job's target list. */
+struct task_key {
+	uint64_t job;
+	uint32_t index;
+};
+
+struct task {
+	STAILQ_ENTRY(task) link; /* in a batch */
+	struct task_key key;
+	unsigned attempt; /* 1 for the first */
+	/*
+	 * How this task's end is told apart from an older attempt's: dispatch gives each hand-over a
+	 * new number, and every message carries it.
+	 */
+	uint64_t run;
+	struct job_options *options;
+	void *engine_task; /* the engine's own, while it runs */
+	char target[];     /* its text, NUL-terminated */
+};
+STAILQ_HEAD(task_batch, task);
+struct task *task_new(struct task_key key, unsigned attempt, uint64_t run,
+		      struct job_options *options, const char *target);
+void task_free(struct task *task);
+
+/*
+ * How an attempt ended. state is TASK_SUCCEEDED, TASK_FAILED or TASK_STOPPED. is_transient: nothing
+ * took effect on the far side, so that trying again is safe even without --retries (a connection
+ * that died before authentication); main counts such tries.
+ */
+struct outcome {
+	enum task_state state;
+	enum error_class class;
+	bool is_transient;
+	char *message; /* owned; one line; NULL on success */
+	char *result;  /* owned; JSON object text of the interface's result type of the kind, or NULL */
+};
+void outcome_done(struct outcome *outcome);
+
+enum report_type {
+	REPORT_OUTPUT,  /* bytes of a stream */
+	REPORT_SENDING, /* the engine is about to do what may take effect; it waits for task_go */
+	REPORT_ENDED,   /* the task comes back with its outcome */
+};
+
+/* From a worker to main: a letter in main's mailbox. */
+struct report {
+	struct letter letter;
+	enum report_type type;
+	struct task_key key;
+	uint64_t run;
+	int64_t at_us; /* real time */
+	/* REPORT_OUTPUT */
+	enum stream stream;
+	char *bytes; /* owned */
+	size_t size;
+	/* REPORT_ENDED */
+	struct task *task; /* owned */
+	struct outcome outcome;
+};
+void report_free(struct report *report);

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * When to commit. A reply that is being held, or much output, commits at the end of the turn. Else
+ * commits are spaced by twice the time that the last one took, within [SPACING_MIN, SPACING_MAX]:
+ * an idle daemon commits at once, a busy one shares each fsync among all that happened meanwhile,
+ * and a slow disk gets fewer and larger commits.
+ *
+ * While the disk is full the queue is tried again every RETRY_US; reads go on.
+ */
+#include "daemon/turn.h"
+
+#include "common/log.h"
+#include "common/util.h"
+#include "daemon/jobs.h"
+#include "daemon/store.h"
+
+#include <time.h>
+
+enum {
+	SPACING_MIN_US = 2000,
+	SPACING_MAX_US = 40000,
+	RETRY_US = 1000000,
+	QUEUED_BYTES_MAX = 4 * 1024 * 1024,
+};
+
+struct turns {
+	struct daemon *daemon;
+	struct event *wake; /* a later commit, or another piece of work */
+	bool is_stopping;
+	bool is_failing; /* the last commit did */
+	bool has_more;   /* tasks that could begin, rows to reap: another turn soon */
+	bool may_reap;
+	int64_t next_commit_us; /* monotonic */
+};
+
+static void on_wake(evutil_socket_t fd, short what, void *context)
+{
+	(void) fd;
+	(void) what;
+	(void) context; /* the turn's end does the rest */
+}
+
+struct turns *turns_new(struct daemon *daemon)
+{
+	struct turns *turns = xcalloc(1, sizeof(*turns));
+
+	turns->daemon = daemon;
+	turns->may_reap = true; /* what a crash left half deleted */
+	turns->wake = event_new(daemon->base, -1, 0, on_wake, NULL);
+	if (!turns->wake)
+		abort();
+	return turns;
+}
+
+void turns_free(struct turns *turns)
+{
+	if (!turns)
+		return;
+	event_free(turns->wake);
+	free(turns);
+}
+
+static void wake_in(struct turns *turns, int64_t delay_us)
+{
+	struct timeval delay = {.tv_sec = delay_us / US_PER_SEC, .tv_usec = delay_us % US_PER_SEC};
+
+	(void) event_add(turns->wake, &delay);
+}
+
+static void commit(struct turns *turns)
+{
+	struct daemon *daemon = turns->daemon;
+	int64_t start_us = now_monotonic_us();
+	int64_t spacing_us;
+	int r;
+
+	turns->has_more = jobs_flush(daemon->jobs);
+	r = store_commit(daemon->store);
+	spacing_us = 2 * (now_monotonic_us() - start_us);
+	if (spacing_us < SPACING_MIN_US)
+		spacing_us = SPACING_MIN_US;
+	if (spacing_us > SPACING_MAX_US)
+		spacing_us = SPACING_MAX_US;
+	if (r < 0) {
+		if (!turns->is_failing)
+			log_error("%s", store_error(daemon->store));
+		spacing_us = RETRY_US;
+		server_committed(daemon->server, store_error(daemon->store));
+		jobs_commit_failed(daemon->jobs);
+	} else {
+		if (turns->is_failing)
+			log_notice("the database takes changes again");
+		turns->may_reap = true;
+		/* First the replies: what is told next (a job that runs) rests on them. */
+		server_committed(daemon->server, NULL);
+		jobs_committed(daemon->jobs);
+	}
+	turns->is_failing = r < 0;
+	turns->next_commit_us = now_monotonic_us() + spacing_us;
+}
+
+/* A piece of deleting, when nothing else is to be done. */
+static void reap(struct turns *turns)
+{
+	bool is_more = false;
+
+	if (!turns->may_reap || turns->is_failing)
+		return;
+	turns->may_reap = store_reap(turns->daemon->store, &is_more) == 0 && is_more;
+	if (turns->may_reap)
+		wake_in(turns, US_PER_MS);
+}
+
+static void end_turn(struct turns *turns)
+{
+	struct daemon *daemon = turns->daemon;
+	int64_t wait_us;
+
+	if (!jobs_has_changes(daemon->jobs) && !turns->has_more) {
+		reap(turns);
+		return;
+	}
+	wait_us = turns->next_commit_us - now_monotonic_us();
+	if (wait_us > 0 && !(server_has_held(daemon->server) && !turns->is_failing) &&
+	    store_queued_bytes(daemon->store) < QUEUED_BYTES_MAX) {
+		wake_in(turns, wait_us);
+		return;
+	}
+	commit(turns);
+	if (jobs_has_changes(daemon->jobs) || turns->has_more)
+		wake_in(turns, turns->next_commit_us - now_monotonic_us());
+	else if (turns->may_reap)
+		wake_in(turns, US_PER_MS);
+}
+
+static int64_t thread_cpu_us(void)
+{
+	struct timespec now;
+
+	(void) clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	return now.tv_sec * US_PER_SEC + now.tv_nsec / 1000;
+}
+
+void turns_run(struct turns *turns)
+{
+	struct daemon *daemon = turns->daemon;
+
+	turns->is_stopping = false;
+	end_turn(turns); /* what recovery changed */
+	while (!turns->is_stopping) {
+		int64_t cpu_us = thread_cpu_us();
+		int64_t end_us, turn_us;
+
+		/* One pass: waits until something happens, then runs all that is active. Waiting is
+		 * not part of the turn, and the handlers never block: their CPU time is their time.
+		 */
+		(void) event_base_loop(daemon->base, EVLOOP_ONCE);
+		cpu_us = thread_cpu_us() - cpu_us;
+		end_us = now_monotonic_us();
+		end_turn(turns);
+		turn_us = cpu_us + now_monotonic_us() - end_us;
+		if (turn_us > daemon->longest_turn_us)
+			daemon->longest_turn_us = turn_us;
+	}
+}
+
+void turns_stop(struct turns *turns)
+{
+	turns->is_stopping = true;
+}
+
+void turns_finish(struct turns *turns)
+{
+	if (jobs_has_changes(turns->daemon->jobs))
+		commit(turns);
+}

@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A worker sleeps in its event loop until a socket, a timer or its mailbox wakes it. What main says
+ * about a task names the run; the table of runs tells whether that run is still here, so that a word
+ * that crosses the task's end on its way is dropped and no pointer is ever shared.
+ *
+ * Reports are collected and put into main's mailbox once a loop turn: the turn's first report makes
+ * `flush` active, which libevent runs after what is already active.
+ */
+#include "daemon/worker.h"
+
+#include "common/hash.h"
+#include "common/util.h"
+#include "daemon/config.h"
+#include "daemon/resolver.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+
+
+enum { KINDS_MAX = 8, RESOLVER_THREADS = 16 };
+
+enum message_type {
+	MESSAGE_START,
+	MESSAGE_STOP,
+	MESSAGE_GO,
+	MESSAGE_STORED,
+	MESSAGE_RESOLVED, /* a struct resolver_answer */
+	MESSAGE_ALIVE,
+	MESSAGE_QUIT,
+};
+
+/* From main. Begins as struct resolver_answer does: letter, type. */
+struct message {
+	struct letter letter;
+	int type;
+	uint64_t run;
+	enum stop_reason reason;
+	int64_t grace_us;
+	size_t size;
+	struct task_batch batch;
+};
+
+/* A run that is here. */
+struct run {
+	uint64_t number;
+	struct task *task;
+	UT_hash_handle hh;
+};
+
+struct worker {
+	struct workers *workers;
+	pthread_t thread;
+	struct event_base *base;
+	struct mailbox mailbox;
+	struct event *mailbox_event, *flush_event;
+	struct letters reports; /* of this turn */
+	struct run *runs;
+	struct engine *engines[KINDS_MAX]; /* by place in kinds[]; made when first needed */
+	atomic_bool is_alive;
+};
+
+struct workers {
+	const struct config *config;
+	struct mailbox *reports;
+	struct resolver *resolver;
+	unsigned count;
+	struct worker *workers;
+};
+
+/* --- Engines' side --- */
+
+static struct engine *engine_of(struct worker *worker, const struct kind *kind)
+{
+	size_t place = 0;
+
+	while (kinds[place] != kind)
+		place++;
+	assert(place < KINDS_MAX);
+	if (!worker->engines[place])
+		worker->engines[place] = kind->engine_new(worker, worker->workers->config);
+	return worker->engines[place];
+}
+
+struct event_base *worker_base(struct worker *worker)
+{
+	return worker->base;
+}
+
+int64_t worker_now_us(struct worker *worker)
+{
+	(void) worker;
+	return now_monotonic_us();
+}
+
+/* Reports leave together at the end of the turn. */
+static void put_report(struct worker *worker, enum report_type type, struct task *task,
+		       struct report *report)
+{
+	report->type = type;
+	report->key = task->key;
+	report->run = task->run;
+	report->at_us = now_real_us();
+	if (STAILQ_EMPTY(&worker->reports))
+		event_active(worker->flush_event, EV_READ, 0);
+	STAILQ_INSERT_TAIL(&worker->reports, &report->letter, link);
+}
+
+static void on_flush(evutil_socket_t fd, short what, void *context)
+{
+	struct worker *worker = context;
+
+	(void) fd;
+	(void) what;
+	mailbox_put(worker->workers->reports, &worker->reports);
+}
+
+void worker_output(struct worker *worker, struct task *task, enum stream stream, const void *bytes,
+		   size_t size)
+{
+	struct report *report = xcalloc(1, sizeof(*report));
+
+	report->stream = stream;
+	report->bytes = xmemdup(bytes, size);
+	report->size = size;
+	put_report(worker, REPORT_OUTPUT, task, report);
+}
+
+void worker_sending(struct worker *worker, struct task *task)
+{
+	put_report(worker, REPORT_SENDING, task, xcalloc(1, sizeof(struct report)));
+}
+
+void worker_ended(struct worker *worker, struct task *task, struct outcome *outcome)
+{
+	struct report *report = xcalloc(1, sizeof(*report));
+	struct run *run = NULL;
+
+	HASH_FIND(hh, worker->runs, &task->run, sizeof(task->run), run);
+	assert(run && run->task == task);
+	HASH_DEL(worker->runs, run);
+	free(run);
+
+	report->task = task;
+	report->outcome = *outcome;
+	memset(outcome, 0, sizeof(*outcome));
+	put_report(worker, REPORT_ENDED, task, report);
+}
+
+void worker_resolve(struct worker *worker, struct task *task, const char *host, int family)
+{
+	resolver_ask(worker->workers->resolver, host, family, task->key, task->run,
+		     MESSAGE_RESOLVED, &worker->mailbox);
+}
+
+/* --- The loop --- */
+
+static void start_tasks(struct worker *worker, struct task_batch *batch)
+{
+	struct task *task;
+
+	while ((task = STAILQ_FIRST(batch))) {
+		struct run *run = xcalloc(1, sizeof(*run));
+
+		STAILQ_REMOVE_HEAD(batch, link);
+		run->number = task->run;
+		run->task = task;
+		HASH_ADD(hh, worker->runs, number, sizeof(run->number), run);
+		task->options->kind->task_start(engine_of(worker, task->options->kind), task);
+	}
+}
+
+static struct task *find_run(struct worker *worker, uint64_t number)
+{
+	struct run *run = NULL;
+
+	HASH_FIND(hh, worker->runs, &number, sizeof(number), run);
+	return run ? run->task : NULL;
+}
+
+/* A word about one run. */
+static void tell_engine(struct worker *worker, const struct message *message)
+{
+	struct task *task = find_run(worker, message->run);
+	const struct kind *kind;
+	struct engine *engine;
+
+	if (!task)
+		return;
+	kind = task->options->kind;
+	engine = engine_of(worker, kind);
+	if (message->type == MESSAGE_STOP)
+		kind->task_stop(engine, task, message->reason, message->grace_us);
+	else if (message->type == MESSAGE_GO)
+		kind->task_go(engine, task);
+	else
+		kind->task_output_stored(engine, task, message->size);
+}
+
+static void take_answer(struct worker *worker, struct resolver_answer *answer)
+{
+	struct task *task = find_run(worker, answer->run);
+
+	if (task) {
+		const struct kind *kind = task->options->kind;
+
+		kind->task_resolved(engine_of(worker, kind), task, answer->addresses,
+				    answer->count, answer->error);
+	}
+	free(answer->error);
+	free(answer);
+}
+
+static void on_mailbox(evutil_socket_t fd, short what, void *context)
+{
+	struct worker *worker = context;
+	struct letters letters;
+	struct letter *letter;
+
+	(void) fd;
+	(void) what;
+	mailbox_take(&worker->mailbox, &letters);
+	while ((letter = STAILQ_FIRST(&letters))) {
+		struct message *message = (struct message *) letter;
+
+		STAILQ_REMOVE_HEAD(&letters, link);
+		switch ((enum message_type) message->type) {
+		case MESSAGE_RESOLVED:
+			take_answer(worker, (struct resolver_answer *) letter);
+			continue; /* it frees its own kind of letter */
+		case MESSAGE_START:
+			start_tasks(worker, &message->batch);
+			break;
+		case MESSAGE_STOP:
+		case MESSAGE_GO:
+		case MESSAGE_STORED:
+			tell_engine(worker, message);
+			break;
+		case MESSAGE_ALIVE:
+			atomic_store(&worker->is_alive, true);
+			break;
+		case MESSAGE_QUIT:
+			(void) event_base_loopbreak(worker->base);
+			break;
+		}
+		free(message);
+	}
+}
+
+static void *worker_main(void *context)
+{
+	struct worker *worker = context;
+
+	(void) event_base_loop(worker->base, EVLOOP_NO_EXIT_ON_EMPTY);
+	assert(!worker->runs);
+	for (size_t i = 0; kinds[i]; i++)
+		if (worker->engines[i])
+			kinds[i]->engine_free(worker->engines[i]);
+	return NULL;
+}
+
+/* --- Main's side --- */
+
+static int worker_init(struct workers *workers, struct worker *worker)
+{
+	int r;
+
+	worker->workers = workers;
+	STAILQ_INIT(&worker->reports);
+	atomic_init(&worker->is_alive, true);
+	r = mailbox_init(&worker->mailbox);
+	if (r < 0)
+		return r;
+	worker->base = event_base_new();
+	if (!worker->base)
+		return -EMFILE;
+	worker->mailbox_event = event_new(worker->base, worker->mailbox.fd, EV_READ | EV_PERSIST,
+					  on_mailbox, worker);
+	worker->flush_event = event_new(worker->base, -1, EV_PERSIST, on_flush, worker);
+	if (!worker->mailbox_event || !worker->flush_event)
+		abort();
+	(void) event_add(worker->mailbox_event, NULL);
+	return 0;
+}
+
+int workers_new(const struct config *config, struct mailbox *reports, struct workers **ret_workers)
+{
+	struct workers *workers = xcalloc(1, sizeof(*workers));
+	sigset_t all, old;
+	int r;
+
+	workers->config = config;
+	workers->reports = reports;
+	workers->count = config->workers + 1;
+	workers->workers = xcalloc(workers->count, sizeof(*workers->workers));
+	r = resolver_new(RESOLVER_THREADS, &workers->resolver);
+	for (unsigned i = 0; r == 0 && i < workers->count; i++)
+		r = worker_init(workers, &workers->workers[i]);
+	if (r < 0)
+		return r; /* the program ends on this */
+
+	/* Signals are main's. */
+	(void) sigfillset(&all);
+	(void) pthread_sigmask(SIG_SETMASK, &all, &old);
+	for (unsigned i = 0; i < workers->count; i++) {
+		struct worker *worker = &workers->workers[i];
+		char name[32];
+
+		r = -pthread_create(&worker->thread, NULL, worker_main, worker);
+		if (r < 0)
+			return r;
+		(void) snprintf(name, sizeof(name), "worker-%u", i % 1000);
+		(void) pthread_setname_np(worker->thread, name);
+	}
+	(void) pthread_sigmask(SIG_SETMASK, &old, NULL);
+	*ret_workers = workers;
+	return 0;
+}
+
+static struct message *message_new(enum message_type type, uint64_t run)
+{
+	struct message *message = xcalloc(1, sizeof(*message));
+
+	message->type = (int) type;
+	message->run = run;
+	STAILQ_INIT(&message->batch);
+	return message;
+}
+
+static void send_message(struct workers *workers, unsigned worker, struct message *message)
+{
+	assert(worker < workers->count);
+	mailbox_put_one(&workers->workers[worker].mailbox, &message->letter);
+}
+
+void workers_free(struct workers *workers)
+{
+	if (!workers)
+		return;
+	for (unsigned i = 0; i < workers->count; i++)
+		send_message(workers, i, message_new(MESSAGE_QUIT, 0));
+	for (unsigned i = 0; i < workers->count; i++)
+		(void) pthread_join(workers->workers[i].thread, NULL);
+	/* Only now can no answer come any more; what came late is dropped, there is no run left. */
+	resolver_free(workers->resolver);
+	for (unsigned i = 0; i < workers->count; i++) {
+		struct worker *worker = &workers->workers[i];
+
+		on_mailbox(-1, 0, worker);
+		event_free(worker->mailbox_event);
+		event_free(worker->flush_event);
+		event_base_free(worker->base);
+		mailbox_done(&worker->mailbox);
+	}
+	free(workers->workers);
+	free(workers);
+}
+
+unsigned workers_count(const struct workers *workers)
+{
+	return workers->count;
+}
+
+void workers_range(const struct workers *workers, const struct kind *kind, unsigned *ret_first,
+		   unsigned *ret_count)
+{
+	bool is_alone = kind->placement == PLACE_ALONE;
+
+	*ret_first = is_alone ? 0 : 1;
+	*ret_count = is_alone ? 1 : workers->count - 1;
+}
+
+void workers_start(struct workers *workers, unsigned worker, struct task_batch *batch)
+{
+	struct message *message;
+
+	if (STAILQ_EMPTY(batch))
+		return;
+	message = message_new(MESSAGE_START, 0);
+	STAILQ_CONCAT(&message->batch, batch);
+	send_message(workers, worker, message);
+}
+
+void workers_stop(struct workers *workers, unsigned worker, uint64_t run, enum stop_reason reason,
+		  int64_t grace_us)
+{
+	struct message *message = message_new(MESSAGE_STOP, run);
+
+	message->reason = reason;
+	message->grace_us = grace_us;
+	send_message(workers, worker, message);
+}
+
+void workers_go(struct workers *workers, unsigned worker, uint64_t run)
+{
+	send_message(workers, worker, message_new(MESSAGE_GO, run));
+}
+
+void workers_output_stored(struct workers *workers, unsigned worker, uint64_t run, size_t size)
+{
+	struct message *message = message_new(MESSAGE_STORED, run);
+
+	message->size = size;
+	send_message(workers, worker, message);
+}
+
+bool workers_check_alive(struct workers *workers)
+{
+	bool is_alive = true;
+
+	for (unsigned i = 0; i < workers->count; i++) {
+		if (!atomic_exchange(&workers->workers[i].is_alive, false))
+			is_alive = false;
+		send_message(workers, i, message_new(MESSAGE_ALIVE, 0));
+	}
+	return is_alive;
+}
