@@ -79,8 +79,7 @@ static int read_task(const struct task_row *row, void *context)
 		return 0;
 	task = live_task_new(job, row->key.index);
 	task->attempts = row->attempts;
-	if (store_read_output_sizes(jobs->store, row->key, task->offsets) < 0)
-		return -EIO;
+	memcpy(task->offsets, row->output_sizes, sizeof(task->offsets));
 	if (row->state == TASK_RUNNING)
 		settle_orphan(task, row);
 	else

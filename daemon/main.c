@@ -207,7 +207,6 @@ static void on_reload(evutil_socket_t signal_number, short what, void *context)
 	} else {
 		use_config(program, config);
 		jobs_set_config(daemon->jobs, config);
-		server_set_config(daemon->server, config);
 		log_notice("jobd.conf was read again");
 	}
 	(void) sd_notify(0, "READY=1");

@@ -11,7 +11,7 @@ struct method {
 	const char *name; /* "Start", of org.jobd */
 	void (*handle)(struct call *call);
 	bool is_change;  /* the reply is held until the commit; refused while the store is failing */
-	bool needs_more; /* called without "more": error InvalidParameter, as the interface says */
+	bool needs_more; /* called without "more": error ExpectedMore */
 };
 
 extern const struct method methods[];

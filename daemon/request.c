@@ -119,7 +119,7 @@ static const char **strings_of(const json_t *array, size_t *ret_count)
 	return strings;
 }
 
-static int parse_targets(const json_t *parameters, const struct config *config,
+static int parse_targets(const json_t *parameters, uint64_t limit,
 			 struct target_list **ret_targets, struct error *ret_error)
 {
 	size_t include_count, exclude_count;
@@ -128,8 +128,8 @@ static int parse_targets(const json_t *parameters, const struct config *config,
 	autofree const char **exclude =
 		strings_of(json_object_get(parameters, "exclude"), &exclude_count);
 
-	return target_list_new(include, include_count, exclude, exclude_count,
-			       (uint64_t) config->max_targets, ret_targets, ret_error);
+	return target_list_new(include, include_count, exclude, exclude_count, limit,
+			       ret_targets, ret_error);
 }
 
 static int check_targets(const struct target_list *targets, const struct kind *kind,
@@ -188,7 +188,8 @@ int request_parse(const json_t *parameters, uid_t uid, bool is_trusted, const st
 	if (r == 0)
 		r = parse_options(parameters, uid, is_trusted, config, &request.options, ret_error);
 	if (r == 0)
-		r = parse_targets(parameters, config, &request.targets, ret_error);
+		r = parse_targets(parameters, (uint64_t) config->max_targets, &request.targets,
+				  ret_error);
 	if (r == 0)
 		r = check_targets(request.targets, request.options->kind, ret_error);
 	if (r < 0) {
@@ -227,20 +228,26 @@ int request_options(const char *options_text, uid_t uid, const struct config *co
 	return r;
 }
 
+int request_targets(const char *targets_text, uint64_t limit, struct target_list **ret_targets,
+		    struct error *ret_error)
+{
+	json_t *targets = load_text(targets_text, ret_error);
+	int r = targets ? parse_targets(targets, limit, ret_targets, ret_error) : -EIO;
+
+	json_decref(targets);
+	return r;
+}
+
 int request_restore(const char *options_text, const char *targets_text, uid_t uid,
 		    const struct config *config, struct request *ret_request,
 		    struct error *ret_error)
 {
 	struct request request = {0};
-	json_t *targets;
-	int r;
+	int r = request_options(options_text, uid, config, &request.options, ret_error);
 
-	r = request_options(options_text, uid, config, &request.options, ret_error);
-	if (r < 0)
-		return r;
-	targets = load_text(targets_text, ret_error);
-	r = targets ? parse_targets(targets, config, &request.targets, ret_error) : -EIO;
-	json_decref(targets);
+	/* No limit: they were within the one of their day. */
+	if (r == 0)
+		r = request_targets(targets_text, UINT32_MAX, &request.targets, ret_error);
 	if (r < 0) {
 		request_done(&request);
 		return r;

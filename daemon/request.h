@@ -27,6 +27,9 @@ int request_parse(const json_t *parameters, uid_t uid, bool is_trusted, const st
 int request_restore(const char *options_text, const char *targets_text, uid_t uid,
 		    const struct config *config, struct request *ret_request,
 		    struct error *ret_error);
+/* Just the targets, from a row's text. limit: at most so many. */
+int request_targets(const char *targets_text, uint64_t limit, struct target_list **ret_targets,
+		    struct error *ret_error);
 /* Just the options, after jobs_adjust changed their text. */
 int request_options(const char *options_text, uid_t uid, const struct config *config,
 		    struct job_options **ret_options, struct error *ret_error);

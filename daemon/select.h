@@ -28,6 +28,8 @@ bool selection_has_tasks(const struct selection *selection); /* a task part some
 bool selection_matches(const struct selection *selection, const struct job_row *row);
 /* Is this task of a job that matches in it? Task parts narrow; without one, all are. */
 bool selection_matches_task(const struct selection *selection, uint64_t job, uint32_t index);
+/* The task part of a job, ascending; NULL where the whole job is meant. */
+const uint32_t *selection_tasks(const struct selection *selection, uint64_t job, size_t *ret_count);
 
 /*
  * The jobs, newest first, a page at a time: ids below before (0: from the newest), at most limit.
@@ -36,3 +38,10 @@ bool selection_matches_task(const struct selection *selection, uint64_t job, uin
  */
 int selection_read(struct selection *selection, struct store *store, uint64_t before, size_t limit,
 		   job_row_fn *fn, void *context, uint64_t *ret_last, bool *ret_more);
+
+/*
+ * The one job (of several: the newest) that a selector names, with the selection for its task part.
+ * *ret_row has no name and token.
+ */
+int select_one(const struct call *call, const char *selector, struct selection **ret_selection,
+	       struct job_row *ret_row, struct error *ret_error);

@@ -81,7 +81,6 @@ void server_close(struct server *server);
 /* Writes out what it can without waiting, closes all connections, unlinks a socket it bound. */
 void server_free(struct server *server);
 unsigned server_client_count(const struct server *server);
-void server_set_config(struct server *server, const struct config *config);
 
 /* After a turn's commit: error NULL: held replies leave; else they become StorageFailed. */
 void server_committed(struct server *server, const char *error);

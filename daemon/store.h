@@ -15,11 +15,12 @@
  * Schema (user_version 1). Tasks have a row from their first start on; what was never begun is
  * computed from the job's row. A record is a piece of output or the end of a task; positions grow by
  * one and are never used again, so that a reading position is one number.
- *   job    (id, uid, kind, name, token, options, targets, state, counters, times, next_index, ...)
- *   task   (key = job << 32 | index, state, class, attempts, is_sent, times, message, result)
- *   record (position, job, index, stream or end, offset, at, bytes)
- *   cursor (uid, name, job, position)
- *   removed(job): removed jobs whose rows are still being deleted, piece by piece
+ *   meta    the next job id and the next position
+ *   job     (id, uid, kind, name, token, options, targets, state, counters, times, next_index, ...)
+ *   task    (key = job << 32 | index, state, class, attempts, is_sent, times, sizes, message, result)
+ *   record  (position, job, index, stream or none for the end, offset, at, bytes)
+ *   cursor  (job, uid, name, position)
+ *   removed (job): removed jobs whose rows are still being deleted, piece by piece
  */
 #pragma once
 
@@ -43,11 +44,12 @@ int store_open(const char *path, struct store **ret_store, struct error *ret_err
 /* What is still queued is lost: commit first. */
 void store_close(struct store *store);
 
-/* Called once when the queue becomes non-empty, so that main can plan a commit. */
-void store_on_change(struct store *store, void (*notify)(void *context), void *context);
 bool store_has_changes(const struct store *store);
 size_t store_queued_bytes(const struct store *store);
-/* 0, or -ENOSPC, -EIO, -EROFS, ...: see store_error for the sentence. An empty queue is fine. */
+/*
+ * 0, or -ENOSPC, -EIO, -EROFS, ...: see store_error for the sentence. An empty queue is fine: after
+ * a failure it tries whether the disk takes changes again.
+ */
 int store_commit(struct store *store);
 /* NULL while the last commit succeeded, else a sentence for people. */
 const char *store_error(const struct store *store);
@@ -136,7 +138,8 @@ struct task_row {
 	unsigned attempts;
 	bool is_sent;
 	int64_t started_us, ended_us;
-	const char *message, *result; /* or NULL; until the callback returns */
+	uint64_t output_sizes[STREAM_COUNT]; /* bytes stored so far */
+	const char *message, *result;        /* or NULL; until the callback returns */
 };
 typedef int task_row_fn(const struct task_row *row, void *context);
 /* Of one job, by index above after (-1: all), at most limit rows. */
@@ -144,9 +147,6 @@ int store_read_tasks(struct store *store, uint64_t job, int64_t after, size_t li
 		     task_row_fn *fn, void *context);
 /* Rows in state queued or running, of all jobs: proportional to these only. */
 int store_read_live_tasks(struct store *store, task_row_fn *fn, void *context);
-/* Bytes of each stream stored so far, for a task that goes on. */
-int store_read_output_sizes(struct store *store, struct task_key key,
-			    uint64_t ret_sizes[static STREAM_COUNT]);
 
 struct record_row {
 	uint64_t position;

@@ -116,7 +116,8 @@ static void end_turn(struct turns *turns)
 	struct daemon *daemon = turns->daemon;
 	int64_t wait_us;
 
-	if (!jobs_has_changes(daemon->jobs) && !turns->has_more) {
+	if (!jobs_has_changes(daemon->jobs) && !server_has_held(daemon->server) &&
+	    !turns->has_more && !turns->is_failing) {
 		reap(turns);
 		return;
 	}
@@ -127,7 +128,7 @@ static void end_turn(struct turns *turns)
 		return;
 	}
 	commit(turns);
-	if (jobs_has_changes(daemon->jobs) || turns->has_more)
+	if (jobs_has_changes(daemon->jobs) || turns->has_more || turns->is_failing)
 		wake_in(turns, turns->next_commit_us - now_monotonic_us());
 	else if (turns->may_reap)
 		wake_in(turns, US_PER_MS);

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the files of target lists share: targets.c, targets-parse.c. */
+#pragma once
+
+#include "common/targets.h"
+
+/* An IPv6 address as a number; IPv4 addresses use the low 32 bits. */
+typedef unsigned __int128 address_number;
+
+enum term_type { TERM_IPV4, TERM_IPV6, TERM_NAMES };
+
+/* One bracket: its ranges, one behind the other. */
+struct span {
+	uint64_t first, last;
+};
+struct bracket {
+	struct span *spans;
+	size_t span_count;
+	uint64_t count;
+	unsigned width; /* zero-padded to so many digits; 0: not padded */
+	size_t at;      /* where in the term's text it stands */
+};
+
+/*
+ * What one word of the user stands for. Addresses: all from first to last. Names: the text with the
+ * brackets filled in, the last running fastest, without those whose number is in `dropped`.
+ */
+struct term {
+	enum term_type type;
+	uint64_t start; /* index of its first target in the list */
+	uint64_t count;
+	address_number first;
+	char *text; /* TERM_NAMES: the literal parts, joined */
+	struct bracket *brackets;
+	size_t bracket_count;
+	uint32_t *dropped; /* ascending; named before, or excluded */
+	size_t dropped_count;
+};
+
+struct target_list {
+	struct term *terms;
+	size_t count, capacity;
+	uint64_t target_count;
+	/* Addresses that are in the list as such: disjoint, ascending, with where to find them */
+	struct interval *intervals;
+	size_t interval_count;
+};
+
+/* Addresses of one family from first to last. */
+struct interval {
+	bool is_ipv6;
+	address_number first, last;
+	size_t term; /* that they belong to */
+};
+
+/* Words to terms, not yet compared with each other. */
+int terms_parse(const char *word, struct target_list *list, struct error *ret_error);
+struct term *term_add(struct target_list *list, enum term_type type);
+void term_done(struct term *term);
+
+/* Number `number` (before dropping) of a term of names. */
+void term_name(const struct term *term, uint64_t number, char ret_text[static TARGET_TEXT_MAX]);
+/* 1 and the number of an address without zone, else 0. */
+int address_number_parse(const char *text, bool *ret_is_ipv6, address_number *ret_number);

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/fields.h"
+
+#include "common/states.h"
+#include "common/util.h"
+
+
+static void *member_of(void *structure, const struct field *field)
+{
+	return (char *) structure + field->offset;
+}
+
+static int wrong_type(const struct field *field, struct error *ret_error)
+{
+	return error_set(ret_error, ERROR_INVALID_PARAMETER, field->name,
+			 "parameter %s is of the wrong type", field->name);
+}
+
+static int out_of_bounds(const struct field *field, struct error *ret_error)
+{
+	return error_set(ret_error, ERROR_INVALID_OPTION, field->name,
+			 "%s is out of bounds: %lld to %lld are allowed", field->name,
+			 (long long) field->min, (long long) field->max);
+}
+
+static int too_long(const struct field *field, struct error *ret_error)
+{
+	return error_set(ret_error, ERROR_INVALID_OPTION, field->name,
+			 "%s is longer than %lld bytes", field->name, (long long) field->max);
+}
+
+static int parse_int(const struct field *field, const json_t *value, int64_t *ret_value,
+		     struct error *ret_error)
+{
+	if (!json_is_integer(value))
+		return wrong_type(field, ret_error);
+	if (json_integer_value(value) < field->min || json_integer_value(value) > field->max)
+		return out_of_bounds(field, ret_error);
+	*ret_value = json_integer_value(value);
+	return 0;
+}
+
+static int parse_string(const struct field *field, const json_t *value, char **ret_string,
+			struct error *ret_error)
+{
+	if (!json_is_string(value))
+		return wrong_type(field, ret_error);
+	if (json_string_length(value) > (size_t) field->max)
+		return too_long(field, ret_error);
+	*ret_string = xstrdup(json_string_value(value));
+	return 0;
+}
+
+static int parse_strings(const struct field *field, const json_t *value,
+			 struct string_array *ret_array, struct error *ret_error)
+{
+	size_t count = json_array_size(value);
+
+	if (!json_is_array(value))
+		return wrong_type(field, ret_error);
+	ret_array->items = xcalloc(count, sizeof(*ret_array->items));
+	for (; ret_array->count < count; ret_array->count++) {
+		int r = parse_string(field, json_array_get(value, ret_array->count),
+				     &ret_array->items[ret_array->count], ret_error);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int parse_ints(const struct field *field, const json_t *value, struct int_array *ret_array,
+		      struct error *ret_error)
+{
+	size_t count = json_array_size(value);
+
+	if (!json_is_array(value))
+		return wrong_type(field, ret_error);
+	ret_array->items = xcalloc(count, sizeof(*ret_array->items));
+	for (; ret_array->count < count; ret_array->count++) {
+		int r = parse_int(field, json_array_get(value, ret_array->count),
+				  &ret_array->items[ret_array->count], ret_error);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int parse_word(const struct field *field, const json_t *value, int *ret_word,
+		      struct error *ret_error)
+{
+	if (!json_is_string(value))
+		return wrong_type(field, ret_error);
+	*ret_word = word_find(field->words, json_string_value(value));
+	if (*ret_word < 0)
+		return error_set(ret_error, ERROR_INVALID_OPTION, field->name,
+				 "%s cannot be '%.40s'", field->name, json_string_value(value));
+	return 0;
+}
+
+static int parse_field(const struct field *field, const json_t *value, void *structure,
+		       struct error *ret_error)
+{
+	void *member = member_of(structure, field);
+
+	switch (field->type) {
+	case FIELD_INT:
+		return parse_int(field, value, member, ret_error);
+	case FIELD_BOOL:
+		if (!json_is_boolean(value))
+			return wrong_type(field, ret_error);
+		*(bool *) member = json_is_true(value);
+		return 0;
+	case FIELD_STRING:
+		return parse_string(field, value, member, ret_error);
+	case FIELD_WORD:
+		return parse_word(field, value, member, ret_error);
+	case FIELD_STRINGS:
+		return parse_strings(field, value, member, ret_error);
+	case FIELD_INTS:
+		return parse_ints(field, value, member, ret_error);
+	}
+	return wrong_type(field, ret_error);
+}
+
+static void set_fallback(const struct field *field, void *structure)
+{
+	void *member = member_of(structure, field);
+
+	if (field->type == FIELD_INT)
+		*(int64_t *) member = field->fallback;
+	else if (field->type == FIELD_WORD)
+		*(int *) member = (int) field->fallback;
+}
+
+static int check_known(const struct field *fields, size_t count, const json_t *object,
+		       struct error *ret_error)
+{
+	json_t *unconst = (json_t *) (uintptr_t) object;
+	const char *name;
+	json_t *value;
+
+	json_object_foreach(unconst, name, value)
+	{
+		size_t i = 0;
+
+		while (i < count && !streq(fields[i].name, name))
+			i++;
+		if (i == count)
+			return error_set(ret_error, ERROR_INVALID_PARAMETER, name,
+					 "there is no parameter %s", name);
+	}
+	return 0;
+}
+
+int fields_parse(const struct field *fields, size_t count, const json_t *object, void *ret_struct,
+		 struct error *ret_error)
+{
+	int r;
+
+	for (size_t i = 0; i < count; i++)
+		set_fallback(&fields[i], ret_struct);
+	if (json_is_null(object))
+		return 0;
+	r = check_known(fields, count, object, ret_error);
+	for (size_t i = 0; i < count && r == 0; i++) {
+		const json_t *value = json_object_get(object, fields[i].name);
+
+		if (value && !json_is_null(value))
+			r = parse_field(&fields[i], value, ret_struct, ret_error);
+	}
+	if (r < 0)
+		fields_done(fields, count, ret_struct);
+	return r;
+}
+
+void fields_done(const struct field *fields, size_t count, void *structure)
+{
+	for (size_t i = 0; i < count; i++) {
+		void *member = member_of(structure, &fields[i]);
+
+		if (fields[i].type == FIELD_STRING) {
+			char **string = member;
+
+			free(*string);
+			*string = NULL;
+		} else if (fields[i].type == FIELD_STRINGS) {
+			struct string_array *array = member;
+
+			for (size_t j = 0; j < array->count; j++)
+				free(array->items[j]);
+			free(array->items);
+			*array = (struct string_array){0};
+		} else if (fields[i].type == FIELD_INTS) {
+			struct int_array *array = member;
+
+			free(array->items);
+			*array = (struct int_array){0};
+		}
+	}
+}

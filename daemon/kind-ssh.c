@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Kind "ssh" as the others see it: its options, its targets, and the engine between worker.h and the
+ * visits. How a visit goes on is in ssh-visit.c, its steps in ssh-connect.c, ssh-auth.c, ssh-exec.c.
+ */
+#include "daemon/kind-ssh.h"
+
+#include "common/hash.h"
+#include "common/protocol.h"
+#include "common/util.h"
+#include "daemon/config.h"
+#include "daemon/ssh-agent.h"
+#include "daemon/ssh-identity.h"
+#include "daemon/ssh-known-hosts.h"
+
+#include <assert.h>
+#include <pwd.h>
+#include <stdio.h>
+
+enum {
+	LOGIN_MAX = 255,
+	PATH_BYTES_MAX = 4095,
+	COMMAND_MAX = 32000,    /* what every server takes in one request (RFC 4253, 6.1) */
+	STDIN_MAX = 12 << 20,   /* in base64; a message is smaller than max-message anyway */
+	TIMEOUT_MAX_DAYS = 366,
+	PASSWD_BUFFER = 16384,
+};
+#define TIMEOUT_MAX_US   (TIMEOUT_MAX_DAYS * (24 * 3600 * US_PER_SEC))
+#define SYSTEM_KNOWN_HOSTS "/etc/ssh/ssh_known_hosts"
+
+/* --- Options --- */
+
+static const char *const policy_words[] = {
+	[HOST_KEY_STRICT] = "strict",
+	[HOST_KEY_ACCEPT_NEW] = "accept_new",
+	[HOST_KEY_OFF] = "off",
+	NULL,
+};
+
+#define FIELD(name, type, member, min, max, fallback)                                              \
+	{name, type, offsetof(struct ssh_options, member), min, max, fallback, NULL}
+
+static const struct field ssh_fields[] = {
+	FIELD("commands", FIELD_STRINGS, commands, 1, COMMAND_MAX, 0),
+	FIELD("login", FIELD_STRING, login, 0, LOGIN_MAX, 0),
+	FIELD("port", FIELD_INT, port, 1, UINT16_MAX, 22),
+	FIELD("identity", FIELD_STRING, identity, 0, PATH_BYTES_MAX, 0),
+	FIELD("credential", FIELD_STRING, credential, 0, LOGIN_MAX, 0),
+	FIELD("connectTimeoutUsec", FIELD_INT, connect_timeout_us, 1000, TIMEOUT_MAX_US,
+	      30 * US_PER_SEC),
+	FIELD("idleTimeoutUsec", FIELD_INT, idle_timeout_us, 0, TIMEOUT_MAX_US, 0),
+	{"hostKey", FIELD_WORD, offsetof(struct ssh_options, host_key), 0, 0, HOST_KEY_STRICT,
+	 policy_words},
+	FIELD("legacy", FIELD_BOOL, is_legacy, 0, 0, 0),
+	FIELD("maxOutput", FIELD_INT, max_output, 0, INT64_MAX, 16 << 20),
+	FIELD("stdin", FIELD_STRING, stdin_base64, 0, STDIN_MAX, 0),
+	FIELD("successCodes", FIELD_INTS, success_codes, 0, 255, 0),
+};
+
+static int check_files(const struct ssh_options *options, const struct config *config,
+		       bool is_trusted, struct error *ret_error)
+{
+	if (options->credential && !config_credential(config, options->credential))
+		return error_set(ret_error, ERROR_INVALID_OPTION, "credential",
+				 "jobd.conf has no [credential %s]: name one that it has",
+				 options->credential);
+	if (options->identity && !is_trusted)
+		return error_set(ret_error, ERROR_INVALID_OPTION, "identity",
+				 "this jobd reads no key files of its users: use --credential, "
+				 "or a jobd of your own (--user)");
+	if (options->identity && options->identity[0] != '/')
+		return error_set(ret_error, ERROR_INVALID_OPTION, "identity",
+				 "'%s' is no whole path: jobd runs in another folder, so begin "
+				 "with /",
+				 options->identity);
+	return 0;
+}
+
+static int check_commands(const struct ssh_options *options, struct error *ret_error)
+{
+	if (options->commands.count == 0)
+		return error_set(ret_error, ERROR_INVALID_OPTION, "commands",
+				 "no command was given: name at least one to run on each target");
+	for (size_t i = 0; i < options->commands.count; i++)
+		if (options->commands.items[i][0] == '\0')
+			return error_set(ret_error, ERROR_INVALID_OPTION, "commands",
+					 "command %zu is empty: give it or leave it out", i + 1);
+	return 0;
+}
+
+static int ssh_options_check(void *kind_options, const struct config *config, bool is_trusted,
+			     struct error *ret_error)
+{
+	struct ssh_options *options = kind_options;
+	int r;
+
+	r = check_commands(options, ret_error);
+	if (r == 0)
+		r = check_files(options, config, is_trusted, ret_error);
+	if (r < 0)
+		return r;
+	if (options->login && options->login[0] == '\0')
+		return error_set(ret_error, ERROR_INVALID_OPTION, "login",
+				 "the login name is empty: give one or leave it out");
+	if (options->max_output > config->max_output)
+		return error_set(ret_error, ERROR_LIMIT_REACHED, "max-output-per-task",
+				 "maxOutput of %lld bytes is more than the %lld that jobd.conf "
+				 "allows as max-output-per-task: ask for less",
+				 (long long) options->max_output, (long long) config->max_output);
+	if (options->stdin_base64 &&
+	    base64_decode(options->stdin_base64, &options->stdin_bytes, &options->stdin_size) < 0)
+		return error_set(ret_error, ERROR_INVALID_OPTION, "stdin",
+				 "stdin is not base64 (RFC 4648): encode the bytes");
+	return 0;
+}
+
+static void ssh_options_done(void *kind_options)
+{
+	struct ssh_options *options = kind_options;
+
+	/* It may well be a password. */
+	if (options->stdin_bytes)
+		explicit_bzero(options->stdin_bytes, options->stdin_size);
+	free(options->stdin_bytes);
+	options->stdin_bytes = NULL;
+}
+
+static int ssh_target_check(const char *target, struct error *ret_error)
+{
+	struct target_parts parts;
+
+	if (target_split(target, &parts) < 0)
+		return error_set(ret_error, ERROR_INVALID_TARGET, target,
+				 "'%s' is no target of kind ssh: write it as host, user@host, "
+				 "host:port or [address]:port",
+				 target);
+	return 0;
+}
+
+static const char *ssh_command(const void *kind_options)
+{
+	const struct ssh_options *options = kind_options;
+
+	return options->commands.items[0];
+}
+
+static unsigned ssh_in_flight_max(const struct config *config)
+{
+	return (unsigned) config->ssh_parallel;
+}
+
+/* --- Users --- */
+
+/* Asked for once: the name service may be slow, and thousands of tasks have one owner. */
+struct user_name {
+	uid_t uid;
+	UT_hash_handle hh;
+	char name[];
+};
+
+const char *ssh_owner_name(struct engine *engine, uid_t uid)
+{
+	struct user_name *user = NULL;
+	char buffer[PASSWD_BUFFER];
+	struct passwd entry, *found = NULL;
+	const char *name = "";
+
+	HASH_FIND(hh, engine->user_names, &uid, sizeof(uid), user);
+	if (user)
+		return user->name;
+	if (getpwuid_r(uid, &entry, buffer, sizeof(buffer), &found) == 0 && found)
+		name = found->pw_name;
+	user = xcalloc(1, sizeof(*user) + strlen(name) + 1);
+	user->uid = uid;
+	memcpy(user->name, name, strlen(name));
+	HASH_ADD(hh, engine->user_names, uid, sizeof(user->uid), user);
+	return user->name;
+}
+
+static char *home_of_user(void)
+{
+	const char *home = getenv("HOME");
+	char buffer[PASSWD_BUFFER];
+	struct passwd entry, *found = NULL;
+
+	if (home && home[0] == '/')
+		return xstrdup(home);
+	if (getpwuid_r(geteuid(), &entry, buffer, sizeof(buffer), &found) == 0 && found)
+		return xstrdup(found->pw_dir);
+	return NULL;
+}
+
+/* --- The engine --- */
+
+/* A private daemon's user has one already; the system's daemon keeps its own beside the database. */
+static char *known_hosts_path(const struct engine *engine)
+{
+	const char *database = engine->config->database;
+	const char *slash = database ? strrchr(database, '/') : NULL;
+
+	if (engine->config->is_user)
+		return engine->home ? xasprintf("%s/.ssh/known_hosts", engine->home) : NULL;
+	return slash ? xasprintf("%.*s/known_hosts", (int) (slash - database), database) : NULL;
+}
+
+static void on_ready(evutil_socket_t fd, short what, void *context)
+{
+	struct engine *engine = context;
+	struct visit *visit;
+
+	(void) fd;
+	(void) what;
+	while ((visit = TAILQ_FIRST(&engine->ready))) {
+		TAILQ_REMOVE(&engine->ready, visit, ready_link);
+		visit->is_ready = false;
+		ssh_advance(visit);
+	}
+}
+
+static struct engine *ssh_engine_new(struct worker *worker, const struct config *config)
+{
+	struct engine *engine = xcalloc(1, sizeof(*engine));
+	autofree char *own_file = NULL;
+
+	engine->worker = worker;
+	engine->config = config;
+	TAILQ_INIT(&engine->ready);
+	engine->ready_event = event_new(worker_base(worker), -1, EV_PERSIST, on_ready, engine);
+	if (!engine->ready_event)
+		abort();
+	engine->home = config->is_user ? home_of_user() : NULL;
+	own_file = known_hosts_path(engine);
+	engine->known_hosts = known_hosts_new(own_file, SYSTEM_KNOWN_HOSTS);
+	engine->identities = identities_new();
+	if (config->is_user && getenv("SSH_AUTH_SOCK"))
+		engine->agent = ssh_agent_new(engine, getenv("SSH_AUTH_SOCK"));
+	ssh_slots_init(engine);
+	return engine;
+}
+
+static void ssh_engine_free(struct engine *engine)
+{
+	struct user_name *user, *next;
+
+	assert(TAILQ_EMPTY(&engine->ready) && !engine->destinations && engine->slots_taken == 0);
+	ssh_agent_free(engine->agent);
+	ssh_slots_done(engine);
+	identities_free(engine->identities);
+	known_hosts_free(engine->known_hosts);
+	HASH_ITER(hh, engine->user_names, user, next)
+	{
+		HASH_DEL(engine->user_names, user);
+		free(user);
+	}
+	event_free(engine->ready_event);
+	free(engine->home);
+	free(engine);
+}
+
+/* --- What main says about a task --- */
+
+static void ssh_task_start(struct engine *engine, struct task *task)
+{
+	ssh_advance(ssh_visit_new(engine, task));
+}
+
+static void ssh_task_stop(struct engine *engine, struct task *task, enum stop_reason reason,
+			  int64_t grace_us)
+{
+	(void) engine;
+	ssh_visit_stop(task->engine_task, reason, grace_us);
+}
+
+static void ssh_task_go(struct engine *engine, struct task *task)
+{
+	struct visit *visit = task->engine_task;
+
+	(void) engine;
+	visit->is_allowed = true;
+	ssh_advance(visit);
+}
+
+static void ssh_task_output_stored(struct engine *engine, struct task *task, size_t size)
+{
+	struct visit *visit = task->engine_task;
+	bool was_held = ssh_output_is_held(visit);
+
+	(void) engine;
+	assert(size <= visit->unstored);
+	visit->unstored -= size;
+	if (was_held && !ssh_output_is_held(visit))
+		ssh_advance(visit);
+}
+
+static void ssh_task_resolved(struct engine *engine, struct task *task,
+			      const struct sockaddr_storage *addresses, size_t count,
+			      const char *error)
+{
+	struct visit *visit = task->engine_task;
+
+	(void) engine;
+	ssh_take_addresses(visit, addresses, error ? 0 : count, error);
+	ssh_advance(visit);
+}
+
+const struct kind kind_ssh = {
+	.name = "ssh",
+	.placement = PLACE_SPREAD,
+	.in_flight_max = ssh_in_flight_max,
+	.fields = ssh_fields,
+	.field_count = ARRAY_SIZE(ssh_fields),
+	.options_size = sizeof(struct ssh_options),
+	.options_check = ssh_options_check,
+	.options_done = ssh_options_done,
+	.target_check = ssh_target_check,
+	.command = ssh_command,
+	.engine_new = ssh_engine_new,
+	.engine_free = ssh_engine_free,
+	.task_start = ssh_task_start,
+	.task_stop = ssh_task_stop,
+	.task_go = ssh_task_go,
+	.task_output_stored = ssh_task_output_stored,
+	.task_resolved = ssh_task_resolved,
+};

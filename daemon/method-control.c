@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Stop, Pause, Resume, Remove and Adjust. */
+#include "daemon/jobs.h"
+#include "daemon/methods.h"
+#include "daemon/walk.h"
+
+#include "common/util.h"
+
+#include <stdio.h>
+
+struct control {
+	struct walk walk;
+	const char *verb; /* "stop" */
+	void (*act)(struct call *call, struct job *job);
+	int64_t grace_us;
+	json_t *ids;
+};
+
+static void control_free(void *state)
+{
+	struct control *control = state;
+
+	json_decref(control->ids);
+	walk_free(control);
+}
+
+static void add_id(json_t *ids, uint64_t id)
+{
+	(void) json_array_append_new(ids, json_integer((json_int_t) id));
+}
+
+/* Acts on one that has not ended; for the others there is nothing to do. */
+static int control_each(const struct job_row *row, void *context)
+{
+	struct call *call = context;
+	struct control *control = call->state;
+	struct job *job = jobs_find(call->daemon->jobs, row->id);
+
+	if (job) {
+		control->act(call, job);
+		add_id(control->ids, row->id);
+	}
+	return 0;
+}
+
+static void control_done(struct call *call)
+{
+	struct control *control = call->state;
+
+	call_reply(call, json_pack("{s:O}", "ids", control->ids));
+}
+
+/* What changes or forgets jobs never means all of them by saying nothing. */
+static bool refuse_empty(struct call *call, const struct walk *walk, const char *verb)
+{
+	struct error error = {0};
+
+	if (!selection_is_empty(walk->selection))
+		return false;
+	(void) error_set(&error, ERROR_INVALID_SELECTOR, "", "name the jobs to %s, or say --all",
+			 verb);
+	call_error(call, &error);
+	return true;
+}
+
+static void control(struct call *call, const char *verb,
+		    void (*act)(struct call *call, struct job *job))
+{
+	struct control *control = walk_new(call, sizeof(*control), control_free);
+
+	if (!control)
+		return;
+	control->ids = json_array();
+	control->act = act;
+	control->grace_us = json_integer_value(json_object_get(call->parameters, "graceUsec"));
+	if (!refuse_empty(call, &control->walk, verb))
+		walk_start(call, control_each, control_done);
+}
+
+static void stop_job(struct call *call, struct job *job)
+{
+	const struct control *control = call->state;
+	struct jobs *jobs = call->daemon->jobs;
+	size_t count;
+	const uint32_t *indices = selection_tasks(control->walk.selection, job->row.id, &count);
+
+	if (!indices)
+		jobs_stop(jobs, job, control->grace_us);
+	else
+		for (size_t i = 0; i < count; i++)
+			(void) jobs_stop_task(jobs, job, indices[i], control->grace_us);
+}
+
+static void pause_job(struct call *call, struct job *job)
+{
+	jobs_pause(call->daemon->jobs, job);
+}
+
+static void resume_job(struct call *call, struct job *job)
+{
+	jobs_resume(call->daemon->jobs, job);
+}
+
+void method_stop(struct call *call)
+{
+	control(call, "stop", stop_job);
+}
+
+void method_pause(struct call *call)
+{
+	control(call, "pause", pause_job);
+}
+
+void method_resume(struct call *call)
+{
+	control(call, "resume", resume_job);
+}
+
+/* --- Remove --- */
+
+struct removal {
+	struct walk walk;
+	struct job_watcher watcher; /* with force: until the stopped jobs have ended */
+	bool is_watching;
+	bool is_force;
+	bool is_walked;
+	struct call *call;
+	uint64_t *waited; /* stopped by us, not yet ended */
+	size_t waited_count;
+	json_t *removed, *left;
+};
+
+static void removal_free(void *state)
+{
+	struct removal *removal = state;
+
+	if (removal->is_watching)
+		jobs_unwatch(&removal->watcher);
+	free(removal->waited);
+	json_decref(removal->removed);
+	json_decref(removal->left);
+	walk_free(removal);
+}
+
+static void leave(struct removal *removal, const struct job_row *row)
+{
+	autofree char *message = xasprintf("job %llu is %s: stop it first, or --force",
+					   (unsigned long long) row->id,
+					   job_state_words[row->state]);
+
+	(void) json_array_append_new(removal->left,
+				     json_pack("{s:I, s:s, s:s}", "id", (json_int_t) row->id,
+					       "state", job_state_words[row->state], "message",
+					       message));
+}
+
+static void remove_now(struct removal *removal, uint64_t id)
+{
+	jobs_remove(removal->call->daemon->jobs, id);
+	add_id(removal->removed, id);
+}
+
+static void finish_removal(struct removal *removal)
+{
+	if (removal->is_walked && removal->waited_count == 0)
+		call_reply(removal->call,
+			   json_pack("{s:O, s:O}", "removed", removal->removed, "left",
+				     removal->left));
+}
+
+static void removal_changed(struct job_watcher *watcher, const struct job_row *row, bool is_removed)
+{
+	struct removal *removal = watcher->context;
+
+	for (size_t i = 0; i < removal->waited_count; i++) {
+		if (removal->waited[i] != row->id ||
+		    (!is_removed && !job_state_is_final(row->state)))
+			continue;
+		removal->waited[i] = removal->waited[--removal->waited_count];
+		if (!is_removed)
+			remove_now(removal, row->id);
+		finish_removal(removal);
+		return;
+	}
+}
+
+static int removal_each(const struct job_row *row, void *context)
+{
+	struct call *call = context;
+	struct removal *removal = call->state;
+	struct jobs *jobs = call->daemon->jobs;
+	struct job *job = jobs_find(jobs, row->id);
+
+	if (!job) {
+		remove_now(removal, row->id);
+	} else if (!removal->is_force) {
+		leave(removal, &job->row);
+	} else {
+		jobs_stop(jobs, job, 0);
+		removal->waited = xrealloc(removal->waited, (removal->waited_count + 1) *
+								    sizeof(*removal->waited));
+		removal->waited[removal->waited_count++] = row->id;
+	}
+	return 0;
+}
+
+static void removal_done(struct call *call)
+{
+	struct removal *removal = call->state;
+
+	removal->is_walked = true;
+	finish_removal(removal);
+}
+
+void method_remove(struct call *call)
+{
+	struct removal *removal = walk_new(call, sizeof(*removal), removal_free);
+
+	if (!removal)
+		return;
+	removal->call = call;
+	removal->is_force = json_is_true(json_object_get(call->parameters, "force"));
+	removal->removed = json_array();
+	removal->left = json_array();
+	removal->watcher.changed = removal_changed;
+	removal->watcher.context = removal;
+	if (refuse_empty(call, &removal->walk, "remove"))
+		return;
+	jobs_watch(call->daemon->jobs, &removal->watcher);
+	removal->is_watching = true;
+	walk_start(call, removal_each, removal_done);
+}
+
+/* --- Adjust --- */
+
+/* -1 where the parameter is absent. */
+static int64_t change_of(const struct call *call, const char *parameter)
+{
+	const json_t *value = json_object_get(call->parameters, parameter);
+
+	return json_is_integer(value) ? json_integer_value(value) : -1;
+}
+
+void method_adjust(struct call *call)
+{
+	uint64_t id = (uint64_t) json_integer_value(json_object_get(call->parameters, "id"));
+	struct job *job = jobs_find(call->daemon->jobs, id);
+	struct job_changes changes = {
+		.name = json_string_value(json_object_get(call->parameters, "name")),
+		.parallel = change_of(call, "parallel"),
+		.rate = change_of(call, "rate"),
+		.deadline_us = change_of(call, "deadlineUsec"),
+	};
+	struct error error = {0};
+	struct job_row row;
+	char word[24];
+
+	(void) snprintf(word, sizeof(word), "%llu", (unsigned long long) id);
+	if (store_read_job(call->daemon->store, id, &row) < 0 ||
+	    (row.uid != call->uid && !call->is_admin)) {
+		(void) error_set(&error, ERROR_NO_SUCH_JOB, word,
+				 "no job %s; `jobctl list` shows yours", word);
+		call_error(call, &error);
+		return;
+	}
+	job_row_done(&row);
+	if (!job) {
+		(void) error_set(&error, ERROR_WRONG_STATE, word,
+				 "job %s has ended: there is nothing left to adjust", word);
+		call_error(call, &error);
+	} else if (jobs_adjust(call->daemon->jobs, job, &changes, &error) < 0) {
+		call_error(call, &error);
+	} else {
+		call_reply(call, NULL);
+	}
+}

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* List, ListTasks and GetStatus. */
+#include "daemon/config.h"
+#include "daemon/jobs.h"
+#include "daemon/methods.h"
+#include "daemon/request.h"
+#include "daemon/walk.h"
+
+#include "common/util.h"
+
+#include <limits.h>
+#include <unistd.h>
+
+/* --- List --- */
+
+enum { LIST_LIMIT = 100, LIST_LIMIT_MAX = 1000 };
+
+struct listing {
+	struct walk walk;
+	bool with_details;
+	size_t limit; /* without "more" */
+	bool has_older;
+	json_t *jobs;
+};
+
+static void listing_free(void *state)
+{
+	struct listing *listing = state;
+
+	json_decref(listing->jobs);
+	walk_free(listing);
+}
+
+static int list_each(const struct job_row *row, void *context)
+{
+	struct call *call = context;
+	struct listing *listing = call->state;
+
+	if (!call->is_more && json_array_size(listing->jobs) == listing->limit) {
+		listing->has_older = true;
+		return 1;
+	}
+	(void) json_array_append_new(listing->jobs, view_job(row, listing->with_details));
+	return 0;
+}
+
+static json_t *take_jobs(struct listing *listing, bool has_older)
+{
+	json_t *reply =
+		json_pack("{s:o, s:b}", "jobs", listing->jobs, "hasOlder", (int) has_older);
+
+	listing->jobs = json_array();
+	return reply;
+}
+
+static void list_page(struct call *call)
+{
+	if (call->is_more)
+		call_continue(call, take_jobs(call->state, true));
+}
+
+static void list_done(struct call *call)
+{
+	struct listing *listing = call->state;
+
+	call_reply(call, take_jobs(listing, listing->has_older));
+}
+
+/* A limit within [1, max]; the fallback where it is absent. */
+static size_t limit_of(const struct call *call, size_t fallback, size_t max)
+{
+	json_int_t limit = json_integer_value(json_object_get(call->parameters, "limit"));
+
+	if (limit <= 0)
+		return fallback;
+	return (size_t) limit < max ? (size_t) limit : max;
+}
+
+void method_list(struct call *call)
+{
+	struct listing *listing = walk_new(call, sizeof(*listing), listing_free);
+
+	if (!listing)
+		return;
+	listing->jobs = json_array();
+	listing->with_details = json_is_true(json_object_get(call->parameters, "details"));
+	listing->limit = limit_of(call, LIST_LIMIT, LIST_LIMIT_MAX);
+	listing->walk.before =
+		(uint64_t) json_integer_value(json_object_get(call->parameters, "before"));
+	listing->walk.page = list_page;
+	walk_start(call, list_each, list_done);
+}
+
+/* --- ListTasks --- */
+
+enum { TASKS_LIMIT = 1000, TASKS_LIMIT_MAX = 10000, TASKS_STEP = 1000 };
+
+struct task_listing {
+	struct selection *selection;
+	struct job_row row;
+	struct target_list *list;
+	unsigned states; /* bits; 0: all */
+	size_t limit;
+	int64_t after;
+	int64_t filled; /* tasks up to here are in `tasks`, or left out */
+	json_t *tasks;
+};
+
+static void task_listing_free(void *state)
+{
+	struct task_listing *listing = state;
+
+	selection_free(listing->selection);
+	job_row_done(&listing->row);
+	target_list_free(listing->list);
+	json_decref(listing->tasks);
+	free(listing);
+}
+
+static void add_task(struct task_listing *listing, const struct task_row *row)
+{
+	char target[TARGET_TEXT_MAX];
+
+	if ((listing->states != 0 && !(listing->states & 1U << row->state)) ||
+	    !selection_matches_task(listing->selection, row->key.job, row->key.index))
+		return;
+	target_list_text(listing->list, row->key.index, target);
+	(void) json_array_append_new(listing->tasks,
+				     view_task(row, listing->row.kind, target));
+}
+
+/* Tasks without a row, up to and without `end`: they were never begun. */
+static void fill_gap(struct task_listing *listing, int64_t end)
+{
+	enum job_state job = listing->row.state;
+	struct task_row row = {
+		.key.job = listing->row.id,
+		.state = job == JOB_STOPPING || job_state_is_final(job) ? TASK_STOPPED
+									: TASK_QUEUED,
+	};
+
+	while (++listing->filled < end) {
+		row.key.index = (uint32_t) listing->filled;
+		add_task(listing, &row);
+	}
+}
+
+static int list_task(const struct task_row *row, void *context)
+{
+	struct task_listing *listing = context;
+	int64_t end = listing->after + 1 + TASKS_STEP;
+
+	if ((int64_t) row->key.index >= end)
+		return 1;
+	fill_gap(listing, row->key.index);
+	add_task(listing, row);
+	return 0;
+}
+
+static json_t *take_tasks(struct task_listing *listing, bool has_more)
+{
+	json_t *reply =
+		json_pack("{s:o, s:b}", "tasks", listing->tasks, "hasMore", (int) has_more);
+
+	listing->tasks = json_array();
+	return reply;
+}
+
+/* The next TASKS_STEP indices. */
+static void list_tasks_step(struct call *call)
+{
+	struct task_listing *listing = call->state;
+	int64_t total = (int64_t) target_list_count(listing->list);
+	int64_t end = listing->after + 1 + TASKS_STEP;
+	struct error error = {0};
+
+	if (end > total)
+		end = total;
+	listing->filled = listing->after;
+	if (store_read_tasks(call->daemon->store, listing->row.id, listing->after, TASKS_STEP,
+			     list_task, listing) < 0) {
+		(void) error_set(&error, ERROR_STORAGE_FAILED, NULL,
+				 "the database cannot be read");
+		call_error(call, &error);
+		return;
+	}
+	fill_gap(listing, end);
+	listing->after = end - 1;
+	if (end >= total || (!call->is_more && json_array_size(listing->tasks) >= listing->limit)) {
+		call_reply(call, take_tasks(listing, end < total));
+		return;
+	}
+	if (call->is_more && json_array_size(listing->tasks) > 0)
+		call_continue(call, take_tasks(listing, true));
+	call->step = list_tasks_step;
+	call_schedule(call);
+}
+
+void method_list_tasks(struct call *call)
+{
+	struct task_listing *listing = xcalloc(1, sizeof(*listing));
+	const json_t *states = json_object_get(call->parameters, "states");
+	const json_t *after = json_object_get(call->parameters, "after");
+	struct error error = {0};
+	int r;
+
+	call->state = listing;
+	call->free = task_listing_free;
+	listing->tasks = json_array();
+	listing->limit = limit_of(call, TASKS_LIMIT, TASKS_LIMIT_MAX);
+	listing->after = json_is_integer(after) ? json_integer_value(after) : -1;
+	for (size_t i = 0; i < json_array_size(states); i++)
+		listing->states |=
+			1U << word_find(task_state_words,
+					json_string_value(json_array_get(states, i)));
+	r = select_one(call, json_string_value(json_object_get(call->parameters, "selector")),
+		       &listing->selection, &listing->row, &error);
+	if (r == 0)
+		r = request_targets(listing->row.targets, UINT32_MAX, &listing->list, &error);
+	if (r < 0) {
+		call_error(call, &error);
+		return;
+	}
+	if (listing->after < -1 || listing->after >= (int64_t) target_list_count(listing->list))
+		listing->after = (int64_t) target_list_count(listing->list) - 1;
+	list_tasks_step(call);
+}
+
+/* --- GetStatus --- */
+
+struct totals {
+	const struct call *call;
+	uint64_t jobs, queued, running;
+};
+
+static void add_job(struct job *job, void *context)
+{
+	struct totals *totals = context;
+
+	if (job->row.uid != totals->call->uid && !totals->call->is_admin)
+		return;
+	totals->jobs++;
+	totals->queued += job->row.counts[TASK_QUEUED];
+	totals->running += job->row.counts[TASK_RUNNING];
+}
+
+void method_get_status(struct call *call)
+{
+	const struct daemon *daemon = call->daemon;
+	struct totals totals = {.call = call};
+	json_t *limits = json_object();
+	json_t *reply;
+
+	for (size_t i = 0; i < config_setting_count; i++) {
+		const int64_t *value = (const int64_t *) (const void *) ((const char *)
+									 daemon->config +
+								 config_settings[i].offset);
+
+		(void) json_object_set_new(limits, config_settings[i].name, json_integer(*value));
+	}
+	jobs_each(daemon->jobs, add_job, &totals);
+	reply = json_pack(
+		"{s:s, s:i, s:I, s:s, s:s, s:I, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:o}", "version",
+		PACKAGE_VERSION, "pid", (int) getpid(), "startedUsec",
+		(json_int_t) daemon->started_us, "socket", daemon->config->socket, "database",
+		daemon->config->database, "databaseBytes", (json_int_t) store_bytes(daemon->store),
+		"workers", (int) daemon->workers, "clients",
+		(int) server_client_count(daemon->server), "jobs", (json_int_t) totals.jobs,
+		"tasksQueued", (json_int_t) totals.queued, "tasksRunning",
+		(json_int_t) totals.running, "longestTurnUsec",
+		(json_int_t) daemon->longest_turn_us, "commits",
+		(json_int_t) store_commits(daemon->store), "limits", limits);
+	if (store_error(daemon->store))
+		(void) json_object_set_new(reply, "storageError",
+					   json_string(store_error(daemon->store)));
+	call_reply(call, reply);
+}

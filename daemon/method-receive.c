@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Receive: what was not received yet, page by page.
+ *
+ * A reading belongs to the connection. It holds a source for each selected job: up to where it was
+ * given, and where its next record is. The sources that have a next record are a heap ordered by it,
+ * so that records of many jobs come in the one order of their positions: each page takes the source
+ * at the top and reads it up to where the next one begins.
+ *
+ * Giving moves nothing. Only the next call's `confirm` moves the cursors of the jobs that the page
+ * was from; that is stored with the next commit, and a crash before it gives the page once more,
+ * which is the safe side. Readings of single tasks, or of failures only, leave things out, and so
+ * move no cursor.
+ */
+#include "daemon/jobs.h"
+#include "daemon/methods.h"
+#include "daemon/request.h"
+#include "daemon/walk.h"
+
+#include "common/protocol.h"
+#include "common/util.h"
+
+
+enum { PAGE_RECORDS = 1000, PAGE_BYTES = 1024 * 1024 };
+
+struct source {
+	uint64_t job;
+	uid_t uid;
+	uint64_t given;     /* position of the last record given */
+	uint64_t confirmed; /* likewise, confirmed */
+	uint64_t next;      /* of the next record; 0: none now */
+	bool is_live;
+};
+
+struct reading {
+	struct daemon *daemon;
+	uid_t uid;
+	char *cursor; /* "" is the usual one */
+	bool is_again, is_keep, is_wait, is_remove, is_failed_only;
+	struct selection *selection;
+	struct source *sources; /* ascending by job */
+	size_t count, capacity;
+	size_t *heap; /* indices into sources, the smallest `next` at [0] */
+	size_t heap_count;
+	struct job_watcher watcher;
+	struct call *call; /* that waits for something to give, or NULL */
+	/* The list of the job last read from */
+	uint64_t list_job;
+	struct target_list *list;
+	char *kind;
+	/* The page being made */
+	json_t *records;
+	size_t bytes;
+	uint64_t position;
+	struct source *source;
+};
+
+static void reading_free(void *context)
+{
+	struct reading *reading = context;
+
+	jobs_unwatch(&reading->watcher);
+	selection_free(reading->selection);
+	target_list_free(reading->list);
+	free(reading->kind);
+	free(reading->cursor);
+	free(reading->sources);
+	free(reading->heap);
+	free(reading);
+}
+
+/* --- The heap --- */
+
+static uint64_t heap_key(const struct reading *reading, size_t place)
+{
+	return reading->sources[reading->heap[place]].next;
+}
+
+static void heap_swap(struct reading *reading, size_t a, size_t b)
+{
+	size_t index = reading->heap[a];
+
+	reading->heap[a] = reading->heap[b];
+	reading->heap[b] = index;
+}
+
+static void heap_push(struct reading *reading, size_t index)
+{
+	size_t place = reading->heap_count++;
+
+	reading->heap[place] = index;
+	for (; place > 0 && heap_key(reading, place) < heap_key(reading, (place - 1) / 2);
+	     place = (place - 1) / 2)
+		heap_swap(reading, place, (place - 1) / 2);
+}
+
+static size_t heap_pop(struct reading *reading)
+{
+	size_t top = reading->heap[0], place = 0;
+
+	reading->heap[0] = reading->heap[--reading->heap_count];
+	for (;;) {
+		size_t child = 2 * place + 1;
+
+		if (child + 1 < reading->heap_count &&
+		    heap_key(reading, child + 1) < heap_key(reading, child))
+			child++;
+		if (child >= reading->heap_count ||
+		    heap_key(reading, place) <= heap_key(reading, child))
+			return top;
+		heap_swap(reading, place, child);
+		place = child;
+	}
+}
+
+/* Where the source's next record is; with a wish for failures only once the job has ended. */
+static void find_next(struct reading *reading, size_t index)
+{
+	struct source *source = &reading->sources[index];
+
+	if (source->next != 0 || (reading->is_failed_only && source->is_live))
+		return;
+	if (store_next_record(reading->daemon->store, source->job, source->given, &source->next) ==
+		    0 &&
+	    source->next != 0)
+		heap_push(reading, index);
+}
+
+/* --- Opening --- */
+
+static uint64_t cursor_of(const struct reading *reading, const struct job_row *row)
+{
+	uint64_t position = 0;
+
+	if (reading->is_again)
+		return 0;
+	if (reading->cursor[0] == '\0' && reading->uid == row->uid)
+		return row->received_position;
+	(void) store_read_cursor(reading->daemon->store, reading->uid, reading->cursor, row->id,
+				 &position);
+	return position;
+}
+
+static struct reading *reading_of(struct call *call)
+{
+	return connection_state(call->connection);
+}
+
+/* The walk comes newest first. */
+static int add_source(const struct job_row *row, void *context)
+{
+	struct call *call = context;
+	struct reading *reading = reading_of(call);
+	uint64_t cursor = cursor_of(reading, row);
+
+	if (reading->count == reading->capacity) {
+		reading->capacity = reading->capacity ? 2 * reading->capacity : 16;
+		reading->sources = xrealloc(reading->sources,
+					    reading->capacity * sizeof(*reading->sources));
+	}
+	reading->sources[reading->count++] = (struct source){
+		.job = row->id,
+		.uid = row->uid,
+		.given = cursor,
+		.confirmed = cursor,
+		.is_live = !job_state_is_final(row->state),
+	};
+	return 0;
+}
+
+static int compare_sources(const void *a, const void *b)
+{
+	const struct source *left = a, *right = b;
+
+	return left->job < right->job ? -1 : left->job > right->job;
+}
+
+static void give(struct call *call);
+
+static void opened(struct call *call)
+{
+	struct reading *reading = reading_of(call);
+	struct walk *walk = call->state;
+
+	reading->selection = walk->selection;
+	walk->selection = NULL;
+	qsort(reading->sources, reading->count, sizeof(*reading->sources), compare_sources);
+	reading->heap = xcalloc(reading->count, sizeof(*reading->heap));
+	for (size_t i = 0; i < reading->count; i++)
+		find_next(reading, i);
+	give(call);
+}
+
+/* --- Giving --- */
+
+static bool has_live(const struct reading *reading)
+{
+	for (size_t i = 0; i < reading->count; i++)
+		if (reading->sources[i].is_live)
+			return true;
+	return false;
+}
+
+/* Target list and kind of the job that is read from. */
+static int load_list(struct reading *reading, uint64_t job)
+{
+	struct error error = {0};
+	struct job_row row;
+	int r;
+
+	if (reading->list && reading->list_job == job)
+		return 0;
+	target_list_free(reading->list);
+	free(reading->kind);
+	reading->list = NULL;
+	reading->kind = NULL;
+	r = store_read_job(reading->daemon->store, job, &row);
+	if (r < 0)
+		return r;
+	r = request_targets(row.targets, UINT32_MAX, &reading->list, &error);
+	reading->kind = xstrdup(row.kind);
+	reading->list_job = job;
+	job_row_done(&row);
+	error_done(&error);
+	return r;
+}
+
+/* Its task's row, for a record of output. */
+static int take_state(const struct task_row *row, void *context)
+{
+	*(enum task_state *) context = row->state;
+	return 1;
+}
+
+static bool is_wanted(struct reading *reading, const struct record_row *row)
+{
+	enum task_state state = TASK_QUEUED;
+
+	if (!selection_matches_task(reading->selection, row->key.job, row->key.index))
+		return false;
+	if (!reading->is_failed_only)
+		return true;
+	if (row->is_end)
+		state = row->task.state;
+	else
+		(void) store_read_tasks(reading->daemon->store, row->key.job,
+					(int64_t) row->key.index - 1, 1, take_state, &state);
+	return state != TASK_SUCCEEDED;
+}
+
+static int add_record(const struct record_row *row, void *context)
+{
+	struct reading *reading = context;
+	char target[TARGET_TEXT_MAX];
+	json_t *record;
+
+	reading->source->given = row->position;
+	reading->position = row->position;
+	if (!is_wanted(reading, row))
+		return 0;
+	target_list_text(reading->list, row->key.index, target);
+	record = json_pack("{s:I, s:I, s:I, s:s, s:I}", "position", (json_int_t) row->position,
+			   "job", (json_int_t) row->key.job, "index", (json_int_t) row->key.index,
+			   "target", target, "atUsec", (json_int_t) row->at_us);
+	if (row->is_end) {
+		(void) json_object_set_new(record, "task",
+					   view_task(&row->task, reading->kind, target));
+	} else {
+		(void) json_object_set_new(record, "stream",
+					   json_string(stream_words[row->stream]));
+		(void) json_object_set_new(record, "offset",
+					   json_integer((json_int_t) row->offset));
+		bytes_to_json(record, row->bytes, row->size);
+		reading->bytes += row->size;
+	}
+	(void) json_array_append_new(reading->records, record);
+	return 0;
+}
+
+/* The source at the top of the heap, up to where the next one begins. */
+static int read_source(struct reading *reading)
+{
+	size_t index = heap_pop(reading);
+	struct source *source = &reading->sources[index];
+	uint64_t until = reading->heap_count > 0 ? heap_key(reading, 0) - 1 : 0;
+	int r = load_list(reading, source->job);
+
+	source->next = 0;
+	reading->source = source;
+	if (r == -ENOENT) {
+		/* Removed meanwhile: nothing more comes of it. */
+		source->is_live = false;
+		return 0;
+	}
+	if (r == 0)
+		r = store_read_records(reading->daemon->store, source->job, source->given, until,
+				       PAGE_RECORDS - json_array_size(reading->records),
+				       PAGE_BYTES - reading->bytes, add_record, reading);
+	if (r == 0)
+		find_next(reading, index);
+	return r;
+}
+
+static bool is_page_full(const struct reading *reading)
+{
+	return json_array_size(reading->records) >= PAGE_RECORDS || reading->bytes >= PAGE_BYTES;
+}
+
+/* Answers with a page, or leaves the call waiting. */
+static void give(struct call *call)
+{
+	enum { SOURCES_PER_TURN = 2000 };
+	struct reading *reading = reading_of(call);
+	struct error error = {0};
+	bool is_end;
+	int r = 0;
+
+	reading->call = NULL;
+	call->step = NULL;
+	reading->records = json_array();
+	reading->bytes = 0;
+	for (unsigned i = 0; i < SOURCES_PER_TURN && r == 0 && reading->heap_count > 0 &&
+			     !is_page_full(reading);
+	     i++)
+		r = read_source(reading);
+	if (r < 0) {
+		json_decref(reading->records);
+		(void) error_set(&error, ERROR_STORAGE_FAILED, NULL,
+				 "the results cannot be read from the database");
+		call_error(call, &error);
+		return;
+	}
+	is_end = reading->heap_count == 0 && !(reading->is_wait && has_live(reading));
+	if (json_array_size(reading->records) > 0 || is_end) {
+		call_reply(call, json_pack("{s:o, s:I, s:b}", "records", reading->records,
+					   "position", (json_int_t) reading->position, "isEnd",
+					   (int) is_end));
+		return;
+	}
+	json_decref(reading->records);
+	reading->call = call;
+	if (reading->heap_count > 0) {
+		/* Much was left out of the page: on with it in the next turn. */
+		call->step = give;
+		call_schedule(call);
+	}
+}
+
+/* --- While it waits --- */
+
+static void on_change(struct job_watcher *watcher, const struct job_row *row, bool is_removed)
+{
+	struct reading *reading = watcher->context;
+	struct source key = {.job = row->id};
+	struct source *source = bsearch(&key, reading->sources, reading->count, sizeof(key),
+					compare_sources);
+
+	if (!source || !reading->heap)
+		return;
+	source->is_live = !is_removed && !job_state_is_final(row->state);
+	if (!is_removed && row->last_position > source->given)
+		find_next(reading, (size_t) (source - reading->sources));
+	if (reading->call && !reading->call->step &&
+	    (reading->heap_count > 0 || !source->is_live)) {
+		reading->call->step = give;
+		call_schedule(reading->call);
+	}
+}
+
+/* --- Confirming --- */
+
+static void confirm(struct reading *reading, uint64_t position)
+{
+	struct jobs *jobs = reading->daemon->jobs;
+	bool moves = !reading->is_keep && !reading->is_failed_only &&
+		     !selection_has_tasks(reading->selection);
+
+	for (size_t i = 0; i < reading->count; i++) {
+		struct source *source = &reading->sources[i];
+		uint64_t upto = source->given < position ? source->given : position;
+
+		if (upto > source->confirmed && moves) {
+			source->confirmed = upto;
+			if (reading->cursor[0] == '\0' && reading->uid == source->uid)
+				jobs_received(jobs, source->job, upto);
+			else
+				store_put_cursor(reading->daemon->store, reading->uid,
+						 reading->cursor, source->job, upto);
+		}
+		if (reading->is_remove && !source->is_live && source->next == 0 &&
+		    source->given <= position && !jobs_find(jobs, source->job)) {
+			jobs_remove(jobs, source->job);
+			source->given = UINT64_MAX; /* once */
+		}
+	}
+}
+
+/* --- The method --- */
+
+/*
+ * A call's state: the walk of its opening, and the way to the reading, which must forget a call that
+ * waits when that ends (the peer left).
+ */
+struct receiving {
+	struct walk walk;
+	struct reading *reading;
+};
+
+static void receiving_free(void *state)
+{
+	struct receiving *receiving = state;
+
+	if (receiving->reading)
+		receiving->reading->call = NULL;
+	walk_free(receiving);
+}
+
+static bool flag(const struct call *call, const char *name)
+{
+	return json_is_true(json_object_get(call->parameters, name));
+}
+
+static void open_reading(struct call *call)
+{
+	const char *cursor = json_string_value(json_object_get(call->parameters, "cursor"));
+	struct receiving *receiving = walk_new(call, sizeof(*receiving), receiving_free);
+	struct reading *reading;
+
+	if (!receiving)
+		return;
+	reading = receiving->reading = xcalloc(1, sizeof(*reading));
+	reading->daemon = call->daemon;
+	reading->uid = call->uid;
+	reading->cursor = xstrdup(cursor ? cursor : "");
+	reading->is_again = flag(call, "again");
+	reading->is_keep = flag(call, "keep");
+	reading->is_wait = flag(call, "wait");
+	reading->is_remove = flag(call, "remove");
+	reading->is_failed_only = flag(call, "failedOnly");
+	reading->watcher.changed = on_change;
+	reading->watcher.context = reading;
+	jobs_watch(call->daemon->jobs, &reading->watcher);
+	connection_set_state(call->connection, reading, reading_free);
+	walk_start(call, add_source, opened);
+}
+
+void method_receive(struct call *call)
+{
+	const json_t *position = json_object_get(call->parameters, "confirm");
+	struct reading *reading = reading_of(call);
+	struct receiving *receiving;
+	struct error error = {0};
+
+	if (!json_is_integer(position)) {
+		open_reading(call);
+		return;
+	}
+	if (!reading || !reading->heap) {
+		(void) error_set(&error, ERROR_NO_READING, NULL,
+				 "nothing was received on this connection that could be confirmed");
+		call_error(call, &error);
+		return;
+	}
+	confirm(reading, (uint64_t) json_integer_value(position));
+	receiving = xcalloc(1, sizeof(*receiving));
+	receiving->reading = reading;
+	call->state = receiving;
+	call->free = receiving_free;
+	give(call);
+}

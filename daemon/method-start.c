@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Start, and Retry, which is a Start with the targets of an ended job that did not succeed. */
+#include "daemon/jobs.h"
+#include "daemon/methods.h"
+#include "daemon/request.h"
+#include "daemon/select.h"
+
+#include "common/util.h"
+
+static void start(struct call *call, const json_t *parameters, uint64_t retry_of)
+{
+	struct job_request request = {
+		.uid = call->uid,
+		.is_trusted = call->is_trusted,
+		.token = json_string_value(json_object_get(call->parameters, "token")),
+		.parameters = parameters,
+		.retry_of = retry_of,
+	};
+	struct error error = {0};
+	uint64_t id, tasks;
+	bool is_new;
+
+	if (jobs_start(call->daemon->jobs, &request, &id, &tasks, &is_new, &error) < 0) {
+		call_error(call, &error);
+		return;
+	}
+	call_reply_start(call, is_new ? id : 0,
+			 json_pack("{s:I, s:I, s:b}", "id", (json_int_t) id, "tasks",
+				   (json_int_t) tasks, "isNew", (int) is_new));
+}
+
+void method_start(struct call *call)
+{
+	start(call, call->parameters, 0);
+}
+
+/* --- Retry --- */
+
+enum { RETRY_STEP = 1000 };
+
+struct retrying {
+	struct selection *selection;
+	struct job_row row;
+	struct target_list *list;
+	int64_t after;  /* tasks up to here were looked at */
+	int64_t filled; /* in this step */
+	json_t *targets;
+};
+
+static void retrying_free(void *state)
+{
+	struct retrying *retrying = state;
+
+	selection_free(retrying->selection);
+	job_row_done(&retrying->row);
+	target_list_free(retrying->list);
+	json_decref(retrying->targets);
+	free(retrying);
+}
+
+static void add_target(struct retrying *retrying, int64_t index)
+{
+	char text[TARGET_TEXT_MAX];
+
+	if (!selection_matches_task(retrying->selection, retrying->row.id, (uint32_t) index))
+		return;
+	target_list_text(retrying->list, (uint64_t) index, text);
+	(void) json_array_append_new(retrying->targets, json_string(text));
+}
+
+/* Those without a row, up to and without `end`: never begun, so that they are tried now. */
+static void add_gap(struct retrying *retrying, int64_t end)
+{
+	while (++retrying->filled < end)
+		add_target(retrying, retrying->filled);
+}
+
+static int add_failed(const struct task_row *row, void *context)
+{
+	struct retrying *retrying = context;
+
+	if ((int64_t) row->key.index > retrying->after + RETRY_STEP)
+		return 1;
+	add_gap(retrying, row->key.index);
+	if (row->state != TASK_SUCCEEDED)
+		add_target(retrying, row->key.index);
+	return 0;
+}
+
+static void start_again(struct call *call)
+{
+	struct retrying *retrying = call->state;
+	json_t *parameters = json_loads(retrying->row.options, 0, NULL);
+	struct error error = {0};
+
+	if (json_array_size(retrying->targets) == 0) {
+		char id[24];
+
+		(void) snprintf(id, sizeof(id), "%llu", (unsigned long long) retrying->row.id);
+		(void) error_set(&error, ERROR_WRONG_STATE, id,
+				 "every task of job %s succeeded: there is nothing to retry", id);
+		json_decref(parameters);
+		call_error(call, &error);
+		return;
+	}
+	(void) json_object_set(parameters, "targets", retrying->targets);
+	start(call, parameters, retrying->row.id);
+	json_decref(parameters);
+}
+
+static void retry_step(struct call *call)
+{
+	struct retrying *retrying = call->state;
+	int64_t total = (int64_t) target_list_count(retrying->list);
+	int64_t end = retrying->after + 1 + RETRY_STEP;
+	struct error error = {0};
+
+	if (end > total)
+		end = total;
+	retrying->filled = retrying->after;
+	if (store_read_tasks(call->daemon->store, retrying->row.id, retrying->after, RETRY_STEP,
+			     add_failed, retrying) < 0) {
+		(void) error_set(&error, ERROR_STORAGE_FAILED, NULL,
+				 "the database cannot be read");
+		call_error(call, &error);
+		return;
+	}
+	add_gap(retrying, end);
+	retrying->after = end - 1;
+	if (json_array_size(retrying->targets) > TARGET_NAMES_MAX) {
+		(void) error_set(&error, ERROR_LIMIT_REACHED, "max-targets",
+				 "more than %d tasks did not succeed: start the job anew",
+				 TARGET_NAMES_MAX);
+		call_error(call, &error);
+	} else if (end < total) {
+		call->step = retry_step;
+		call_schedule(call);
+	} else {
+		call->step = NULL;
+		start_again(call);
+	}
+}
+
+/* Of the job that the selector names, which must have ended. */
+static int open_job(struct call *call, struct retrying *retrying, struct error *ret_error)
+{
+	const char *selector = json_string_value(json_object_get(call->parameters, "selector"));
+	char id[24];
+	int r = select_one(call, selector, &retrying->selection, &retrying->row, ret_error);
+
+	if (r < 0)
+		return r;
+	if (!job_state_is_final(retrying->row.state) ||
+	    jobs_find(call->daemon->jobs, retrying->row.id)) {
+		(void) snprintf(id, sizeof(id), "%llu", (unsigned long long) retrying->row.id);
+		return error_set(ret_error, ERROR_WRONG_STATE, id,
+				 "job %s is %s: wait for its end, or stop it, then retry", id,
+				 job_state_words[retrying->row.state]);
+	}
+	return request_targets(retrying->row.targets, UINT32_MAX, &retrying->list, ret_error);
+}
+
+void method_retry(struct call *call)
+{
+	struct retrying *retrying = xcalloc(1, sizeof(*retrying));
+	struct error error = {0};
+
+	call->state = retrying;
+	call->free = retrying_free;
+	retrying->after = -1;
+	retrying->targets = json_array();
+	if (open_job(call, retrying, &error) < 0)
+		call_error(call, &error);
+	else
+		retry_step(call);
+}

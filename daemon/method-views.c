@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Rows as the interface's types Job and Task. */
+#include "daemon/methods.h"
+
+#include "common/hash.h"
+#include "common/util.h"
+#include "daemon/store.h"
+
+#include <pwd.h>
+
+static void set(json_t *object, const char *member, json_t *value)
+{
+	if (json_object_set_new(object, member, value) != 0)
+		abort();
+}
+
+static void set_number(json_t *object, const char *member, uint64_t value)
+{
+	set(object, member, json_integer((json_int_t) value));
+}
+
+static void set_time(json_t *object, const char *member, int64_t us)
+{
+	if (us != 0)
+		set(object, member, json_integer(us));
+}
+
+/* A string that users or far sides wrote: never invalid UTF-8. */
+static void set_text(json_t *object, const char *member, const char *text)
+{
+	json_t *value = json_string(text);
+
+	set(object, member, value ? value : json_string("(not UTF-8)"));
+}
+
+/* --- User names --- */
+
+/* Looked up once a user: the name service may be slow, and main must not wait for it each time. */
+struct user {
+	uid_t uid;
+	char *name;
+	UT_hash_handle hh;
+};
+
+static const char *user_name(uid_t uid)
+{
+	static struct user *users; /* main's alone; a few dozen at most live with the process */
+	const struct passwd *entry;
+	struct user *user;
+
+	HASH_FIND(hh, users, &uid, sizeof(uid), user);
+	if (user)
+		return user->name;
+	entry = getpwuid(uid);
+	user = xcalloc(1, sizeof(*user));
+	user->uid = uid;
+	user->name = entry ? xstrdup(entry->pw_name) : xasprintf("%lu", (unsigned long) uid);
+	HASH_ADD(hh, users, uid, sizeof(uid), user);
+	return user->name;
+}
+
+/* --- Jobs --- */
+
+/* The words of the target list, joined, to some 60 bytes. */
+static char *short_targets(const char *targets_text)
+{
+	enum { SHORT_MAX = 60 };
+	json_t *object = json_loads(targets_text, 0, NULL);
+	json_t *targets = json_object_get(object, "targets");
+	char *text = NULL;
+	size_t size, index;
+	json_t *word;
+	FILE *out = open_memstream(&text, &size);
+
+	if (!out)
+		abort();
+	json_array_foreach(targets, index, word)
+	{
+		const char *string = json_string_value(word);
+
+		if (ftell(out) + (long) strlen(string) > SHORT_MAX && index > 0) {
+			(void) fprintf(out, " ... (%zu)", json_array_size(targets));
+			break;
+		}
+		(void) fprintf(out, "%s%s", index > 0 ? " " : "", string);
+	}
+	json_decref(object);
+	if (fclose(out) != 0)
+		abort();
+	return text;
+}
+
+static const char *first_command(const json_t *options)
+{
+	return json_string_value(json_array_get(
+		json_object_get(json_object_get(options, "ssh"), "commands"), 0));
+}
+
+static void set_errors(json_t *job, const struct job_row *row)
+{
+	json_t *errors = json_object();
+
+	for (size_t i = CLASS_NONE + 1; i < ERROR_CLASS_COUNT; i++)
+		if (row->class_counts[i] > 0)
+			set_number(errors, error_class_words[i], row->class_counts[i]);
+	set(job, "errors", errors);
+}
+
+json_t *view_job(const struct job_row *row, bool with_details)
+{
+	autofree char *targets = short_targets(row->targets ? row->targets : "{}");
+	json_t *options = json_loads(row->options ? row->options : "{}", 0, NULL);
+	json_t *job = json_object();
+	uint64_t tasks = 0;
+
+	set_number(job, "id", row->id);
+	if (row->name)
+		set_text(job, "name", row->name);
+	set(job, "kind", json_string(row->kind));
+	set(job, "state", json_string(job_state_words[row->state]));
+	set_number(job, "uid", row->uid);
+	set_text(job, "user", user_name(row->uid));
+	set_text(job, "targets", targets);
+	if (first_command(options))
+		set(job, "command", json_string(first_command(options)));
+	for (size_t i = 0; i < TASK_STATE_COUNT; i++)
+		tasks += row->counts[i];
+	set_number(job, "tasks", tasks);
+	for (size_t i = 0; i < TASK_STATE_COUNT; i++)
+		set_number(job, task_state_words[i], row->counts[i]);
+	set_number(job, "createdUsec", (uint64_t) row->created_us);
+	set_time(job, "startedUsec", row->started_us);
+	set_time(job, "endedUsec", row->ended_us);
+	set(job, "hasResults", json_boolean(row->last_position > row->received_position));
+	if (row->retry_of != 0)
+		set_number(job, "retryOf", row->retry_of);
+	if (with_details) {
+		json_t *given = json_loads(row->targets ? row->targets : "{}", 0, NULL);
+
+		set_errors(job, row);
+		(void) json_object_update_missing(options, given);
+		json_decref(given);
+		set(job, "options", json_incref(options));
+	}
+	json_decref(options);
+	return job;
+}
+
+json_t *view_task(const struct task_row *row, const char *kind, const char *target)
+{
+	json_t *task = json_object();
+	json_t *result = row->result ? json_loads(row->result, 0, NULL) : NULL;
+
+	set_number(task, "job", row->key.job);
+	set_number(task, "index", row->key.index);
+	set_text(task, "target", target);
+	set(task, "state", json_string(task_state_words[row->state]));
+	set_number(task, "attempts", row->attempts);
+	set_time(task, "startedUsec", row->started_us);
+	set_time(task, "endedUsec", row->ended_us);
+	if (row->class != CLASS_NONE)
+		set(task, "error", json_string(error_class_words[row->class]));
+	if (row->message)
+		set_text(task, "message", row->message);
+	if (result)
+		set(task, kind, result);
+	return task;
+}

@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * From a name to a finished key exchange.
+ *
+ * Two things are bounded. Connections to one address that are not authenticated yet, since servers
+ * drop more than a few of these (sshd's MaxStartups); and key exchanges at a time, since each costs
+ * CPU here and, worse, there: too many at once and all of them run into their time-outs. A visit
+ * takes one of the worker's slots only when the server's version line has come, so a silent host
+ * holds none, and hands it on after SLOT_HELD_US if others wait, so a slow router does not hold it
+ * either. While a visit waits for such a place its connect clock stands.
+ */
+#include "daemon/kind-ssh.h"
+
+#include "common/hash.h"
+#include "common/util.h"
+#include "daemon/config.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+	SLOT_HELD_US = 1000000,
+	SLOT_LOOK_US = 200000,
+	/* libssh keeps only 16 bits of a descriptor */
+	FD_MAX = UINT16_MAX,
+	GREET_ROUNDS_MAX = 4,
+	KEEPALIVE_IDLE_S = 30,
+	KEEPALIVE_INTERVAL_S = 10,
+	KEEPALIVE_COUNT = 3,
+	UNACKNOWLEDGED_MS = 60000,
+};
+
+/* --- Name look-up --- */
+
+uint16_t ssh_port(const struct visit *visit)
+{
+	return visit->target.port != 0 ? visit->target.port : (uint16_t) visit->options->port;
+}
+
+const char *ssh_address(const struct visit *visit, char buffer[static ADDRESS_TEXT_MAX])
+{
+	return visit->address_count > 0 ? address_text(&visit->addresses[visit->address_at], buffer)
+					: "";
+}
+
+void ssh_take_addresses(struct visit *visit, const struct sockaddr_storage *addresses,
+			size_t count, const char *error)
+{
+	assert(visit->step == STEP_RESOLVE && visit->address_count == 0);
+	if (error)
+		visit->resolve_error = xstrdup(error);
+	visit->addresses = xmemdup(addresses, count * sizeof(*addresses));
+	visit->address_count = count;
+}
+
+enum progress ssh_step_resolve(struct visit *visit)
+{
+	struct sockaddr_storage address;
+
+	if (visit->resolve_error)
+		return ssh_fail(visit, CLASS_RESOLVE, "%s", visit->resolve_error);
+	if (visit->address_count == 0 &&
+	    address_parse(visit->target.host, AF_UNSPEC, &address) == 1)
+		ssh_take_addresses(visit, &address, 1, NULL);
+	if (visit->address_count > 0)
+		return ssh_go(visit, STEP_PLACE);
+	worker_resolve(visit->engine->worker, visit->task, visit->target.host, AF_UNSPEC);
+	return PROGRESS_WAIT;
+}
+
+/* --- Queues --- */
+
+static void join_queue(struct visit *visit, struct visits *queue)
+{
+	assert(!visit->queue);
+	visit->queue = queue;
+	TAILQ_INSERT_TAIL(queue, visit, queue_link);
+	ssh_wait_begin(visit);
+}
+
+void ssh_leave_queue(struct visit *visit)
+{
+	if (!visit->queue)
+		return;
+	TAILQ_REMOVE(visit->queue, visit, queue_link);
+	visit->queue = NULL;
+	ssh_wait_end(visit);
+}
+
+/* --- Places: few unauthenticated connections to one address --- */
+
+struct destination {
+	struct in6_addr address;
+	unsigned places_taken;
+	struct visits queue;
+	UT_hash_handle hh;
+};
+
+/* Both families in one key: IPv4 as ::ffff:a.b.c.d. */
+static struct in6_addr address_key(const struct sockaddr_storage *address)
+{
+	struct in6_addr key = {0};
+
+	if (address->ss_family == AF_INET6)
+		return ((const struct sockaddr_in6 *) (const void *) address)->sin6_addr;
+	key.s6_addr[10] = key.s6_addr[11] = 0xff;
+	memcpy(&key.s6_addr[12], &((const struct sockaddr_in *) (const void *) address)->sin_addr,
+	       sizeof(struct in_addr));
+	return key;
+}
+
+static struct destination *find_destination(struct engine *engine,
+					    const struct sockaddr_storage *address)
+{
+	struct in6_addr key = address_key(address);
+	struct destination *destination = NULL;
+
+	HASH_FIND(hh, engine->destinations, &key, sizeof(key), destination);
+	if (destination)
+		return destination;
+	destination = xcalloc(1, sizeof(*destination));
+	destination->address = key;
+	TAILQ_INIT(&destination->queue);
+	HASH_ADD(hh, engine->destinations, address, sizeof(destination->address), destination);
+	return destination;
+}
+
+enum progress ssh_step_place(struct visit *visit)
+{
+	struct destination *destination;
+
+	if (visit->destination)
+		return ssh_go(visit, STEP_CONNECT);
+	if (visit->queue)
+		return PROGRESS_WAIT;
+	destination = find_destination(visit->engine, &visit->addresses[visit->address_at]);
+	if (destination->places_taken >= UNAUTHENTICATED_PER_ADDRESS) {
+		join_queue(visit, &destination->queue);
+		return PROGRESS_WAIT;
+	}
+	destination->places_taken++;
+	visit->destination = destination;
+	return ssh_go(visit, STEP_CONNECT);
+}
+
+/* The place goes on to the next in the queue. */
+void ssh_release_place(struct visit *visit)
+{
+	struct destination *destination = visit->destination;
+	struct visit *next;
+
+	if (!destination)
+		return;
+	visit->destination = NULL;
+	next = TAILQ_FIRST(&destination->queue);
+	if (next) {
+		ssh_leave_queue(next);
+		next->destination = destination;
+		ssh_wake(next);
+		return;
+	}
+	if (--destination->places_taken == 0) {
+		HASH_DEL(visit->engine->destinations, destination);
+		free(destination);
+	}
+}
+
+/* --- TCP --- */
+
+/* Dead peers are found: by keepalive while nothing is sent, by the user time-out else (tcp(7)). */
+static void set_socket_options(int fd)
+{
+	static const struct {
+		int level, name, value;
+	} options[] = {
+		{IPPROTO_TCP, TCP_NODELAY, 1},
+		{SOL_SOCKET, SO_KEEPALIVE, 1},
+		{IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S},
+		{IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S},
+		{IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_COUNT},
+		{IPPROTO_TCP, TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
+		(void) setsockopt(fd, options[i].level, options[i].name, &options[i].value,
+				  sizeof(options[i].value));
+}
+
+static enum progress fail_connect(struct visit *visit, int number)
+{
+	const char *host = visit->target.host;
+	unsigned port = ssh_port(visit);
+
+	switch (number) {
+	case ECONNREFUSED:
+		return ssh_fail(visit, CLASS_REFUSED, "%s port %u refuses connections", host, port);
+	case ECONNRESET:
+		return ssh_fail_transient(visit, CLASS_REFUSED,
+					  "%s port %u resets connections: it may be busy", host,
+					  port);
+	case EMFILE:
+	case ENFILE:
+	case EADDRNOTAVAIL:
+	case ENOBUFS:
+		return ssh_fail_transient(visit, CLASS_INTERNAL,
+					  "jobd cannot open another connection (%s): lower "
+					  "ssh-parallel or raise the limit",
+					  strerrordesc_np(number));
+	default:
+		return ssh_fail(visit, CLASS_UNREACHABLE, "%s port %u cannot be reached: %s", host,
+				port, strerrordesc_np(number));
+	}
+}
+
+bool ssh_has_next_address(const struct visit *visit)
+{
+	return visit->address_at + 1 < visit->address_count;
+}
+
+static enum progress next_address(struct visit *visit, int number)
+{
+	ssh_drop_socket(visit);
+	if (!ssh_has_next_address(visit))
+		return fail_connect(visit, number);
+	visit->address_at++;
+	ssh_release_place(visit);
+	return ssh_go(visit, STEP_PLACE);
+}
+
+static enum progress begin_connect(struct visit *visit)
+{
+	struct sockaddr_storage address = visit->addresses[visit->address_at];
+	int64_t now_us = worker_now_us(visit->engine->worker);
+	size_t left = visit->address_count - visit->address_at;
+	int fd;
+
+	/* The same place in both families (sockaddr_in, sockaddr_in6) */
+	((struct sockaddr_in *) (void *) &address)->sin_port = htons(ssh_port(visit));
+	fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return next_address(visit, errno);
+	ssh_use_socket(visit, fd);
+	if (fd > FD_MAX)
+		return next_address(visit, EMFILE);
+	set_socket_options(fd);
+	/* Each address gets its share of the time that is left. */
+	visit->address_deadline_us = now_us + (visit->step_deadline_us - now_us) / (int64_t) left;
+	if (connect(fd, (const struct sockaddr *) &address,
+		    address.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+						  : sizeof(struct sockaddr_in)) == 0)
+		return ssh_go(visit, STEP_GREET);
+	return errno == EINPROGRESS ? PROGRESS_WAIT : next_address(visit, errno);
+}
+
+enum progress ssh_step_connect(struct visit *visit)
+{
+	struct sockaddr_storage peer;
+	socklen_t size = sizeof(int);
+	int number = 0;
+
+	if (visit->fd < 0)
+		return begin_connect(visit);
+	if (getsockopt(visit->fd, SOL_SOCKET, SO_ERROR, &number, &size) < 0)
+		number = errno;
+	if (number != 0)
+		return next_address(visit, number);
+	size = sizeof(peer);
+	if (getpeername(visit->fd, (struct sockaddr *) &peer, &size) == 0)
+		return ssh_go(visit, STEP_GREET);
+	if (worker_now_us(visit->engine->worker) >= visit->address_deadline_us &&
+	    ssh_has_next_address(visit))
+		return next_address(visit, ETIMEDOUT);
+	return PROGRESS_WAIT;
+}
+
+/* --- Version lines --- */
+
+/* libssh makes the descriptor blocking when it first sees it; one stopped host would freeze all. */
+static void unblock(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags >= 0 && !(flags & O_NONBLOCK))
+		(void) fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+}
+
+/* Ours is sent; what comes back is not read yet, since that begins the key exchange. */
+enum progress ssh_step_greet(struct visit *visit)
+{
+	int r = SSH_AGAIN;
+
+	if (visit->session)
+		return ssh_go(visit, STEP_SLOT);
+	if (ssh_open_session(visit) < 0)
+		return PROGRESS_END;
+	for (int i = 0; i < GREET_ROUNDS_MAX && r == SSH_AGAIN && visit->moved.out_bytes == 0; i++) {
+		r = ssh_connect(visit->session);
+		unblock(visit->fd);
+	}
+	return r == SSH_ERROR ? ssh_lost(visit) : PROGRESS_WAIT;
+}
+
+/* --- Slots: few key exchanges at a time --- */
+
+static void take_slot(struct visit *visit)
+{
+	struct engine *engine = visit->engine;
+
+	engine->slots_taken++;
+	visit->has_slot = true;
+	visit->slot_since_us = worker_now_us(engine->worker);
+	TAILQ_INSERT_TAIL(&engine->slot_holders, visit, slot_link);
+}
+
+static void hand_on_slots(struct engine *engine)
+{
+	const struct timeval look = {.tv_usec = SLOT_LOOK_US};
+	struct visit *next;
+
+	while (engine->slots_taken < (size_t) engine->config->ssh_handshakes &&
+	       (next = TAILQ_FIRST(&engine->slot_queue))) {
+		ssh_leave_queue(next);
+		take_slot(next);
+		ssh_wake(next);
+	}
+	if (!TAILQ_EMPTY(&engine->slot_queue) && !event_pending(engine->slot_timer, EV_TIMEOUT, NULL))
+		(void) event_add(engine->slot_timer, &look);
+}
+
+static void drop_slot(struct visit *visit)
+{
+	struct engine *engine = visit->engine;
+
+	assert(visit->has_slot && engine->slots_taken > 0);
+	visit->has_slot = false;
+	TAILQ_REMOVE(&engine->slot_holders, visit, slot_link);
+	engine->slots_taken--;
+}
+
+void ssh_release_slot(struct visit *visit)
+{
+	if (!visit->has_slot)
+		return;
+	drop_slot(visit);
+	hand_on_slots(visit->engine);
+}
+
+/* While others wait: those who have held a slot for long go on without one. */
+static void on_slot_timer(evutil_socket_t fd, short what, void *context)
+{
+	struct engine *engine = context;
+	int64_t before_us = worker_now_us(engine->worker) - SLOT_HELD_US;
+	struct visit *oldest;
+
+	(void) fd;
+	(void) what;
+	while ((oldest = TAILQ_FIRST(&engine->slot_holders)) && oldest->slot_since_us <= before_us)
+		drop_slot(oldest);
+	hand_on_slots(engine);
+}
+
+void ssh_slots_init(struct engine *engine)
+{
+	TAILQ_INIT(&engine->slot_queue);
+	TAILQ_INIT(&engine->slot_holders);
+	engine->slot_timer = evtimer_new(worker_base(engine->worker), on_slot_timer, engine);
+	if (!engine->slot_timer)
+		abort();
+}
+
+void ssh_slots_done(struct engine *engine)
+{
+	assert(TAILQ_EMPTY(&engine->slot_queue) && TAILQ_EMPTY(&engine->slot_holders));
+	event_free(engine->slot_timer);
+}
+
+enum progress ssh_step_slot(struct visit *visit)
+{
+	if (visit->queue)
+		return PROGRESS_WAIT;
+	if (!visit->has_slot) {
+		join_queue(visit, &visit->engine->slot_queue);
+		hand_on_slots(visit->engine);
+		return PROGRESS_WAIT;
+	}
+	return ssh_go(visit, STEP_KEY_EXCHANGE);
+}
+
+enum progress ssh_step_key_exchange(struct visit *visit)
+{
+	switch (ssh_connect(visit->session)) {
+	case SSH_OK:
+		return ssh_go(visit, STEP_HOST_KEY);
+	case SSH_AGAIN:
+		unblock(visit->fd);
+		return PROGRESS_AGAIN;
+	default:
+		return ssh_lost(visit);
+	}
+}

@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Reading, by page, and deleting what was removed, by piece. */
+#include "daemon/store-internal.h"
+
+#include "common/util.h"
+
+#include <assert.h>
+#include <errno.h>
+
+static const char *text(sqlite3_stmt *statement, int column)
+{
+	return (const char *) sqlite3_column_text(statement, column);
+}
+
+static uint64_t number(sqlite3_stmt *statement, int column)
+{
+	return (uint64_t) sqlite3_column_int64(statement, column);
+}
+
+static int failed(struct store *store)
+{
+	autofree char *sentence = NULL;
+
+	return store_failure(store, &sentence);
+}
+
+/* What a read does with each row; returns 0 to go on. */
+typedef int use_row_fn(sqlite3_stmt *statement, void *context);
+
+/* Steps through a bound statement: 0, or a negative errno. */
+static int each_row(struct store *store, sqlite3_stmt *statement, use_row_fn *use, void *context)
+{
+	int r, status = 0;
+
+	if (!statement)
+		return failed(store);
+	while ((r = sqlite3_step(statement)) == SQLITE_ROW)
+		if (use(statement, context) != 0)
+			break;
+	if (r != SQLITE_ROW && r != SQLITE_DONE)
+		status = failed(store);
+	(void) sqlite3_reset(statement);
+	return status;
+}
+
+/* --- Jobs --- */
+
+static char *column_copy(sqlite3_stmt *statement, int column)
+{
+	return xstrdup_or_null(text(statement, column));
+}
+
+/* The columns of JOB_COLUMNS. */
+static void fill_job(sqlite3_stmt *statement, struct job_row *row)
+{
+	const char *classes = text(statement, 15);
+
+	*row = (struct job_row){
+		.id = number(statement, 0),
+		.uid = (uid_t) sqlite3_column_int64(statement, 1),
+		.kind = column_copy(statement, 2),
+		.name = column_copy(statement, 3),
+		.token = column_copy(statement, 4),
+		.options = column_copy(statement, 5),
+		.targets = column_copy(statement, 6),
+		.retry_of = number(statement, 7),
+		.state = (enum job_state) sqlite3_column_int(statement, 8),
+		.next_index = number(statement, 16),
+		.last_position = number(statement, 17),
+		.received_position = number(statement, 18),
+		.created_us = sqlite3_column_int64(statement, 19),
+		.started_us = sqlite3_column_int64(statement, 20),
+		.ended_us = sqlite3_column_int64(statement, 21),
+	};
+	for (int i = 0; i < TASK_STATE_COUNT; i++)
+		row->counts[i] = number(statement, 9 + i);
+	for (size_t i = 0; classes && *classes && i < ERROR_CLASS_COUNT; i++) {
+		char *end;
+
+		row->class_counts[i] = strtoull(classes, &end, 10);
+		classes = end;
+	}
+}
+
+struct job_reading {
+	job_row_fn *fn;
+	void *context;
+};
+
+static int use_job(sqlite3_stmt *statement, void *context)
+{
+	const struct job_reading *reading = context;
+	struct job_row row;
+	int r;
+
+	fill_job(statement, &row);
+	r = reading->fn(&row, reading->context);
+	job_row_done(&row);
+	return r;
+}
+
+/* The narrowest way in that the filter allows. */
+static enum statement choose_way(const struct job_filter *filter)
+{
+	const unsigned live = 1U << JOB_QUEUED | 1U << JOB_RUNNING | 1U << JOB_PAUSED |
+			      1U << JOB_STOPPING;
+
+	if (filter->name_glob && !strpbrk(filter->name_glob, "*?["))
+		return SQL_JOBS_NAMED;
+	if (filter->states != 0 && (filter->states & ~live) == 0)
+		return SQL_JOBS_LIVE;
+	if (filter->has_unreceived && filter->has_uid)
+		return SQL_JOBS_UNRECEIVED;
+	return filter->has_uid ? SQL_JOBS_OF_USER : SQL_JOBS_ALL;
+}
+
+int store_read_jobs(struct store *store, const struct job_filter *filter, uint64_t before,
+		    size_t limit, job_row_fn *fn, void *context)
+{
+	struct job_reading reading = {.fn = fn, .context = context};
+	sqlite3_stmt *statement = store_statement(store, choose_way(filter));
+
+	if (!statement)
+		return failed(store);
+	if (filter->has_uid)
+		(void) sqlite3_bind_int64(statement, 1, filter->uid);
+	(void) sqlite3_bind_int64(statement, 2, before != 0 ? (int64_t) before : INT64_MAX);
+	(void) sqlite3_bind_int64(statement, 3, (int64_t) filter->id_min);
+	(void) sqlite3_bind_int64(statement, 4,
+				  filter->id_max != 0 ? (int64_t) filter->id_max : INT64_MAX);
+	(void) sqlite3_bind_int64(statement, 5, filter->states != 0 ? filter->states : ~0U);
+	(void) sqlite3_bind_text(statement, 6, filter->kind, -1, SQLITE_STATIC);
+	(void) sqlite3_bind_text(statement, 7, filter->name_glob, -1, SQLITE_STATIC);
+	(void) sqlite3_bind_int64(statement, 8, filter->since_us);
+	(void) sqlite3_bind_int64(statement, 9,
+				  filter->until_us != 0 ? filter->until_us : INT64_MAX);
+	(void) sqlite3_bind_int(statement, 10, filter->has_unreceived);
+	(void) sqlite3_bind_int64(statement, 11, limit < INT64_MAX ? (int64_t) limit : -1);
+	return each_row(store, statement, use_job, &reading);
+}
+
+int store_read_live_jobs(struct store *store, job_row_fn *fn, void *context)
+{
+	struct job_reading reading = {.fn = fn, .context = context};
+
+	return each_row(store, store_statement(store, SQL_JOBS_LIVE_ASCENDING), use_job, &reading);
+}
+
+/* The one row of a statement: 0, -ENOENT, or another errno. use is called at most once. */
+static int one_row(struct store *store, sqlite3_stmt *statement, use_row_fn *use, void *context)
+{
+	int r, status;
+
+	if (!statement)
+		return failed(store);
+	r = sqlite3_step(statement);
+	if (r == SQLITE_ROW)
+		status = use(statement, context);
+	else
+		status = r == SQLITE_DONE ? -ENOENT : failed(store);
+	(void) sqlite3_reset(statement);
+	return status;
+}
+
+static int take_job(sqlite3_stmt *statement, void *context)
+{
+	fill_job(statement, context);
+	return 0;
+}
+
+static int take_number(sqlite3_stmt *statement, void *context)
+{
+	*(uint64_t *) context = number(statement, 0);
+	return 0;
+}
+
+int store_read_job(struct store *store, uint64_t id, struct job_row *ret_row)
+{
+	sqlite3_stmt *statement = store_statement(store, SQL_JOB_READ);
+
+	if (statement)
+		(void) sqlite3_bind_int64(statement, 1, (int64_t) id);
+	return one_row(store, statement, take_job, ret_row);
+}
+
+int store_find_token(struct store *store, uid_t uid, const char *token, uint64_t *ret_id)
+{
+	sqlite3_stmt *statement = store_statement(store, SQL_TOKEN_FIND);
+
+	if (statement) {
+		(void) sqlite3_bind_int64(statement, 1, uid);
+		(void) sqlite3_bind_text(statement, 2, token, -1, SQLITE_STATIC);
+	}
+	return one_row(store, statement, take_number, ret_id);
+}
+
+/* --- Tasks --- */
+
+/* The columns of TASK_COLUMNS; the texts are the statement's. */
+static void fill_task(sqlite3_stmt *statement, struct task_row *row)
+{
+	uint64_t key = number(statement, 0);
+
+	*row = (struct task_row){
+		.key = {.job = key >> 32, .index = (uint32_t) key},
+		.state = (enum task_state) sqlite3_column_int(statement, 1),
+		.class = (enum error_class) sqlite3_column_int(statement, 2),
+		.attempts = (unsigned) sqlite3_column_int(statement, 3),
+		.is_sent = sqlite3_column_int(statement, 4) != 0,
+		.started_us = sqlite3_column_int64(statement, 5),
+		.ended_us = sqlite3_column_int64(statement, 6),
+		.output_sizes = {number(statement, 7), number(statement, 8)},
+		.message = text(statement, 9),
+		.result = text(statement, 10),
+	};
+}
+
+struct task_reading {
+	task_row_fn *fn;
+	void *context;
+};
+
+static int use_task(sqlite3_stmt *statement, void *context)
+{
+	const struct task_reading *reading = context;
+	struct task_row row;
+
+	fill_task(statement, &row);
+	return reading->fn(&row, reading->context);
+}
+
+int store_read_tasks(struct store *store, uint64_t job, int64_t after, size_t limit,
+		     task_row_fn *fn, void *context)
+{
+	struct task_reading reading = {.fn = fn, .context = context};
+	sqlite3_stmt *statement = store_statement(store, SQL_TASKS_READ);
+
+	if (statement) {
+		(void) sqlite3_bind_int64(statement, 1, (int64_t) (job << 32) + after);
+		(void) sqlite3_bind_int64(statement, 2, (int64_t) (job << 32 | UINT32_MAX));
+		(void) sqlite3_bind_int64(statement, 3, limit < INT64_MAX ? (int64_t) limit : -1);
+	}
+	return each_row(store, statement, use_task, &reading);
+}
+
+int store_read_live_tasks(struct store *store, task_row_fn *fn, void *context)
+{
+	struct task_reading reading = {.fn = fn, .context = context};
+
+	return each_row(store, store_statement(store, SQL_TASKS_LIVE), use_task, &reading);
+}
+
+/* --- Records --- */
+
+struct record_reading {
+	struct store *store;
+	uint64_t job;
+	size_t bytes, bytes_max;
+	record_row_fn *fn;
+	void *context;
+	int status;
+};
+
+/* The end of a task, with its row; both are the statement's until fn returns. */
+static int use_end(struct record_reading *reading, struct record_row *row)
+{
+	sqlite3_stmt *statement = store_statement(reading->store, SQL_TASK_READ);
+	int r;
+
+	if (!statement)
+		return reading->status = failed(reading->store);
+	(void) sqlite3_bind_int64(statement, 1, task_key_number(row->key));
+	r = sqlite3_step(statement);
+	if (r != SQLITE_ROW) {
+		reading->status = r == SQLITE_DONE ? -EIO : failed(reading->store);
+		r = reading->status;
+	} else {
+		fill_task(statement, &row->task);
+		r = reading->fn(row, reading->context);
+	}
+	(void) sqlite3_reset(statement);
+	return r;
+}
+
+static int use_record(sqlite3_stmt *statement, void *context)
+{
+	struct record_reading *reading = context;
+	struct record_row row = {
+		.position = number(statement, 0),
+		.key = {.job = reading->job, .index = (uint32_t) number(statement, 1)},
+		.at_us = sqlite3_column_int64(statement, 4),
+		.is_end = sqlite3_column_type(statement, 2) == SQLITE_NULL,
+	};
+
+	if (row.is_end)
+		return use_end(reading, &row);
+	row.stream = (enum stream) sqlite3_column_int(statement, 2);
+	row.offset = number(statement, 3);
+	row.size = (size_t) sqlite3_column_bytes(statement, 5);
+	if (reading->bytes > 0 && reading->bytes + row.size > reading->bytes_max)
+		return 1;
+	reading->bytes += row.size;
+	row.bytes = sqlite3_column_blob(statement, 5);
+	return reading->fn(&row, reading->context);
+}
+
+int store_read_records(struct store *store, uint64_t job, uint64_t after, uint64_t until,
+		       size_t limit, size_t bytes_max, record_row_fn *fn, void *context)
+{
+	struct record_reading reading = {
+		.store = store, .job = job, .bytes_max = bytes_max, .fn = fn, .context = context};
+	sqlite3_stmt *statement = store_statement(store, SQL_RECORDS_READ);
+	int r;
+
+	if (statement) {
+		(void) sqlite3_bind_int64(statement, 1, (int64_t) job);
+		(void) sqlite3_bind_int64(statement, 2, (int64_t) after);
+		(void) sqlite3_bind_int64(statement, 3, until != 0 ? (int64_t) until : INT64_MAX);
+		(void) sqlite3_bind_int64(statement, 4, (int64_t) limit);
+	}
+	r = each_row(store, statement, use_record, &reading);
+	return r < 0 ? r : reading.status;
+}
+
+int store_next_record(struct store *store, uint64_t job, uint64_t after, uint64_t *ret_position)
+{
+	sqlite3_stmt *statement = store_statement(store, SQL_RECORD_NEXT);
+	int r;
+
+	*ret_position = 0;
+	if (statement) {
+		(void) sqlite3_bind_int64(statement, 1, (int64_t) job);
+		(void) sqlite3_bind_int64(statement, 2, (int64_t) after);
+	}
+	r = one_row(store, statement, take_number, ret_position);
+	return r == -ENOENT ? 0 : r;
+}
+
+int store_read_cursor(struct store *store, uid_t uid, const char *name, uint64_t job,
+		      uint64_t *ret_position)
+{
+	sqlite3_stmt *statement = store_statement(store, SQL_CURSOR_READ);
+	int r;
+
+	*ret_position = 0;
+	if (statement) {
+		(void) sqlite3_bind_int64(statement, 1, (int64_t) job);
+		(void) sqlite3_bind_int64(statement, 2, uid);
+		(void) sqlite3_bind_text(statement, 3, name, -1, SQLITE_STATIC);
+	}
+	r = one_row(store, statement, take_number, ret_position);
+	return r == -ENOENT ? 0 : r;
+}
+
+/* --- Upkeep --- */
+
+/* Runs a deletion; *ret_count rows went. */
+static int delete_piece(struct store *store, enum statement which, uint64_t first, uint64_t last,
+			int *ret_count)
+{
+	sqlite3_stmt *statement = store_statement(store, which);
+	int r;
+
+	if (statement) {
+		(void) sqlite3_bind_int64(statement, 1, (int64_t) first);
+		if (sqlite3_bind_parameter_count(statement) > 1)
+			(void) sqlite3_bind_int64(statement, 2, (int64_t) last);
+	}
+	r = store_run(store, statement);
+	*ret_count = r == SQLITE_OK ? sqlite3_changes(store->database) : 0;
+	return r == SQLITE_OK ? 0 : failed(store);
+}
+
+static int give_pages_back(struct store *store, bool *ret_more)
+{
+	uint64_t pages = 0;
+	int r = one_row(store, store_statement(store, SQL_FREE_PAGES), take_number, &pages);
+
+	*ret_more = false;
+	if (r < 0 || pages == 0)
+		return r;
+	*ret_more = true;
+	return store_run(store, store_statement(store, SQL_VACUUM)) == SQLITE_OK ? 0
+										 : failed(store);
+}
+
+int store_reap(struct store *store, bool *ret_more)
+{
+	uint64_t job = 0;
+	int count = 0;
+	int r;
+
+	assert(!store_has_changes(store));
+	r = one_row(store, store_statement(store, SQL_REMOVED_READ), take_number, &job);
+	if (r == -ENOENT)
+		return give_pages_back(store, ret_more);
+	*ret_more = true;
+	if (r == 0)
+		r = delete_piece(store, SQL_REAP_RECORDS, job, 0, &count);
+	if (r == 0 && count == 0)
+		r = delete_piece(store, SQL_REAP_TASKS, job << 32, job << 32 | UINT32_MAX, &count);
+	if (r == 0 && count == 0)
+		r = delete_piece(store, SQL_REMOVED_DELETE, job, 0, &count);
+	return r;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Going through a selection a page a turn, so that a call about very many jobs stalls nobody. The
+ * first page is read at once: a small selection is answered in the turn that asked.
+ */
+#pragma once
+
+#include "daemon/select.h"
+
+enum { WALK_PAGE = 500 };
+
+/* The first member of a call's state. */
+struct walk {
+	struct selection *selection;
+	uint64_t before;
+	job_row_fn *each; /* context: the call */
+	/* Before each next page; may be NULL */
+	void (*page)(struct call *call);
+	/* All were seen; must answer the call or see that it will be */
+	void (*done)(struct call *call);
+};
+
+/*
+ * Makes the call's state of so many bytes, which begins with a struct walk, from the parameter
+ * "selection". NULL: the call has been answered with an error. free must end with walk_done.
+ */
+void *walk_new(struct call *call, size_t state_size, void (*free_state)(void *state));
+void walk_start(struct call *call, job_row_fn *each, void (*done)(struct call *call));
+/* Frees the selection and the state. */
+void walk_free(void *state);
