@@ -1,7 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Writes a text file as a C string: embed-text.sh NAME HEADER < FILE > FILE.c
+# Writes a text as a C string: embed-text.sh NAME HEADER <TEXT >FILE.c
 set -eu
-printf '/* Made by make; do not edit. */\n#include "%s"\n\nconst char %s[] =\n' "$2" "$1"
-sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/\t/\\t/g' -e 's/^/\t"/' -e 's/$/\\n"/'
+
+tab=$(printf '\t')
+printf '/* Made by make from a text file; do not edit. */\n'
+printf '#include "%s"\n\nconst char %s[] =\n' "$2" "$1"
+sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e "s/$tab/\\\\t/g" -e "s/^/$tab\"/" -e 's/$/\\n"/'
 printf '\t"";\n'

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The buffer keeps what came in one piece of memory and remembers how far it looked for a NUL, so
+ * that a message that trickles in is looked through once. Headers of calls and replies are taken
+ * apart by the same few lines, from a table of the members that there may be.
+ */
 #include "common/protocol.h"
 
 #include "common/util.h"
@@ -31,8 +36,8 @@ char *frame_buffer_room(struct frame_buffer *buffer, size_t *ret_room)
 		buffer->start = 0;
 	}
 	if (buffer->capacity - buffer->end < ROOM_MIN) {
-		buffer->capacity = buffer->capacity * 2 > ROOM_MIN ? buffer->capacity * 2
-								   : ROOM_MIN * 2;
+		buffer->capacity =
+			buffer->capacity * 2 > ROOM_MIN ? buffer->capacity * 2 : ROOM_MIN * 2;
 		buffer->bytes = xrealloc(buffer->bytes, buffer->capacity);
 	}
 	*ret_room = buffer->capacity - buffer->end;
@@ -58,28 +63,41 @@ static void shrink(struct frame_buffer *buffer)
 	}
 }
 
+/* A string may hold \u0000: it is JSON, and whether it may stand there is the interface's matter.
+ */
+static json_t *parse_object(const char *text, size_t size)
+{
+	json_t *message = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+
+	if (json_is_object(message))
+		return message;
+	json_decref(message);
+	return NULL;
+}
+
 int frame_buffer_next(struct frame_buffer *buffer, json_t **ret_message)
 {
-	size_t unscanned = buffer->end - buffer->scanned;
-	char *at = buffer->bytes + buffer->start;
-	char *nul = unscanned > 0 ? memchr(buffer->bytes + buffer->scanned, '\0', unscanned) : NULL;
-	size_t size;
+	const char *start, *nul;
 	json_t *message;
+	size_t size;
 
-	if (!nul) {
-		buffer->scanned = buffer->end;
-		return buffer->end - buffer->start > buffer->message_max ? -EMSGSIZE : 0;
-	}
-	size = (size_t) (nul - at);
+	if (buffer->start == buffer->end)
+		return 0;
+	start = buffer->bytes + buffer->start;
+	nul = memchr(buffer->bytes + buffer->scanned, '\0', buffer->end - buffer->scanned);
+	size = (size_t)(nul ? nul - start : buffer->bytes + buffer->end - start);
 	if (size > buffer->message_max)
 		return -EMSGSIZE;
-	message = json_loadb(at, size, JSON_REJECT_DUPLICATES, NULL);
-	buffer->start = buffer->scanned = (size_t) (nul - buffer->bytes) + 1;
-	shrink(buffer);
-	if (!json_is_object(message)) {
-		json_decref(message);
-		return -EBADMSG;
+	if (!nul) {
+		buffer->scanned = buffer->end;
+		return 0;
 	}
+	message = parse_object(start, size);
+	buffer->start += size + 1;
+	buffer->scanned = buffer->start;
+	shrink(buffer);
+	if (!message)
+		return -EBADMSG;
 	*ret_message = message;
 	return 1;
 }
@@ -96,37 +114,88 @@ char *message_encode(const json_t *message, size_t *ret_size)
 
 /* --- Calls and replies --- */
 
+/* A member that a header may have; what it says goes where ret points. */
+struct header_member {
+	const char *name;
+	enum { MEMBER_TEXT, MEMBER_FLAG, MEMBER_OBJECT } type;
+	union {
+		const char **text;
+		bool *flag;
+		json_t **object;
+	} ret;
+};
+
+static bool take_member(const struct header_member *member, json_t *value)
+{
+	switch (member->type) {
+	case MEMBER_TEXT:
+		*member->ret.text = json_string_value(value);
+		return json_is_string(value) &&
+		       strlen(*member->ret.text) == json_string_length(value);
+	case MEMBER_FLAG:
+		*member->ret.flag = json_is_true(value);
+		return json_is_boolean(value);
+	case MEMBER_OBJECT:
+		*member->ret.object = value;
+		return json_is_object(value);
+	}
+	return false;
+}
+
+/* What a vendor added: an object, named as interfaces are. UAPI.20 has it ignored. */
+static bool is_extension(const char *name, const json_t *value)
+{
+	return strchr(name, '.') && json_is_object(value);
+}
+
+/* null is as if the member were absent: all but a call's method are nullable. */
+static int parse_header(const json_t *message, const struct header_member *members, size_t count)
+{
+	json_t *walkable = (json_t *)(uintptr_t)message; /* it stays as it is */
+	const char *name;
+	json_t *value;
+
+	json_object_foreach (walkable, name, value) {
+		size_t i = 0;
+
+		while (i < count && !streq(members[i].name, name))
+			i++;
+		if (i == count ? !is_extension(name, value)
+			       : !json_is_null(value) && !take_member(&members[i], value))
+			return -EBADMSG;
+	}
+	return 0;
+}
+
 int call_parse(const json_t *message, struct call_header *ret_header)
 {
-	static const char *const flags[] = {"oneway", "more", "upgrade"};
 	struct call_header header = {0};
-	bool *targets[] = {&header.is_oneway, &header.is_more, &header.is_upgrade};
-	size_t known = 0;
-	const json_t *method = json_object_get(message, "method");
-	json_t *parameters = json_object_get(message, "parameters");
+	const struct header_member members[] = {
+		{"method", MEMBER_TEXT, {.text = &header.method}},
+		{"parameters", MEMBER_OBJECT, {.object = &header.parameters}},
+		{"oneway", MEMBER_FLAG, {.flag = &header.is_oneway}},
+		{"more", MEMBER_FLAG, {.flag = &header.is_more}},
+		{"upgrade", MEMBER_FLAG, {.flag = &header.is_upgrade}},
+	};
 
-	if (!json_is_string(method))
+	if (parse_header(message, members, ARRAY_SIZE(members)) < 0 || !header.method ||
+	    header.is_oneway + header.is_more + header.is_upgrade > 1)
 		return -EBADMSG;
-	header.method = json_string_value(method);
-	known++;
-	if (parameters) {
-		if (!json_is_object(parameters) && !json_is_null(parameters))
-			return -EBADMSG;
-		known++;
-		header.parameters = json_is_object(parameters) ? parameters : NULL;
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
-		const json_t *flag = json_object_get(message, flags[i]);
+	*ret_header = header;
+	return 0;
+}
 
-		if (!flag)
-			continue;
-		if (!json_is_boolean(flag))
-			return -EBADMSG;
-		*targets[i] = json_is_true(flag);
-		known++;
-	}
-	if (header.is_oneway + header.is_more + header.is_upgrade > 1 ||
-	    json_object_size(message) != known)
+int reply_parse(const json_t *message, struct reply_header *ret_header)
+{
+	struct reply_header header = {0};
+	const struct header_member members[] = {
+		{"error", MEMBER_TEXT, {.text = &header.error}},
+		{"parameters", MEMBER_OBJECT, {.object = &header.parameters}},
+		{"continues", MEMBER_FLAG, {.flag = &header.continues}},
+	};
+
+	if (parse_header(message, members, ARRAY_SIZE(members)) < 0 ||
+	    (header.error && header.continues))
 		return -EBADMSG;
 	*ret_header = header;
 	return 0;
@@ -138,10 +207,13 @@ static void set(json_t *object, const char *member, json_t *value)
 		abort();
 }
 
+/* No parameters, no member. */
 static json_t *with_parameters(json_t *message, json_t *parameters)
 {
-	if (parameters)
+	if (json_object_size(parameters) > 0)
 		set(message, "parameters", parameters);
+	else
+		json_decref(parameters);
 	return message;
 }
 
@@ -157,7 +229,7 @@ json_t *call_build(const char *method, json_t *parameters, bool is_more)
 
 json_t *reply_build(json_t *parameters, bool continues)
 {
-	json_t *message = with_parameters(json_object(), parameters ? parameters : json_object());
+	json_t *message = with_parameters(json_object(), parameters);
 
 	if (continues)
 		set(message, "continues", json_true());
@@ -169,23 +241,7 @@ json_t *error_build(const char *name, json_t *parameters)
 	json_t *message = json_object();
 
 	set(message, "error", json_string(name));
-	return with_parameters(message, parameters ? parameters : json_object());
-}
-
-int reply_parse(const json_t *message, struct reply_header *ret_header)
-{
-	const json_t *error = json_object_get(message, "error");
-	json_t *parameters = json_object_get(message, "parameters");
-	const json_t *continues = json_object_get(message, "continues");
-
-	if ((error && !json_is_string(error)) || (continues && !json_is_boolean(continues)) ||
-	    (parameters && !json_is_object(parameters) && !json_is_null(parameters)) ||
-	    (error && json_is_true(continues)))
-		return -EBADMSG;
-	ret_header->error = json_string_value(error);
-	ret_header->parameters = json_is_object(parameters) ? parameters : NULL;
-	ret_header->continues = json_is_true(continues);
-	return 0;
+	return with_parameters(message, parameters);
 }
 
 /* --- Bytes --- */
@@ -195,16 +251,16 @@ static const char base64_digits[] =
 
 char *base64_encode(const char *bytes, size_t size)
 {
-	const unsigned char *from = (const unsigned char *) bytes;
+	const unsigned char *from = (const unsigned char *)bytes;
 	char *text = xmalloc((size + 2) / 3 * 4 + 1);
 	char *to = text;
 
 	for (size_t i = 0; i < size; i += 3) {
-		unsigned left = (unsigned) (size - i < 3 ? size - i : 3);
-		unsigned group = (unsigned) from[i] << 16;
+		unsigned left = (unsigned)(size - i < 3 ? size - i : 3);
+		unsigned group = (unsigned)from[i] << 16;
 
 		if (left > 1)
-			group |= (unsigned) from[i + 1] << 8;
+			group |= (unsigned)from[i + 1] << 8;
 		if (left > 2)
 			group |= from[i + 2];
 		*to++ = base64_digits[group >> 18];
@@ -235,13 +291,13 @@ int base64_decode(const char *text, char **ret_bytes, size_t *ret_size)
 				padding++;
 			else if (!found || padding > 0)
 				return -EINVAL;
-			group = group << 6 | (found ? (unsigned) (found - base64_digits) : 0);
+			group = group << 6 | (found ? (unsigned)(found - base64_digits) : 0);
 		}
-		bytes[size++] = (char) (group >> 16);
+		bytes[size++] = (char)(group >> 16);
 		if (padding < 2)
-			bytes[size++] = (char) (group >> 8);
+			bytes[size++] = (char)(group >> 8);
 		if (padding < 1)
-			bytes[size++] = (char) group;
+			bytes[size++] = (char)group;
 	}
 	bytes[size] = '\0';
 	*ret_size = size;
@@ -252,9 +308,12 @@ int base64_decode(const char *text, char **ret_bytes, size_t *ret_size)
 
 void bytes_to_json(json_t *object, const char *bytes, size_t size)
 {
-	/* jansson checks the UTF-8; a NUL would be fine for it, but not for those who read C text. */
-	json_t *text = memchr(bytes, '\0', size) ? NULL : json_stringn(bytes, size);
+	bool has_nul = size > 0 && memchr(bytes, '\0', size);
+	json_t *text = NULL;
 
+	/* A NUL would be fine in JSON, but not for those who read it as a C string. */
+	if (!has_nul)
+		text = json_stringn(size > 0 ? bytes : "", size); /* NULL: no UTF-8 */
 	if (text) {
 		set(object, "text", text);
 	} else {

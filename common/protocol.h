@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Varlink framing over a byte stream (UAPI.20): JSON objects, each ended by one NUL byte. Errors,
- * calls and replies are built and taken apart here, so that daemon and client agree by construction.
- * One thread at a time for each frame buffer.
+ * calls and replies are built and taken apart here, so that daemon and client agree by
+ * construction. One thread at a time for each frame buffer.
  */
 #pragma once
 
@@ -36,8 +36,8 @@ char *message_encode(const json_t *message, size_t *ret_size);
 
 /* A call, taken apart; pointers into the message. */
 struct call_header {
-	const char *method;   /* "org.jobd.Start" */
-	json_t *parameters;   /* an object, or NULL (absent, null) */
+	const char *method; /* "org.jobd.Start" */
+	json_t *parameters; /* an object, or NULL (absent, null) */
 	bool is_oneway, is_more, is_upgrade;
 };
 /* -EBADMSG: not a call as UAPI.20 has it (unknown member, wrong types, several flags). */

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * One client. Bytes come in by read_event, messages are worked off one after the other by `work`, at
- * most MESSAGES_PER_TURN a turn, and answers go out by write_event.
+ * One client. Bytes come in by on_read, messages are worked off one after the other by on_work, at
+ * most MESSAGES_PER_TURN a turn, and answers go out at its end or by on_write.
  *
  * What stops the work, each until its own event: a call that is not answered yet; a reading call
- * that waits for the commit (is_waiting); a peer that does not take what was said (OUTPUT_HIGH).
- * While it is stopped nothing is read, so that a client's memory here is bounded; that the peer has
- * gone is then told by closed_event.
+ * that waits for the commit (is_waiting); a peer that does not take what was said (is_full). While
+ * it is stopped, or messages are left to be worked off, nothing is read, so that a client's memory
+ * here is bounded; that the peer has gone is then told by closed_event.
+ *
+ * File descriptors that a peer passes are closed by the kernel: read(2) takes none (unix(7)).
  */
 #include "daemon/connection.h"
 
@@ -22,28 +24,32 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { OUTPUT_HIGH = 1024 * 1024, MESSAGES_PER_TURN = 64 };
+enum {
+	OUTPUT_HIGH = 1024 * 1024,
+	MESSAGES_PER_TURN = 64,
+	HANGUP_CHECK_S = 1,
+};
 
 static bool is_full(const struct connection *connection)
 {
 	return evbuffer_get_length(connection->output) >= OUTPUT_HIGH;
 }
 
-/* Something to do in the next pass of the loop. */
+/*
+ * Something to do, in the next pass of the loop. (event_active would run it in this very pass, over
+ * and over, and the turn would not end.)
+ */
 static void plan_work(struct connection *connection)
 {
-	event_active(connection->work_event, EV_TIMEOUT, 0);
-}
+	static const struct timeval at_once;
 
-static void break_off(struct connection *connection)
-{
-	connection->is_broken = true;
-	plan_work(connection);
+	if (!connection->is_working)
+		(void)event_add(connection->work_event, &at_once);
 }
 
 /* --- Saying --- */
 
-static void write_out(struct connection *connection)
+void connection_write(struct connection *connection)
 {
 	while (evbuffer_get_length(connection->output) > 0) {
 		int size = evbuffer_write(connection->output, connection->fd);
@@ -51,11 +57,12 @@ static void write_out(struct connection *connection)
 		if (size < 0 && errno == EINTR)
 			continue;
 		if (size < 0 && errno != EAGAIN) {
-			break_off(connection);
+			connection->is_broken = true;
+			plan_work(connection);
 			return;
 		}
 		if (size <= 0) {
-			(void) event_add(connection->write_event, NULL);
+			(void)event_add(connection->write_event, NULL);
 			return;
 		}
 	}
@@ -63,8 +70,8 @@ static void write_out(struct connection *connection)
 
 static void free_text(const void *text, size_t size, void *context)
 {
-	(void) text;
-	(void) size;
+	(void)text;
+	(void)size;
 	free(context);
 }
 
@@ -75,50 +82,60 @@ static void say_text(struct connection *connection, char *text, size_t size)
 		abort();
 }
 
-void connection_say(struct connection *connection, json_t *message, bool is_change, uint64_t start)
+/* The next commit concerns this connection. */
+static void mark_due(struct connection *connection)
 {
-	struct held *held;
+	if (connection->is_due)
+		return;
+	connection->is_due = true;
+	TAILQ_INSERT_TAIL(&connection->server->due, connection, due_link);
+}
+
+static void hold(struct connection *connection, char *text, size_t size, bool is_change,
+		 uint64_t start)
+{
+	struct held *held = xmalloc(sizeof(*held));
+
+	*held = (struct held){.text = text, .size = size, .is_change = is_change, .start = start};
+	STAILQ_INSERT_TAIL(&connection->held, held, link);
+	mark_due(connection);
+}
+
+/*
+ * Puts a message, which it takes over, behind what was said before; NULL: the end of a oneway call.
+ * What a change says is held, and so is what comes behind it.
+ */
+static void say(struct connection *connection, json_t *message, bool is_change, uint64_t start)
+{
 	size_t size = 0;
 	char *text = message ? message_encode(message, &size) : NULL;
 
 	json_decref(message);
-	if (!is_change && STAILQ_EMPTY(&connection->held)) {
-		if (text)
-			say_text(connection, text, size);
-		write_out(connection);
-		return;
-	}
-	held = xcalloc(1, sizeof(*held));
-	held->text = text;
-	held->size = size;
-	held->is_change = is_change;
-	held->start = start;
-	STAILQ_INSERT_TAIL(&connection->held, held, link);
-	connection->server->held_count++;
+	if (is_change || !STAILQ_EMPTY(&connection->held))
+		hold(connection, text, size, is_change, start);
+	else if (text)
+		say_text(connection, text, size);
+	plan_work(connection);
 }
 
-static void say_error(struct connection *connection, const struct error *error)
+/* An error as the interface has it. */
+static json_t *error_message(const struct error *error)
 {
+	const char *subject = error->subject ? error->subject : "";
 	const char *parameter = error_parameter(error->id);
 	autofree char *name = xasprintf("org.jobd.%s", error_name(error->id));
 	json_t *parameters;
 
-	if (error->id == ERROR_INVALID_PARAMETER) {
-		connection_say(connection,
-			       service_error("InvalidParameter", parameter, error->subject), false,
-			       0);
-		return;
-	}
+	if (error->id == ERROR_INVALID_PARAMETER)
+		return service_error(error_name(error->id), parameter, subject);
 	parameters = json_pack("{s:s}", "message", error->sentence);
-	if (!parameters) /* a sentence with bytes of the user that are no UTF-8 */
+	if (!parameters) /* it quotes bytes, of a file's name perhaps */
 		parameters = json_pack("{s:s}", "message", "the words are not valid UTF-8");
 	if (error->id == ERROR_WRONG_STATE)
-		(void) json_object_set_new(parameters, parameter,
-					   json_integer(atoll(error->subject)));
+		(void)json_object_set_new(parameters, parameter, json_integer(atoll(subject)));
 	else if (parameter[0] != '\0')
-		(void) json_object_set_new(parameters, parameter,
-					   json_string(error->subject ? error->subject : ""));
-	connection_say(connection, error_build(name, parameters), false, 0);
+		(void)json_object_set_new(parameters, parameter, json_string(subject));
+	return error_build(name, parameters);
 }
 
 static json_t *storage_failed(const char *sentence)
@@ -130,61 +147,60 @@ static json_t *storage_failed(const char *sentence)
 
 static struct running_call *running_of(struct call *call)
 {
-	return (struct running_call *) call;
+	return (struct running_call *)call;
 }
 
-/* The call is answered; the next may begin. */
-static void end_call(struct running_call *running)
+static void running_call_free(struct running_call *running)
 {
-	struct connection *connection = running->call.connection;
-
-	assert(connection->running == running);
-	connection->running = NULL;
+	if (!running)
+		return;
 	if (running->call.free)
 		running->call.free(running->call.state);
 	json_decref(running->call.parameters);
 	free(running);
-	plan_work(connection);
 }
 
-static void answer(struct call *call, json_t *parameters, uint64_t start)
+/* The call is answered, and the next may begin. Takes over the message. */
+static void end_call(struct call *call, json_t *message, bool is_change, uint64_t start)
 {
 	struct running_call *running = running_of(call);
+	struct connection *connection = call->connection;
 
+	assert(connection->running == running);
 	if (running->is_oneway) {
-		json_decref(parameters);
-		connection_say(call->connection, NULL, running->method->is_change, start);
-	} else {
-		connection_say(call->connection, reply_build(parameters, false),
-			       running->method->is_change, start);
+		json_decref(message);
+		message = NULL;
 	}
-	end_call(running);
+	connection->running = NULL;
+	say(connection, message, is_change, start);
+	running_call_free(running);
 }
 
 void call_reply(struct call *call, json_t *parameters)
 {
-	answer(call, parameters, 0);
+	call_reply_start(call, 0, parameters);
 }
 
 void call_reply_start(struct call *call, uint64_t id, json_t *parameters)
 {
-	answer(call, parameters, id);
+	end_call(call, reply_build(parameters, false), running_of(call)->method->is_change, id);
 }
 
 void call_continue(struct call *call, json_t *parameters)
 {
 	assert(call->is_more);
-	connection_say(call->connection, reply_build(parameters, true), false, 0);
+	say(call->connection, reply_build(parameters, true), false, 0);
+}
+
+void call_answer(struct call *call, json_t *message)
+{
+	end_call(call, message, false, 0);
 }
 
 void call_error(struct call *call, struct error *error)
 {
-	struct running_call *running = running_of(call);
-
-	if (!running->is_oneway)
-		say_error(call->connection, error);
+	call_answer(call, error_message(error));
 	error_done(error);
-	end_call(running);
 }
 
 void call_schedule(struct call *call)
@@ -227,93 +243,109 @@ static void run_method(struct connection *connection, const struct method *metho
 	method->handle(&running->call);
 }
 
-/* What the interface, UAPI.20 or the disk say against a call: an error to say, or NULL. */
-static json_t *refusal(struct connection *connection, const struct method *method,
-		       const struct call_header *header)
+/* The method that a call is to; NULL: *ret_error is what is said against it. */
+static const struct method *admit(const struct connection *connection,
+				  const struct call_header *header, json_t **ret_error)
 {
+	const char *failing = store_error(connection->server->daemon->store);
+	const struct interface *interface;
+	const struct method *method;
 	autofree char *member = NULL;
 
+	method = service_find(connection->server, header->method, &interface, ret_error);
+	if (!method)
+		return NULL;
 	if (header->is_upgrade)
-		return service_error("InvalidParameter", "parameter", "upgrade");
-	if (interface_check_call(connection->server->interface, method->name, header->parameters,
-				 &member) < 0)
-		return service_error("InvalidParameter", "parameter", member);
-	if (method->needs_more && !header->is_more)
-		return service_error("ExpectedMore", NULL, NULL);
+		*ret_error = service_error("InvalidParameter", "parameter", "upgrade");
+	else if (interface_check_call(interface, method->name, header->parameters, &member) < 0)
+		*ret_error = service_error("InvalidParameter", "parameter", member);
+	else if (method->needs_more && !header->is_more)
+		*ret_error = service_error("ExpectedMore", NULL, NULL);
+	else if (method->is_change && failing)
+		*ret_error = storage_failed(failing);
+	else
+		return method;
 	return NULL;
 }
 
-/* False where the message must wait for the commit. */
-static bool handle(struct connection *connection, const struct call_header *header)
+/* A reading call sees all that was asked before it. */
+static bool must_wait(const struct connection *connection, const struct method *method)
 {
-	struct store *store = connection->server->daemon->store;
-	const char *failing = store_error(store);
-	const struct method *method;
-	json_t *error;
+	const struct store *store = connection->server->daemon->store;
 
-	if (service_handle(connection, header))
-		return true;
-	method = method_find(strrchr(header->method, '.') + 1);
-	assert(method);
-	/* A reading call sees all that was asked before it. */
-	if (!method->is_change && !failing &&
-	    (!STAILQ_EMPTY(&connection->held) || store_has_changes(store)))
-		return false;
-	error = refusal(connection, method, header);
-	if (error && header->is_oneway)
-		json_decref(error);
-	else if (error)
-		connection_say(connection, error, false, 0);
-	else if (method->is_change && failing && header->is_oneway)
-		log_warning("a call of uid %lu is dropped: %s", (unsigned long) connection->uid,
-			    failing);
-	else if (method->is_change && failing)
-		connection_say(connection, storage_failed(failing), false, 0);
-	else
-		run_method(connection, method, header);
-	return true;
+	return !method->is_change && !store_error(store) &&
+	       (!STAILQ_EMPTY(&connection->held) || store_has_changes(store));
 }
 
-/* One message: true if it was handled and more may follow. */
-static bool work_off(struct connection *connection)
+/* Works off connection->message, or lets it wait for the commit. -EBADMSG: it is no call. */
+static int begin(struct connection *connection, bool may_wait)
 {
-	struct server *server = connection->server;
+	const struct method *method;
 	struct call_header header;
-	int r = 1;
+	json_t *error;
+	int r;
 
-	if (!connection->message)
-		r = frame_buffer_next(&connection->input, &connection->message);
-	if (r == 0)
-		return false;
-	if (r > 0)
-		r = call_parse(connection->message, &header);
-	if (r < 0) {
-		log_warning("a connection of uid %lu is closed: %s",
-			    (unsigned long) connection->uid,
-			    r == -EMSGSIZE ? "its message is longer than max-message of jobd.conf"
-					   : "it does not speak Varlink");
-		connection->is_broken = true;
-		return false;
-	}
-	if (!handle(connection, &header)) {
+	r = call_parse(connection->message, &header);
+	if (r < 0)
+		return r;
+	method = admit(connection, &header, &error);
+	if (method && may_wait && must_wait(connection, method)) {
 		connection->is_waiting = true;
-		server->waiting_count++;
-		return false;
+		mark_due(connection);
+		return 0;
 	}
+	if (method)
+		run_method(connection, method, &header);
+	else if (header.is_oneway)
+		json_decref(error);
+	else
+		say(connection, error, false, 0);
 	json_decref(connection->message);
 	connection->message = NULL;
-	return true;
+	return 0;
 }
 
-static void watch_input(struct connection *connection)
+/* The peer does not keep to the protocol. What it asked before is answered, then it is closed. */
+static void give_up(struct connection *connection, int error)
 {
-	bool is_open = !connection->running && !connection->is_waiting && !is_full(connection) &&
-		       !connection->is_ending && !connection->server->is_closed;
+	unsigned long uid = connection->uid;
 
-	if (is_open)
-		(void) event_add(connection->read_event, NULL);
+	if (error == -EMSGSIZE)
+		log_warning("a client of uid %lu is closed: its message is longer than the %lld "
+			    "bytes of max-message in jobd.conf",
+			    uid, (long long)connection->input.message_max);
 	else
-		(void) event_del(connection->read_event);
+		log_warning("a client of uid %lu is closed: what it sent is not a Varlink call",
+			    uid);
+	json_decref(connection->message);
+	connection->message = NULL;
+	frame_buffer_done(&connection->input);
+	connection->is_ending = true;
+}
+
+/* One message: false where none is left. */
+static bool work_off(struct connection *connection)
+{
+	int r = frame_buffer_next(&connection->input, &connection->message);
+
+	if (r > 0 && begin(connection, true) == 0)
+		return true;
+	if (r != 0)
+		give_up(connection, r > 0 ? -EBADMSG : r);
+	return false;
+}
+
+static bool may_begin(const struct connection *connection)
+{
+	return !connection->running && !connection->is_waiting && !connection->is_broken &&
+	       !is_full(connection) && !connection->server->is_closed;
+}
+
+/* A piece of a long call a turn, while the peer takes what is written. */
+static bool may_step(const struct connection *connection)
+{
+	return connection->running && connection->running->call.step && !connection->is_broken &&
+	       !is_full(connection);
 }
 
 static bool is_all_said(const struct connection *connection)
@@ -322,34 +354,38 @@ static bool is_all_said(const struct connection *connection)
 	       evbuffer_get_length(connection->output) == 0;
 }
 
+/* Messages that are left are worked off before more is read. */
+static void watch_input(struct connection *connection, bool has_more)
+{
+	if (!has_more && !connection->is_ending && may_begin(connection))
+		(void)event_add(connection->read_event, NULL);
+	else
+		(void)event_del(connection->read_event);
+}
+
 static void on_work(evutil_socket_t fd, short what, void *context)
 {
 	struct connection *connection = context;
+	bool has_more = true;
 	unsigned count = 0;
-	bool is_more = true;
 
-	(void) fd;
-	(void) what;
-	if (connection->running && connection->running->call.step && !is_full(connection) &&
-	    !connection->is_broken) {
-		struct running_call *running = connection->running;
-
-		running->call.step(&running->call);
-		/* A piece a turn: the next one in the next pass, behind what else is to be done. */
-		if (connection->running == running && running->call.step)
-			plan_work(connection);
-	}
-	while (is_more && !connection->running && !connection->is_waiting &&
-	       !connection->is_broken && !is_full(connection) && count++ < MESSAGES_PER_TURN)
-		is_more = work_off(connection);
+	(void)fd;
+	(void)what;
+	connection->is_working = true;
+	if (may_step(connection))
+		connection->running->call.step(&connection->running->call);
+	while (has_more && may_begin(connection) && count++ < MESSAGES_PER_TURN)
+		has_more = work_off(connection);
+	connection_write(connection);
+	connection->is_working = false;
 	if (connection->is_broken ||
-	    (connection->is_ending && !is_more && is_all_said(connection))) {
+	    (connection->is_ending && !has_more && is_all_said(connection))) {
 		connection_free(connection);
 		return;
 	}
-	if (is_more && count >= MESSAGES_PER_TURN)
+	if (may_step(connection) || (has_more && may_begin(connection)))
 		plan_work(connection);
-	watch_input(connection);
+	watch_input(connection, has_more);
 }
 
 /* --- Events --- */
@@ -361,46 +397,39 @@ static void on_read(evutil_socket_t fd, short what, void *context)
 	char *at = frame_buffer_room(&connection->input, &room);
 	ssize_t size = read(fd, at, room);
 
-	(void) what;
 	if (size < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (size <= 0) {
-		/* Nothing more is asked; what was asked is still answered. */
+	if (size > 0)
+		frame_buffer_filled(&connection->input, (size_t)size);
+	else
 		connection->is_ending = true;
-		if (size < 0)
-			connection->is_broken = true;
-	} else {
-		frame_buffer_filled(&connection->input, (size_t) size);
-	}
-	on_work(-1, 0, connection);
+	connection->is_broken = connection->is_broken || size < 0;
+	on_work(fd, what, connection);
 }
 
 static void on_write(evutil_socket_t fd, short what, void *context)
 {
-	struct connection *connection = context;
-
-	(void) fd;
-	(void) what;
-	write_out(connection);
-	if (!is_full(connection))
-		plan_work(connection);
+	on_work(fd, what, context);
 }
 
-/* The peer closed its end, or just the direction to us. */
+/*
+ * The peer closed its end, or just its direction to us: then it still waits for answers. It may
+ * close the other one later, of which no event tells, since this one would come over and over.
+ */
 static void on_closed(evutil_socket_t fd, short what, void *context)
 {
+	static const struct timeval later = {.tv_sec = HANGUP_CHECK_S};
 	struct connection *connection = context;
-	struct pollfd poll_fd = {.fd = fd};
+	struct pollfd poll_fd = {.fd = connection->fd};
+	bool is_gone = poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & (POLLHUP | POLLERR));
 
-	(void) what;
-	(void) event_del(connection->closed_event);
-	if (poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & (POLLHUP | POLLERR)) &&
-	    (connection->running || connection->is_waiting)) {
-		/* Nobody waits for the answer any more. What was asked before stays asked. */
+	(void)fd;
+	(void)what;
+	/* A call that nobody waits for ends; a oneway call was not waited for to begin with. */
+	if (is_gone && connection->running && !connection->running->is_oneway)
 		connection_free(connection);
-		return;
-	}
-	connection->is_ending = connection->is_ending || connection->running != NULL;
+	else
+		(void)event_add(connection->hangup_timer, &later);
 }
 
 void connection_new(struct server *server, int fd, uid_t uid, bool is_admin)
@@ -413,20 +442,30 @@ void connection_new(struct server *server, int fd, uid_t uid, bool is_admin)
 	connection->uid = uid;
 	connection->is_admin = is_admin;
 	connection->is_trusted = uid == 0 || uid == geteuid();
-	frame_buffer_init(&connection->input, (size_t) server->daemon->config->max_message);
+	frame_buffer_init(&connection->input, (size_t)server->daemon->config->max_message);
 	STAILQ_INIT(&connection->held);
 	connection->output = evbuffer_new();
 	connection->read_event = event_new(base, fd, EV_READ | EV_PERSIST, on_read, connection);
 	connection->write_event = event_new(base, fd, EV_WRITE, on_write, connection);
 	connection->closed_event = event_new(base, fd, EV_CLOSED, on_closed, connection);
+	connection->hangup_timer = event_new(base, -1, 0, on_closed, connection);
 	connection->work_event = event_new(base, -1, 0, on_work, connection);
 	if (!connection->output || !connection->read_event || !connection->write_event ||
-	    !connection->closed_event || !connection->work_event)
+	    !connection->closed_event || !connection->hangup_timer || !connection->work_event)
 		abort();
 	LIST_INSERT_HEAD(&server->connections, connection, link);
 	server->client_count++;
-	(void) event_add(connection->read_event, NULL);
-	(void) event_add(connection->closed_event, NULL);
+	(void)event_add(connection->read_event, NULL);
+	(void)event_add(connection->closed_event, NULL);
+}
+
+static struct held *take_held(struct connection *connection)
+{
+	struct held *held = STAILQ_FIRST(&connection->held);
+
+	if (held)
+		STAILQ_REMOVE_HEAD(&connection->held, link);
+	return held;
 }
 
 void connection_free(struct connection *connection)
@@ -434,67 +473,62 @@ void connection_free(struct connection *connection)
 	struct server *server = connection->server;
 	struct held *held;
 
-	if (connection->running) {
-		struct running_call *running = connection->running;
-
-		connection->running = NULL;
-		if (running->call.free)
-			running->call.free(running->call.state);
-		json_decref(running->call.parameters);
-		free(running);
-	}
-	while ((held = STAILQ_FIRST(&connection->held))) {
-		STAILQ_REMOVE_HEAD(&connection->held, link);
-		server->held_count--;
+	running_call_free(connection->running);
+	while ((held = take_held(connection))) {
 		free(held->text);
 		free(held);
 	}
-	if (connection->is_waiting)
-		server->waiting_count--;
+	if (connection->is_due)
+		TAILQ_REMOVE(&server->due, connection, due_link);
 	if (connection->state_free)
 		connection->state_free(connection->state);
 	json_decref(connection->message);
 	event_free(connection->read_event);
 	event_free(connection->write_event);
 	event_free(connection->closed_event);
+	event_free(connection->hangup_timer);
 	event_free(connection->work_event);
 	evbuffer_free(connection->output);
 	frame_buffer_done(&connection->input);
-	(void) close(connection->fd);
+	(void)close(connection->fd);
 	LIST_REMOVE(connection, link);
 	server->client_count--;
 	free(connection);
 }
 
-static void become_storage_failed(struct held *held, const char *sentence)
-{
-	json_t *message = storage_failed(sentence);
+/* --- After the commit --- */
 
-	free(held->text);
-	held->text = message_encode(message, &held->size);
-	json_decref(message);
+/* Takes over what was held. error: what kept the commit from being, or NULL. */
+static void let_go(struct connection *connection, struct held *held, const char *error)
+{
+	if (error && held->start != 0)
+		jobs_start_failed(connection->server->daemon->jobs, held->start);
+	if (error && held->is_change && held->text) {
+		json_t *message = storage_failed(error);
+
+		free(held->text);
+		held->text = message_encode(message, &held->size);
+		json_decref(message);
+	}
+	if (held->text)
+		say_text(connection, held->text, held->size);
+	free(held);
 }
 
 void connection_committed(struct connection *connection, const char *error)
 {
-	struct server *server = connection->server;
 	struct held *held;
 
-	while ((held = STAILQ_FIRST(&connection->held))) {
-		STAILQ_REMOVE_HEAD(&connection->held, link);
-		server->held_count--;
-		if (error && held->start != 0)
-			jobs_start_failed(server->daemon->jobs, held->start);
-		if (error && held->is_change && held->text)
-			become_storage_failed(held, error);
-		if (held->text)
-			say_text(connection, held->text, held->size);
-		free(held);
-	}
+	while ((held = take_held(connection)))
+		let_go(connection, held, error);
 	if (connection->is_waiting) {
+		/*
+		 * Here and not in a later turn: only now the store holds all that there is. A call
+		 * that waits is a reading one, so that it adds nothing to this commit.
+		 */
 		connection->is_waiting = false;
-		server->waiting_count--;
+		(void)begin(connection, false);
 	}
-	write_out(connection);
+	connection_write(connection);
 	plan_work(connection);
 }

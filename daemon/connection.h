@@ -34,26 +34,39 @@ struct connection {
 	bool is_admin, is_trusted;
 	bool is_broken;  /* to be closed at once, whatever is left to write */
 	bool is_ending;  /* the peer sends nothing more: closed when all is answered */
-	bool is_waiting; /* a reading call waits for the commit */
+	bool is_working; /* inside on_work, which looks at everything before it ends */
+	bool is_waiting; /* a reading call, in message, waits for the commit */
+	bool is_due;     /* in server->due */
+	TAILQ_ENTRY(connection) due_link;
 	struct frame_buffer input;
-	json_t *message; /* of the call that waits */
+	json_t *message; /* the one that is being worked off */
 	struct evbuffer *output;
-	struct event *read_event, *write_event, *closed_event, *work_event;
+	struct event *read_event, *write_event, *closed_event, *hangup_timer, *work_event;
 	struct running_call *running;
 	STAILQ_HEAD(, held) held;
 	void *state;
 	void (*state_free)(void *state);
 };
 
+/* One of the interfaces that are spoken here. */
+struct service {
+	const char *text;
+	const struct method *(*find)(const char *name);
+	struct interface *interface;
+};
+enum { SERVICE_COUNT = 2 };
+
 struct server {
 	struct daemon *daemon;
-	struct interface *interface;
+	struct service services[SERVICE_COUNT];
 	int fd;
 	char *bound_path; /* unlinked at the end; NULL for a passed socket */
-	struct event *listen_event, *relisten_event;
+	struct event *listen_event, *relisten_timer;
 	LIST_HEAD(, connection) connections;
+	/* Those with something held or waiting: the next commit concerns them. */
+	TAILQ_HEAD(due, connection) due;
 	unsigned client_count;
-	unsigned held_count, waiting_count;
+	bool is_starved; /* out of file descriptors or memory for another client */
 	bool is_closed;
 };
 
@@ -62,11 +75,16 @@ void connection_new(struct server *server, int fd, uid_t uid, bool is_admin);
 void connection_free(struct connection *connection);
 /* The commit is done, or failed with a sentence. */
 void connection_committed(struct connection *connection, const char *error);
+/* Writes what can be written without waiting. */
+void connection_write(struct connection *connection);
 
-/* Puts a message behind what was said before; takes over the message. */
-void connection_say(struct connection *connection, json_t *message, bool is_change, uint64_t start);
+/* Ends a call with a whole message, which it takes over. */
+void call_answer(struct call *call, json_t *message);
 
-/* org.varlink.service: true if the method is one of its own and was answered. */
-bool service_handle(struct connection *connection, const struct call_header *header);
-/* One of its errors, with the parameter that it has. */
+void service_init(struct server *server);
+void service_done(struct server *server);
+/* The method of a whole name, and its interface; NULL: *ret_error is what to say. */
+const struct method *service_find(const struct server *server, const char *name,
+				  const struct interface **ret_interface, json_t **ret_error);
+/* An error of org.varlink.service, with its parameter where it has one (NULL: none). */
 json_t *service_error(const char *name, const char *parameter, const char *value);

@@ -6,6 +6,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdint.h>
 
 enum type_kind {
 	TYPE_BOOL,
@@ -13,6 +14,7 @@ enum type_kind {
 	TYPE_FLOAT,
 	TYPE_STRING,
 	TYPE_OBJECT, /* any JSON object */
+	TYPE_ANY,    /* any JSON value but null */
 	TYPE_NAMED,
 	TYPE_STRUCT,
 	TYPE_ENUM,
@@ -28,8 +30,9 @@ struct member {
 
 struct type {
 	enum type_kind kind;
-	char *name;         /* TYPE_NAMED */
-	struct type *inner; /* TYPE_ARRAY, TYPE_MAP, TYPE_NULLABLE */
+	char *name; /* TYPE_NAMED, and what it stands for */
+	const struct type *named;
+	struct type *inner;     /* TYPE_ARRAY, TYPE_MAP, TYPE_NULLABLE */
 	struct member *members; /* TYPE_STRUCT, TYPE_ENUM */
 	size_t member_count;
 };
@@ -93,15 +96,11 @@ static void fail(struct parser *parser, const char *expected)
 
 static void skip_blanks(struct parser *parser)
 {
-	for (;; parser->at++) {
+	while (*parser->at == '#' || isspace((unsigned char)*parser->at)) {
 		if (*parser->at == '#')
 			parser->at += strcspn(parser->at, "\n");
-		if (*parser->at == '\n')
+		else if (*parser->at++ == '\n')
 			parser->line++;
-		else if (!isspace((unsigned char) *parser->at))
-			return;
-		if (*parser->at == '\0')
-			return;
 	}
 }
 
@@ -112,7 +111,7 @@ static bool take(struct parser *parser, const char *token)
 
 	skip_blanks(parser);
 	if (strncmp(parser->at, token, size) != 0 ||
-	    (isalpha((unsigned char) token[0]) && isalnum((unsigned char) parser->at[size])))
+	    (isalpha((unsigned char)token[0]) && isalnum((unsigned char)parser->at[size])))
 		return false;
 	parser->at += size;
 	return true;
@@ -126,21 +125,22 @@ static bool expect(struct parser *parser, const char *token)
 	return false;
 }
 
-/* A name of letters, digits, '_' and what else is given; the caller frees. NULL: none. */
-static char *take_name(struct parser *parser, const char *others)
+/* Letters and digits, single joints between them; what: as the text should have it. */
+static char *take_name(struct parser *parser, const char *joints, bool is_capital, const char *what)
 {
 	const char *start;
 
 	skip_blanks(parser);
 	start = parser->at;
-	while (isalnum((unsigned char) *parser->at) ||
-	       (*parser->at && strchr(others, *parser->at)))
+	while (isalnum((unsigned char)*parser->at) ||
+	       (parser->at > start && *parser->at && strchr(joints, *parser->at) &&
+		isalnum((unsigned char)parser->at[1])))
 		parser->at++;
-	if (parser->at == start || !isalpha((unsigned char) *start)) {
-		fail(parser, "a name");
+	if (is_capital ? !isupper((unsigned char)*start) : !isalpha((unsigned char)*start)) {
+		fail(parser, what);
 		return NULL;
 	}
-	return strndup(start, (size_t) (parser->at - start));
+	return xasprintf("%.*s", (int)(parser->at - start), start);
 }
 
 static struct type *parse_type(struct parser *parser);
@@ -154,17 +154,30 @@ static struct type *parse_members(struct parser *parser)
 	if (!expect(parser, "(") || take(parser, ")"))
 		return type;
 	do {
-		struct member member = {.name = take_name(parser, "_")};
+		struct member member = {.name = take_name(parser, "_", false, "a field's name")};
+		enum type_kind kind = take(parser, ":") ? TYPE_STRUCT : TYPE_ENUM;
 
-		if (take(parser, ":"))
+		if (type->member_count == 0)
+			type->kind = kind;
+		else if (type->kind != kind)
+			fail(parser, "a type for all names or for none");
+		if (kind == TYPE_STRUCT)
 			member.type = parse_type(parser);
-		else
-			type->kind = TYPE_ENUM;
-		type->members = xrealloc(type->members,
-					 (type->member_count + 1) * sizeof(*type->members));
+		type->members =
+			xrealloc(type->members, (type->member_count + 1) * sizeof(*type->members));
 		type->members[type->member_count++] = member;
 	} while (!parser->why && take(parser, ","));
-	(void) expect(parser, ")");
+	(void)expect(parser, ")");
+	return type;
+}
+
+/* What a method takes and gives, and what an error has. */
+static struct type *parse_struct(struct parser *parser)
+{
+	struct type *type = parse_members(parser);
+
+	if (type->kind != TYPE_STRUCT)
+		fail(parser, "a type for each parameter");
 	return type;
 }
 
@@ -173,26 +186,41 @@ static struct type *parse_type(struct parser *parser)
 	static const struct {
 		const char *token;
 		enum type_kind kind;
-	} words[] = {{"?", TYPE_NULLABLE}, {"[]", TYPE_ARRAY},	 {"[string]", TYPE_MAP},
-		     {"bool", TYPE_BOOL},  {"int", TYPE_INT},	 {"float", TYPE_FLOAT},
-		     {"string", TYPE_STRING}, {"object", TYPE_OBJECT}};
+		bool has_inner;
+	} rows[] = {
+		{"?", TYPE_NULLABLE, true},     {"[]", TYPE_ARRAY, true},
+		{"[string]", TYPE_MAP, true},   {"bool", TYPE_BOOL, false},
+		{"int", TYPE_INT, false},       {"float", TYPE_FLOAT, false},
+		{"string", TYPE_STRING, false}, {"object", TYPE_OBJECT, false},
+		{"any", TYPE_ANY, false},
+	};
 	struct type *type;
 
 	skip_blanks(parser);
 	if (*parser->at == '(')
 		return parse_members(parser);
 	type = xcalloc(1, sizeof(*type));
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
-		if (!take(parser, words[i].token))
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		if (!take(parser, rows[i].token))
 			continue;
-		type->kind = words[i].kind;
-		if (i < 3)
+		type->kind = rows[i].kind;
+		if (rows[i].has_inner)
 			type->inner = parse_type(parser);
+		if (type->kind == TYPE_NULLABLE && type->inner->kind == TYPE_NULLABLE)
+			fail(parser, "one '?'");
 		return type;
 	}
 	type->kind = TYPE_NAMED;
-	type->name = take_name(parser, "_");
+	type->name = take_name(parser, "", true, "a type");
 	return type;
+}
+
+static bool is_taken(const struct interface *interface, const char *name)
+{
+	for (size_t i = 0; i < interface->count; i++)
+		if (streq(interface->entries[i].name, name))
+			return true;
+	return false;
 }
 
 static void parse_entry(struct parser *parser, struct interface *interface)
@@ -209,12 +237,16 @@ static void parse_entry(struct parser *parser, struct interface *interface)
 		fail(parser, "type, method or error");
 	if (parser->why)
 		return;
-	entry.name = take_name(parser, "");
-	entry.type = parse_members(parser);
+	entry.name = take_name(parser, "", true, "a name with a capital");
+	if (!entry.name)
+		return;
+	if (is_taken(interface, entry.name))
+		fail(parser, "a name that is not taken");
+	entry.type = entry.kind == ENTRY_TYPE ? parse_members(parser) : parse_struct(parser);
 	if (entry.kind == ENTRY_METHOD && expect(parser, "->"))
-		entry.reply = parse_members(parser);
-	interface->entries = xrealloc(interface->entries,
-				      (interface->count + 1) * sizeof(*interface->entries));
+		entry.reply = parse_struct(parser);
+	interface->entries =
+		xrealloc(interface->entries, (interface->count + 1) * sizeof(*interface->entries));
 	interface->entries[interface->count++] = entry;
 }
 
@@ -227,19 +259,23 @@ static const struct entry *find(const struct interface *interface, enum entry_ki
 	return NULL;
 }
 
-/* The first type name in it that stands for nothing, or NULL. */
-static const char *find_unknown(const struct interface *interface, const struct type *type)
+/* Ties type names to what they stand for: the first one that stands for nothing, or NULL. */
+static const char *resolve(const struct interface *interface, struct type *type)
 {
 	const char *unknown = NULL;
 
 	if (!type)
 		return NULL;
-	if (type->kind == TYPE_NAMED)
-		return find(interface, ENTRY_TYPE, type->name) ? NULL : type->name;
+	if (type->kind == TYPE_NAMED) {
+		const struct entry *entry = find(interface, ENTRY_TYPE, type->name);
+
+		type->named = entry ? entry->type : NULL;
+		return entry ? NULL : type->name;
+	}
 	if (type->inner)
-		return find_unknown(interface, type->inner);
+		return resolve(interface, type->inner);
 	for (size_t i = 0; i < type->member_count && !unknown; i++)
-		unknown = find_unknown(interface, type->members[i].type);
+		unknown = resolve(interface, type->members[i].type);
 	return unknown;
 }
 
@@ -249,15 +285,15 @@ struct interface *interface_parse(const char *text, char **ret_why)
 	struct parser parser = {.at = text, .line = 1};
 
 	if (expect(&parser, "interface"))
-		interface->name = take_name(&parser, ".-");
+		interface->name = take_name(&parser, ".-", false, "the interface's name");
 	for (skip_blanks(&parser); !parser.why && *parser.at; skip_blanks(&parser))
 		parse_entry(&parser, interface);
 	for (size_t i = 0; i < interface->count && !parser.why; i++) {
 		const struct entry *entry = &interface->entries[i];
-		const char *unknown = find_unknown(interface, entry->type);
+		const char *unknown = resolve(interface, entry->type);
 
 		if (!unknown)
-			unknown = find_unknown(interface, entry->reply);
+			unknown = resolve(interface, entry->reply);
 		if (unknown)
 			parser.why = xasprintf("%s: there is no type %s", entry->name, unknown);
 	}
@@ -281,124 +317,141 @@ bool interface_has_method(const struct interface *interface, const char *method)
 
 /* --- Checking --- */
 
-static bool is_of_type(const struct interface *interface, const struct type *type,
-		       const json_t *value);
+/*
+ * What is wrong with a value: the path from it to the wrong place ("" for the value itself; the
+ * caller frees), or NULL. An absent value is NULL.
+ */
+static char *find_wrong(const struct type *type, const json_t *value);
 
-/* An object against a struct: the name of the first member that is wrong, or NULL. */
-static const char *find_wrong(const struct interface *interface, const struct type *type,
-			      const json_t *object)
+static char *unless(bool is_right)
 {
-	size_t known = 0;
+	return is_right ? NULL : xstrdup("");
+}
 
+/* Puts a step in front of a path, which it frees; no path stays none. */
+static char *path_below(const char *name, char *path)
+{
+	autofree char *rest = path;
+
+	if (!rest)
+		return NULL;
+	return xasprintf("%s%s%s", name, rest[0] == '\0' || rest[0] == '[' ? "" : ".", rest);
+}
+
+/* jansson's iterators leave what they walk over as it is, but do not say so. */
+static json_t *walkable(const json_t *object)
+{
+	return (json_t *)(uintptr_t)object;
+}
+
+static const struct member *find_member(const struct type *type, const char *name)
+{
+	for (size_t i = 0; i < type->member_count; i++)
+		if (streq(type->members[i].name, name))
+			return &type->members[i];
+	return NULL;
+}
+
+static char *find_wrong_member(const struct type *type, const json_t *object)
+{
+	const char *name;
+	json_t *value;
+
+	json_object_foreach (walkable(object), name, value) {
+		if (!find_member(type, name))
+			return xstrdup(name);
+	}
 	for (size_t i = 0; i < type->member_count; i++) {
 		const struct member *member = &type->members[i];
-		const json_t *value = json_object_get(object, member->name);
+		char *path = find_wrong(member->type, json_object_get(object, member->name));
 
-		if (value)
-			known++;
-		if (!is_of_type(interface, member->type, value))
-			return member->name;
+		if (path)
+			return path_below(member->name, path);
 	}
-	if (json_object_size(object) > known) {
-		json_t *unconst = (json_t *) (uintptr_t) object;
-		const char *name;
-		json_t *value;
+	return NULL;
+}
 
-		json_object_foreach(unconst, name, value)
-		{
-			size_t i = 0;
+static char *find_wrong_item(const struct type *type, const json_t *array)
+{
+	for (size_t i = 0; i < json_array_size(array); i++) {
+		char *path = find_wrong(type, json_array_get(array, i));
 
-			while (i < type->member_count && !streq(type->members[i].name, name))
-				i++;
-			if (i == type->member_count)
-				return name;
+		if (path) {
+			autofree char *place = xasprintf("[%zu]", i);
+
+			return path_below(place, path);
 		}
 	}
 	return NULL;
 }
 
-static bool are_of_type(const struct interface *interface, const struct type *type,
-			const json_t *values)
+static char *find_wrong_entry(const struct type *type, const json_t *map)
 {
-	json_t *unconst = (json_t *) (uintptr_t) values;
-	const char *name;
+	const char *key;
 	json_t *value;
-	size_t i;
 
-	if (json_is_array(values)) {
-		json_array_foreach(unconst, i, value)
-		{
-			if (!is_of_type(interface, type, value))
-				return false;
-		}
-	} else {
-		json_object_foreach(unconst, name, value)
-		{
-			if (!is_of_type(interface, type, value))
-				return false;
-		}
+	json_object_foreach (walkable(map), key, value) {
+		char *path = find_wrong(type, value);
+
+		if (path)
+			return path_below(key, path);
 	}
-	return true;
+	return NULL;
 }
 
-static bool is_word(const struct type *type, const json_t *value)
+/* A NUL inside would end the text early for all who read it as a C string. */
+static bool is_text(const json_t *value)
 {
-	const char *word = json_string_value(value);
-
-	for (size_t i = 0; word && i < type->member_count; i++)
-		if (streq(type->members[i].name, word))
-			return true;
-	return false;
+	return json_is_string(value) &&
+	       strlen(json_string_value(value)) == json_string_length(value);
 }
 
-static bool is_of_type(const struct interface *interface, const struct type *type,
-		       const json_t *value)
+static char *find_wrong(const struct type *type, const json_t *value)
 {
-	const struct entry *named;
-
 	switch (type->kind) {
 	case TYPE_BOOL:
-		return json_is_boolean(value);
+		return unless(json_is_boolean(value));
 	case TYPE_INT:
-		return json_is_integer(value);
+		return unless(json_is_integer(value));
 	case TYPE_FLOAT:
-		return json_is_number(value);
+		return unless(json_is_number(value));
 	case TYPE_STRING:
-		return json_is_string(value);
+		return unless(is_text(value));
 	case TYPE_OBJECT:
-		return json_is_object(value);
-	case TYPE_NULLABLE:
-		return !value || json_is_null(value) || is_of_type(interface, type->inner, value);
-	case TYPE_ARRAY:
-		return json_is_array(value) && are_of_type(interface, type->inner, value);
-	case TYPE_MAP:
-		return json_is_object(value) && are_of_type(interface, type->inner, value);
+		return unless(json_is_object(value));
+	case TYPE_ANY:
+		return unless(value && !json_is_null(value));
 	case TYPE_ENUM:
-		return is_word(type, value);
+		return unless(is_text(value) && find_member(type, json_string_value(value)));
+	case TYPE_NULLABLE:
+		return !value || json_is_null(value) ? NULL : find_wrong(type->inner, value);
+	case TYPE_ARRAY:
+		return json_is_array(value) ? find_wrong_item(type->inner, value) : unless(false);
+	case TYPE_MAP:
+		return json_is_object(value) ? find_wrong_entry(type->inner, value) : unless(false);
 	case TYPE_STRUCT:
-		return json_is_object(value) && !find_wrong(interface, type, value);
+		return json_is_object(value) ? find_wrong_member(type, value) : unless(false);
 	case TYPE_NAMED:
-		named = find(interface, ENTRY_TYPE, type->name);
-		return named && is_of_type(interface, named->type, value);
+		return find_wrong(type->named, value);
 	}
-	return false;
+	return unless(false);
 }
 
-static int check(const struct interface *interface, const struct type *type,
-		 const json_t *parameters, char **ret_member)
+/* type NULL: nothing is called so, and everything about it is wrong. */
+static int check(const char *name, const struct type *type, const json_t *parameters,
+		 char **ret_member)
 {
-	const char *wrong = find_wrong(interface, type, parameters);
+	char *wrong;
 
+	if (!type)
+		wrong = xstrdup(name);
+	else if (parameters)
+		wrong = find_wrong(type, parameters);
+	else
+		wrong = find_wrong_member(type, NULL);
 	if (!wrong)
 		return 0;
-	*ret_member = xstrdup(wrong);
-	return -EINVAL;
-}
-
-/* Nothing of that name: everything about it is wrong. */
-static int unknown(const char *name, char **ret_member)
-{
-	*ret_member = xstrdup(name);
+	*ret_member = wrong;
 	return -EINVAL;
 }
 
@@ -407,8 +460,7 @@ int interface_check_call(const struct interface *interface, const char *method,
 {
 	const struct entry *entry = find(interface, ENTRY_METHOD, method);
 
-	return entry ? check(interface, entry->type, parameters, ret_member)
-		     : unknown(method, ret_member);
+	return check(method, entry ? entry->type : NULL, parameters, ret_member);
 }
 
 int interface_check_reply(const struct interface *interface, const char *method,
@@ -416,8 +468,7 @@ int interface_check_reply(const struct interface *interface, const char *method,
 {
 	const struct entry *entry = find(interface, ENTRY_METHOD, method);
 
-	return entry ? check(interface, entry->reply, parameters, ret_member)
-		     : unknown(method, ret_member);
+	return check(method, entry ? entry->reply : NULL, parameters, ret_member);
 }
 
 int interface_check_error(const struct interface *interface, const char *error,
@@ -425,6 +476,5 @@ int interface_check_error(const struct interface *interface, const char *error,
 {
 	const struct entry *entry = find(interface, ENTRY_ERROR, error);
 
-	return entry ? check(interface, entry->type, parameters, ret_member)
-		     : unknown(error, ret_member);
+	return check(error, entry ? entry->type : NULL, parameters, ret_member);
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The interface file as a value: what methods there are, and whether parameters, replies and errors
+ * An interface file as a value: what methods there are, and whether parameters, replies and errors
  * are as it says. Parsed once; afterwards any thread may ask.
  *
- * The language is that of Varlink interface definitions (https://varlink.org/Interface-Definition),
- * with nullable types that may be left out.
+ * The language is that of Varlink interface definitions (UAPI.20, "Interface Definition"). Line
+ * breaks count as blanks only. A nullable member may be left out.
  */
 #pragma once
 
@@ -13,8 +13,9 @@
 
 struct interface;
 
-/* The text of common/org.jobd.varlink, compiled in. */
+/* The text of common/org.jobd.varlink, compiled in, and that of org.varlink.service. */
 extern const char interface_text[];
+extern const char service_text[];
 
 /* NULL where the text is not of the language, with "line N: ..." in *ret_why (the caller frees). */
 struct interface *interface_parse(const char *text, char **ret_why);
@@ -24,8 +25,9 @@ void interface_free(struct interface *interface);
 const char *interface_name(const struct interface *interface);
 bool interface_has_method(const struct interface *interface, const char *method);
 /*
- * Parameters of a call: 0, or -EINVAL with the name of the member that is unknown, missing or of the
- * wrong type in *ret_member (the caller frees). NULL is {}.
+ * Parameters of a call: 0, or -EINVAL with the path of a member that is unknown, missing or of the
+ * wrong type in *ret_member (the caller frees): "targets", "ping.count", "selection.states[1]".
+ * NULL is {}.
  */
 int interface_check_call(const struct interface *interface, const char *method,
 			 const json_t *parameters, char **ret_member);

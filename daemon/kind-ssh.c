@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Kind "ssh" as the others see it: its options, its targets, and the engine between worker.h and the
- * visits. How a visit goes on is in ssh-visit.c, its steps in ssh-connect.c, ssh-auth.c, ssh-exec.c.
+ * Kind "ssh" as the others see it: its options, its targets, and the engine between worker.h and
+ * the visits. How a visit goes on is in ssh-visit.c, its steps in ssh-connect.c, ssh-auth.c,
+ * ssh-exec.c.
  */
 #include "daemon/kind-ssh.h"
 
@@ -20,12 +21,12 @@
 enum {
 	LOGIN_MAX = 255,
 	PATH_BYTES_MAX = 4095,
-	COMMAND_MAX = 32000,    /* what every server takes in one request (RFC 4253, 6.1) */
-	STDIN_MAX = 12 << 20,   /* in base64; a message is smaller than max-message anyway */
+	COMMAND_MAX = 32000,  /* what every server takes in one request (RFC 4253, 6.1) */
+	STDIN_MAX = 12 << 20, /* in base64; a message is smaller than max-message anyway */
 	TIMEOUT_MAX_DAYS = 366,
 	PASSWD_BUFFER = 16384,
 };
-#define TIMEOUT_MAX_US   (TIMEOUT_MAX_DAYS * (24 * 3600 * US_PER_SEC))
+#define TIMEOUT_MAX_US     (TIMEOUT_MAX_DAYS * (24 * 3600 * US_PER_SEC))
 #define SYSTEM_KNOWN_HOSTS "/etc/ssh/ssh_known_hosts"
 
 /* --- Options --- */
@@ -37,8 +38,10 @@ static const char *const policy_words[] = {
 	NULL,
 };
 
-#define FIELD(name, type, member, min, max, fallback)                                              \
-	{name, type, offsetof(struct ssh_options, member), min, max, fallback, NULL}
+#define FIELD(name, type, member, min, max, fallback)                                      \
+	{                                                                                  \
+		name, type, offsetof(struct ssh_options, member), min, max, fallback, NULL \
+	}
 
 static const struct field ssh_fields[] = {
 	FIELD("commands", FIELD_STRINGS, commands, 1, COMMAND_MAX, 0),
@@ -106,7 +109,7 @@ static int ssh_options_check(void *kind_options, const struct config *config, bo
 		return error_set(ret_error, ERROR_LIMIT_REACHED, "max-output-per-task",
 				 "maxOutput of %lld bytes is more than the %lld that jobd.conf "
 				 "allows as max-output-per-task: ask for less",
-				 (long long) options->max_output, (long long) config->max_output);
+				 (long long)options->max_output, (long long)config->max_output);
 	if (options->stdin_base64 &&
 	    base64_decode(options->stdin_base64, &options->stdin_bytes, &options->stdin_size) < 0)
 		return error_set(ret_error, ERROR_INVALID_OPTION, "stdin",
@@ -146,7 +149,7 @@ static const char *ssh_command(const void *kind_options)
 
 static unsigned ssh_in_flight_max(const struct config *config)
 {
-	return (unsigned) config->ssh_parallel;
+	return (unsigned)config->ssh_parallel;
 }
 
 /* --- Users --- */
@@ -158,7 +161,7 @@ struct user_name {
 	char name[];
 };
 
-const char *ssh_owner_name(struct engine *engine, uid_t uid)
+const char *engine_user_name(struct engine *engine, uid_t uid)
 {
 	struct user_name *user = NULL;
 	char buffer[PASSWD_BUFFER];
@@ -192,7 +195,8 @@ static char *home_of_user(void)
 
 /* --- The engine --- */
 
-/* A private daemon's user has one already; the system's daemon keeps its own beside the database. */
+/* A private daemon's user has one already; the system's daemon keeps its own beside the database.
+ */
 static char *known_hosts_path(const struct engine *engine)
 {
 	const char *database = engine->config->database;
@@ -200,7 +204,7 @@ static char *known_hosts_path(const struct engine *engine)
 
 	if (engine->config->is_user)
 		return engine->home ? xasprintf("%s/.ssh/known_hosts", engine->home) : NULL;
-	return slash ? xasprintf("%.*s/known_hosts", (int) (slash - database), database) : NULL;
+	return slash ? xasprintf("%.*s/known_hosts", (int)(slash - database), database) : NULL;
 }
 
 static void on_ready(evutil_socket_t fd, short what, void *context)
@@ -208,12 +212,12 @@ static void on_ready(evutil_socket_t fd, short what, void *context)
 	struct engine *engine = context;
 	struct visit *visit;
 
-	(void) fd;
-	(void) what;
+	(void)fd;
+	(void)what;
 	while ((visit = TAILQ_FIRST(&engine->ready))) {
 		TAILQ_REMOVE(&engine->ready, visit, ready_link);
 		visit->is_ready = false;
-		ssh_advance(visit);
+		visit_advance(visit);
 	}
 }
 
@@ -233,8 +237,8 @@ static struct engine *ssh_engine_new(struct worker *worker, const struct config 
 	engine->known_hosts = known_hosts_new(own_file, SYSTEM_KNOWN_HOSTS);
 	engine->identities = identities_new();
 	if (config->is_user && getenv("SSH_AUTH_SOCK"))
-		engine->agent = ssh_agent_new(engine, getenv("SSH_AUTH_SOCK"));
-	ssh_slots_init(engine);
+		engine->agent = key_agent_new(engine, getenv("SSH_AUTH_SOCK"));
+	engine_init_slots(engine);
 	return engine;
 }
 
@@ -243,12 +247,11 @@ static void ssh_engine_free(struct engine *engine)
 	struct user_name *user, *next;
 
 	assert(TAILQ_EMPTY(&engine->ready) && !engine->destinations && engine->slots_taken == 0);
-	ssh_agent_free(engine->agent);
-	ssh_slots_done(engine);
+	key_agent_free(engine->agent);
+	engine_done_slots(engine);
 	identities_free(engine->identities);
 	known_hosts_free(engine->known_hosts);
-	HASH_ITER(hh, engine->user_names, user, next)
-	{
+	HASH_ITER (hh, engine->user_names, user, next) {
 		HASH_DEL(engine->user_names, user);
 		free(user);
 	}
@@ -261,35 +264,35 @@ static void ssh_engine_free(struct engine *engine)
 
 static void ssh_task_start(struct engine *engine, struct task *task)
 {
-	ssh_advance(ssh_visit_new(engine, task));
+	visit_advance(visit_new(engine, task));
 }
 
 static void ssh_task_stop(struct engine *engine, struct task *task, enum stop_reason reason,
 			  int64_t grace_us)
 {
-	(void) engine;
-	ssh_visit_stop(task->engine_task, reason, grace_us);
+	(void)engine;
+	visit_stop(task->engine_task, reason, grace_us);
 }
 
 static void ssh_task_go(struct engine *engine, struct task *task)
 {
 	struct visit *visit = task->engine_task;
 
-	(void) engine;
+	(void)engine;
 	visit->is_allowed = true;
-	ssh_advance(visit);
+	visit_advance(visit);
 }
 
 static void ssh_task_output_stored(struct engine *engine, struct task *task, size_t size)
 {
 	struct visit *visit = task->engine_task;
-	bool was_held = ssh_output_is_held(visit);
+	bool was_held = visit_output_is_held(visit);
 
-	(void) engine;
+	(void)engine;
 	assert(size <= visit->unstored);
 	visit->unstored -= size;
-	if (was_held && !ssh_output_is_held(visit))
-		ssh_advance(visit);
+	if (was_held && !visit_output_is_held(visit))
+		visit_advance(visit);
 }
 
 static void ssh_task_resolved(struct engine *engine, struct task *task,
@@ -298,9 +301,9 @@ static void ssh_task_resolved(struct engine *engine, struct task *task,
 {
 	struct visit *visit = task->engine_task;
 
-	(void) engine;
-	ssh_take_addresses(visit, addresses, error ? 0 : count, error);
-	ssh_advance(visit);
+	(void)engine;
+	visit_take_addresses(visit, addresses, error ? 0 : count, error);
+	visit_advance(visit);
 }
 
 const struct kind kind_ssh = {

@@ -123,7 +123,7 @@ static void on_progress(evutil_socket_t fd, short what, void *context)
 	waiting->is_changed = false;
 }
 
-static void arm(struct call *call, struct event **event, event_callback_fn *fire, int64_t us)
+static void arm(struct call *call, struct event **event, event_callback_fn fire, int64_t us)
 {
 	struct timeval delay = {.tv_sec = us / US_PER_SEC, .tv_usec = us % US_PER_SEC};
 

@@ -4,12 +4,13 @@
  * compiler lays out a struct. Checksums of replies are not looked at: packets come cut off behind
  * the cookie, and eight secret bytes that came back whole say more than the checksum does.
  */
-#include "daemon/kind-ping.h"
+#include "daemon/ping-packet.h"
 
 #include <assert.h>
 #include <netinet/icmp6.h>
 #include <netinet/ip_icmp.h>
 #include <string.h>
+#include <sys/socket.h>
 
 enum { IPV4_HEADER_MIN = 20 };
 

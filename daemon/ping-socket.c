@@ -5,72 +5,26 @@
  * only "do not fragment" is a property of a socket, hence the second one, open while somebody needs
  * it.
  *
- * Raw sockets are tried first: 1.9 us CPU a ping against 2.3 of datagram ones, which need no
- * privilege but a wide net.ipv4.ping_group_range. A filter lets only echo replies through, or each
- * of our own requests to this machine would come back as well. Errors come on both by the error
- * queue (IP_RECVERR, ip(7)), with the quoted request taken apart by the kernel. It also makes a
- * full neighbour table an error, ENOBUFS, where packets would otherwise vanish without a word.
- *
- * The price: an ICMP error about one host is also a pending error of the socket, and the next send,
- * to an innocent host, fails with it, once. So a failed send is tried again after the error queue
- * was emptied, and only what fails then as well is that packet's own failure.
- *
- * The receive time is the kernel's stamp (wall clock), turned into monotonic time when it is read,
- * so it does not matter how long a reply waited for us, nor what the wall clock did in between.
+ * Raw sockets are tried first: they cost less CPU a ping than datagram ones (icmp(7)), which need
+ * no privilege but a wide net.ipv4.ping_group_range. A filter lets only echo replies through, or
+ * each of our own requests to this machine would come back as well. Errors come on both by the
+ * error queue (IP_RECVERR, ip(7)), with the quoted request taken apart by the kernel. It also makes
+ * a full neighbour table an error, ENOBUFS, where packets would otherwise vanish without a word.
  */
-#include "common/log.h"
+#include "daemon/ping-batch.h"
+
 #include "common/util.h"
-#include "daemon/kind-ping.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <linux/errqueue.h>
 #include <linux/icmp.h>
 #include <netinet/icmp6.h>
 #include <sys/random.h>
-#include <time.h>
 
 enum {
-	RECEIVE_BUFFER_WISH =
-		32 << 20, /* the kernel doubles it: 60,000 replies. Only what is used counts */
-	SEND_BUFFER_WISH = 4 << 20, /* packets that wait for ARP stay in it for 3 s */
-	BUFFER_MIN = 16 << 10,
-	PACKET_KEPT = 96,   /* an IPv4 header with options, ICMP header, cookie */
-	CONTROL_SIZE = 192, /* stamp, drops, TTL, error with offender */
-	INBOX = 64,
-	READS_MAX = 64,   /* of INBOX replies, before others have their turn */
-	FAILURES_MAX = 8, /* of one send, that may be others' errors */
-	PAUSE_US = 5000,
-	PAYLOAD_MAX = 65507,
-};
-
-union control {
-	struct cmsghdr align;
-	unsigned char bytes[CONTROL_SIZE];
-};
-
-struct outgoing {
-	struct ping_request *request;
-	struct iovec parts[2]; /* head, zeros */
-	unsigned char head[ECHO_HEAD_SIZE];
-	union control control;
-};
-
-struct incoming {
-	struct iovec part;
-	union ping_address address;
-	union control control;
-	unsigned char packet[PACKET_KEPT];
-};
-
-/* All that passes through a socket at a time. */
-struct ping_batch {
-	unsigned count;
-	struct mmsghdr out_headers[PING_BATCH];
-	struct outgoing out[PING_BATCH];
-	struct mmsghdr in_headers[INBOX];
-	struct incoming in[INBOX];
-	unsigned char zeros[PAYLOAD_MAX];
+	/* The kernel doubles both. Memory is only taken by what waits. */
+	RECEIVE_BUFFER_WISH = 32 << 20, /* room for 65,536 replies */
+	SEND_BUFFER_WISH = 4 << 20,     /* what waits for ARP stays in it for 3 s */
 };
 
 static const struct {
@@ -99,14 +53,6 @@ static const struct {
 	{AF_INET6, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1},
 	{AF_INET6, IPPROTO_IPV6, IPV6_UNICAST_HOPS, PING_TTL_DEFAULT},
 };
-
-static int64_t clock_ns(clockid_t clock)
-{
-	struct timespec now;
-
-	(void)clock_gettime(clock, &now);
-	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
 
 /* --- Opening --- */
 
@@ -158,7 +104,7 @@ static size_t enlarge(int fd, int forced_name, int name, int wish)
 	if (set_option(fd, SOL_SOCKET, forced_name, wish) < 0)
 		(void)set_option(fd, SOL_SOCKET, name, wish);
 	(void)getsockopt(fd, SOL_SOCKET, name, &granted, &size);
-	return granted > BUFFER_MIN ? (size_t)granted : BUFFER_MIN;
+	return granted > PING_BUFFER_MIN ? (size_t)granted : PING_BUFFER_MIN;
 }
 
 /* Of a raw socket we choose the id; that of a datagram one is its port, which the kernel chooses.
@@ -223,7 +169,7 @@ static struct ping_batch *batch_new(void)
 {
 	struct ping_batch *batch = xcalloc(1, sizeof(*batch));
 
-	for (unsigned i = 0; i < PING_BATCH; i++) {
+	for (unsigned i = 0; i < BATCH; i++) {
 		struct outgoing *out = &batch->out[i];
 
 		out->parts[0].iov_base = out->head;
@@ -292,316 +238,4 @@ void ping_socket_watch(struct ping_socket *socket, bool is_watched)
 size_t ping_socket_charge(int64_t payload_size)
 {
 	return 832 + 2 * (size_t)payload_size;
-}
-
-/* --- Sending --- */
-
-static void add_control(struct msghdr *header, int level, int type, const void *data, size_t size)
-{
-	unsigned char *end = (unsigned char *)header->msg_control + header->msg_controllen;
-	struct cmsghdr *control = (struct cmsghdr *)(void *)end;
-
-	assert(header->msg_controllen + CMSG_SPACE(size) <= CONTROL_SIZE);
-	control->cmsg_level = level;
-	control->cmsg_type = type;
-	control->cmsg_len = CMSG_LEN(size);
-	memcpy(CMSG_DATA(control), data, size);
-	header->msg_controllen += CMSG_SPACE(size);
-}
-
-/* What this target wants and the socket does not do by itself. */
-static void add_controls(struct msghdr *header, const struct ping_task *task)
-{
-	bool is_v4 = task->address.any.sa_family == AF_INET;
-	int ttl = (int)task->options->ttl;
-
-	if (ttl != PING_TTL_DEFAULT)
-		add_control(header, is_v4 ? IPPROTO_IP : IPPROTO_IPV6,
-			    is_v4 ? IP_TTL : IPV6_HOPLIMIT, &ttl, sizeof(ttl));
-	if (task->source.any.sa_family == AF_UNSPEC && task->source_interface == 0)
-		return;
-	if (is_v4) {
-		struct in_pktinfo info = {
-			.ipi_ifindex = (int)task->source_interface,
-			.ipi_spec_dst = task->source.v4.sin_addr,
-		};
-
-		add_control(header, IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
-	} else {
-		struct in6_pktinfo info = {
-			.ipi6_ifindex = task->source_interface,
-			.ipi6_addr = task->source.v6.sin6_addr,
-		};
-
-		add_control(header, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof(info));
-	}
-}
-
-void ping_socket_add(struct ping_socket *socket, struct ping_request *request)
-{
-	struct ping_batch *batch = socket->batch;
-	struct ping_task *task = request->task;
-	struct echo echo = {.id = socket->id, .sequence = request->sequence};
-	size_t payload_size = (size_t)task->options->size;
-	struct outgoing *out = &batch->out[batch->count];
-	struct msghdr *header = &batch->out_headers[batch->count].msg_hdr;
-
-	assert(!ping_socket_is_full(socket));
-	batch->count++;
-	memcpy(echo.cookie, request->cookie, sizeof(echo.cookie));
-	out->request = request;
-	out->parts[0].iov_len = echo_build(socket->family, &echo, payload_size, out->head);
-	out->parts[1].iov_len = ECHO_HEADER_SIZE + payload_size - out->parts[0].iov_len;
-	header->msg_iovlen = out->parts[1].iov_len > 0 ? 2 : 1;
-	header->msg_name = &task->address;
-	header->msg_namelen =
-		socket->family == AF_INET ? sizeof(task->address.v4) : sizeof(task->address.v6);
-	header->msg_control = out->control.bytes;
-	header->msg_controllen = 0;
-	add_controls(header, task);
-	if (header->msg_controllen == 0)
-		header->msg_control = NULL;
-}
-
-bool ping_socket_is_full(const struct ping_socket *socket)
-{
-	return socket->batch->count == PING_BATCH;
-}
-
-/*
- * Sends what it can from number first on; how many, or a negative errno of the first. The packets
- * of a batch leave one after the other, so each gets its share of the time that the call took.
- */
-static int send_some(struct ping_socket *socket, unsigned first)
-{
-	struct ping_batch *batch = socket->batch;
-	int64_t before = clock_ns(CLOCK_MONOTONIC), after;
-	int sent = sendmmsg(socket->fd, batch->out_headers + first, batch->count - first,
-			    MSG_DONTWAIT);
-
-	if (sent < 0)
-		return -errno;
-	after = clock_ns(CLOCK_MONOTONIC);
-	for (int i = 0; i < sent; i++)
-		request_sent(socket->engine, batch->out[first + (unsigned)i].request,
-			     before + (after - before) * i / sent);
-	return sent;
-}
-
-static void refuse(struct ping_socket *socket, unsigned number, int error)
-{
-	struct ping_trouble trouble = {
-		.error = error,
-		.origin = SO_EE_ORIGIN_LOCAL,
-		.mtu = error == EMSGSIZE ? socket->route_mtu : 0,
-	};
-
-	request_unsent(socket->engine, socket->batch->out[number].request, &trouble);
-}
-
-static unsigned read_errors(struct ping_socket *socket);
-
-void ping_socket_flush(struct ping_socket *socket)
-{
-	struct ping_batch *batch = socket->batch;
-	unsigned failures = 0;
-
-	for (unsigned next = 0; next < batch->count;) {
-		int r = send_some(socket, next);
-
-		if (r > 0) {
-			next += (unsigned)r;
-			failures = 0;
-		} else if (r == -EAGAIN) {
-			/* No room for anybody */
-			socket->paused_until_us = now_monotonic_us() + PAUSE_US;
-			while (next < batch->count)
-				refuse(socket, next++, EAGAIN);
-		} else if ((read_errors(socket) > 0 || failures == 0) && failures < FAILURES_MAX) {
-			failures++; /* perhaps another's */
-		} else {
-			refuse(socket, next++, -r);
-			failures = 0;
-		}
-	}
-	batch->count = 0;
-}
-
-/* --- Reading --- */
-
-/* Ancillary data of a packet, as far as it was there. */
-struct extras {
-	struct timespec stamp; /* wall clock; zeros: none */
-	int ttl;               /* -1: none */
-	bool has_dropped;
-	uint32_t dropped;
-	struct sock_extended_err error; /* ee_errno 0: none */
-	union ping_address offender;
-};
-
-static bool is_error(const struct cmsghdr *control)
-{
-	return (control->cmsg_level == IPPROTO_IP && control->cmsg_type == IP_RECVERR) ||
-	       (control->cmsg_level == IPPROTO_IPV6 && control->cmsg_type == IPV6_RECVERR);
-}
-
-static bool is_ttl(const struct cmsghdr *control)
-{
-	return (control->cmsg_level == IPPROTO_IP && control->cmsg_type == IP_TTL) ||
-	       (control->cmsg_level == IPPROTO_IPV6 && control->cmsg_type == IPV6_HOPLIMIT);
-}
-
-/* sock_extended_err, and behind it (SO_EE_OFFENDER) the address of who said so. */
-static void take_error(const struct cmsghdr *control, struct extras *extras)
-{
-	size_t size = control->cmsg_len - CMSG_LEN(0);
-	size_t rest = size - sizeof(extras->error);
-
-	if (size < sizeof(extras->error))
-		return;
-	memcpy(&extras->error, CMSG_DATA(control), sizeof(extras->error));
-	memcpy(&extras->offender, CMSG_DATA(control) + sizeof(extras->error),
-	       rest < sizeof(extras->offender) ? rest : sizeof(extras->offender));
-}
-
-static void take_extras(struct msghdr *header, struct extras *ret_extras)
-{
-	*ret_extras = (struct extras){.ttl = -1};
-	for (struct cmsghdr *control = CMSG_FIRSTHDR(header); control;
-	     control = CMSG_NXTHDR(header, control)) {
-		bool is_socket = control->cmsg_level == SOL_SOCKET;
-
-		if (is_socket && control->cmsg_type == SCM_TIMESTAMPNS) {
-			memcpy(&ret_extras->stamp, CMSG_DATA(control), sizeof(ret_extras->stamp));
-		} else if (is_socket && control->cmsg_type == SO_RXQ_OVFL) {
-			ret_extras->has_dropped = true;
-			memcpy(&ret_extras->dropped, CMSG_DATA(control),
-			       sizeof(ret_extras->dropped));
-		} else if (is_ttl(control)) {
-			memcpy(&ret_extras->ttl, CMSG_DATA(control), sizeof(ret_extras->ttl));
-		} else if (is_error(control)) {
-			take_error(control, ret_extras);
-		}
-	}
-}
-
-/* How many packets came, or a negative errno. */
-static int receive(struct ping_socket *socket, int flags)
-{
-	struct ping_batch *batch = socket->batch;
-	int count;
-
-	for (unsigned i = 0; i < INBOX; i++) {
-		batch->in_headers[i].msg_hdr.msg_namelen = sizeof(batch->in[i].address);
-		batch->in_headers[i].msg_hdr.msg_controllen = CONTROL_SIZE;
-	}
-	count = recvmmsg(socket->fd, batch->in_headers, INBOX, flags | MSG_DONTWAIT, NULL);
-	return count < 0 ? -errno : count;
-}
-
-static size_t kept(const struct mmsghdr *header)
-{
-	return header->msg_len < PACKET_KEPT ? header->msg_len : PACKET_KEPT;
-}
-
-static void take_failure(struct ping_socket *socket, struct incoming *in, struct mmsghdr *header,
-			 unsigned *count)
-{
-	struct ping_trouble trouble;
-	struct extras extras;
-	struct echo quote;
-
-	take_extras(&header->msg_hdr, &extras);
-	trouble = (struct ping_trouble){
-		.error = (int)extras.error.ee_errno,
-		.origin = extras.error.ee_origin,
-		.type = extras.error.ee_type,
-		.code = extras.error.ee_code,
-		.mtu = extras.error.ee_errno == EMSGSIZE ? extras.error.ee_info : 0,
-		.offender = extras.offender,
-	};
-	if (trouble.origin == SO_EE_ORIGIN_LOCAL) {
-		/* Comes beside the failed send, without the packet. */
-		socket->route_mtu = trouble.mtu;
-	} else if (trouble.error != 0) {
-		(*count)++;
-		if (echo_parse_quote(socket->family, in->packet, kept(header), &quote) &&
-		    quote.id == socket->id)
-			request_failed(socket, &quote, &in->address, &trouble);
-	}
-}
-
-/* Empties the error queue; how many hosts' errors were in it. */
-static unsigned read_errors(struct ping_socket *socket)
-{
-	unsigned count = 0;
-	int received;
-
-	do {
-		received = receive(socket, MSG_ERRQUEUE);
-		for (int i = 0; i < received; i++)
-			take_failure(socket, &socket->batch->in[i], &socket->batch->in_headers[i],
-				     &count);
-	} while (received == INBOX);
-	return count;
-}
-
-/*
- * Replies for which there was no room look like lost ones. Fewer at a time are asked for from now
- * on.
- */
-static void note_drops(struct ping_socket *socket, uint32_t dropped)
-{
-	if (dropped == socket->dropped)
-		return;
-	socket->dropped = dropped;
-	if (socket->buffer > BUFFER_MIN)
-		socket->buffer /= 2;
-	log_warning("ping: the receive buffer was full, %u replies so far are lost and count as "
-		    "not sent back; raise net.core.rmem_max or give jobd CAP_NET_ADMIN",
-		    dropped);
-}
-
-static void take_reply(struct ping_socket *socket, struct incoming *in, struct mmsghdr *header,
-		       int64_t now_ns, int64_t wall_to_monotonic_ns)
-{
-	struct ping_arrival arrival = {
-		.from = in->address, .received_ns = now_ns, .read_ns = now_ns};
-	struct extras extras;
-	struct echo echo;
-
-	take_extras(&header->msg_hdr, &extras);
-	if (extras.has_dropped)
-		note_drops(socket, extras.dropped);
-	if (!echo_parse_reply(socket->family, socket->is_raw && socket->family == AF_INET,
-			      in->packet, kept(header), &echo) ||
-	    echo.id != socket->id)
-		return;
-	arrival.ttl = extras.ttl;
-	if (extras.stamp.tv_sec != 0)
-		arrival.received_ns = extras.stamp.tv_sec * INT64_C(1000000000) +
-				      extras.stamp.tv_nsec + wall_to_monotonic_ns;
-	request_replied(socket, &echo, &arrival);
-}
-
-bool ping_socket_read(struct ping_socket *socket)
-{
-	for (unsigned i = 0; i < READS_MAX; i++) {
-		int64_t now_ns, wall_to_monotonic_ns;
-		int received;
-
-		(void)read_errors(socket);
-		received = receive(socket, 0);
-		if (received == -EAGAIN)
-			return true;
-		now_ns = clock_ns(CLOCK_MONOTONIC);
-		wall_to_monotonic_ns = now_ns - clock_ns(CLOCK_REALTIME);
-		/* Any other error is a pending one, whose details the error queue gives. */
-		for (int n = 0; n < received; n++)
-			take_reply(socket, &socket->batch->in[n], &socket->batch->in_headers[n],
-				   now_ns, wall_to_monotonic_ns);
-		if (received >= 0 && received < INBOX)
-			return true;
-	}
-	return false;
 }

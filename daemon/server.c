@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The listening socket: who may come in, and how many. Every client costs a file descriptor and up
+ * to some megabytes, so there is a limit for all (max-clients), a share of it for each user, and a
+ * few places more for root.
+ */
 #include "daemon/server.h"
 
 #include "common/log.h"
@@ -38,8 +43,26 @@ static bool is_alive(const struct sockaddr_un *address)
 {
 	autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-	return connect(fd, (const struct sockaddr *) address, sizeof(*address)) == 0 ||
+	return connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
 	       errno == EAGAIN;
+}
+
+/* What is left of a daemon that was killed. Only a socket goes: the path may be mistyped. */
+static void unlink_stale(const char *path)
+{
+	struct stat status;
+
+	if (lstat(path, &status) == 0 && S_ISSOCK(status.st_mode))
+		(void)unlink(path);
+}
+
+/* The mode is right before anybody can connect, which takes listen. */
+static int bind_and_listen(int fd, const struct sockaddr_un *address, mode_t mode)
+{
+	if (bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ||
+	    chmod(address->sun_path, mode) < 0 || listen(fd, BACKLOG) < 0)
+		return -errno;
+	return 0;
 }
 
 /*
@@ -48,34 +71,29 @@ static bool is_alive(const struct sockaddr_un *address)
  */
 static int bind_socket(const struct config *config, int *ret_fd, char **ret_sentence)
 {
-	struct sockaddr_un address;
 	autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	mode_t old_mask;
+	struct sockaddr_un address;
 	int r;
 
-	r = fill_address(config->socket, &address);
+	r = fd < 0 ? -errno : fill_address(config->socket, &address);
 	if (r == 0)
 		r = path_check_socket_folder(config->socket);
 	if (r == 0)
 		r = path_make_parent(config->socket);
 	if (r == 0 && is_alive(&address)) {
 		*ret_sentence = xasprintf("another jobd listens on %s: stop it, or choose another "
-					  "with --socket",
+					  "socket with --socket",
 					  config->socket);
 		return -EADDRINUSE;
 	}
 	if (r == 0) {
-		(void) unlink(config->socket);
-		old_mask = umask(config->is_user ? 0177 : 0111);
-		r = bind(fd, (const struct sockaddr *) &address, sizeof(address)) < 0 ||
-				    listen(fd, BACKLOG) < 0
-			    ? -errno
-			    : 0;
-		(void) umask(old_mask);
+		unlink_stale(config->socket);
+		r = bind_and_listen(fd, &address, config->is_user ? 0600 : 0666);
 	}
 	if (r < 0) {
 		errno = -r;
-		*ret_sentence = xasprintf("cannot listen on %s: %m; choose another with --socket",
+		*ret_sentence = xasprintf("cannot listen on %s: %m; choose another socket with "
+					  "--socket",
 					  config->socket);
 		return r;
 	}
@@ -86,18 +104,19 @@ static int bind_socket(const struct config *config, int *ret_fd, char **ret_sent
 
 /* --- Accepting --- */
 
-static bool is_in_admin_group(int fd, gid_t admin_gid)
+static bool is_in_admin_group(int fd, const struct ucred *peer, gid_t admin_gid)
 {
-	gid_t groups[256];
-	socklen_t size = sizeof(groups);
-	struct ucred peer;
-	socklen_t peer_size = sizeof(peer);
+	autofree gid_t *groups = NULL;
+	socklen_t size = 0;
 
-	if (admin_gid == (gid_t) -1)
+	if (admin_gid == (gid_t)-1)
 		return false;
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &peer_size) == 0 &&
-	    peer.gid == admin_gid)
+	if (peer->gid == admin_gid)
 		return true;
+	/* Asked with too little room, it says how much is needed. */
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &size) == 0 || errno != ERANGE)
+		return false;
+	groups = xmalloc(size);
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) < 0)
 		return false;
 	for (size_t i = 0; i < size / sizeof(groups[0]); i++)
@@ -109,31 +128,28 @@ static bool is_in_admin_group(int fd, gid_t admin_gid)
 /* Says why before closing: the client takes it for the reply to its first call. */
 static void refuse(int fd, const char *limit, const char *sentence)
 {
-	json_t *message = error_build(
-		"org.jobd.LimitReached", json_pack("{s:s, s:s}", "limit", limit, "message", sentence));
+	json_t *message = error_build("org.jobd.LimitReached",
+				      json_pack("{s:s, s:s}", "limit", limit, "message", sentence));
 	size_t size;
 	autofree char *text = message_encode(message, &size);
 
 	json_decref(message);
-	(void) send(fd, text, size, MSG_NOSIGNAL | MSG_DONTWAIT);
-	(void) close(fd);
+	(void)send(fd, text, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+	(void)close(fd);
 }
 
-/* One user leaves a quarter of the connections to others; root always gets in. */
+/* One user leaves a quarter of the places to others; root always gets in. */
 static bool has_room(const struct server *server, uid_t uid)
 {
-	unsigned max = (unsigned) server->daemon->config->max_clients;
+	unsigned max = (unsigned)server->daemon->config->max_clients;
 	const struct connection *connection;
 	unsigned own = 0;
 
 	if (uid == 0)
 		return server->client_count < max + ROOT_RESERVE;
-	LIST_FOREACH(connection, &server->connections, link)
-	{
+	LIST_FOREACH (connection, &server->connections, link)
 		own += connection->uid == uid;
-	}
-	return server->client_count < max &&
-	       (uid == geteuid() || own < (max * 3 + 3) / 4);
+	return server->client_count < max && (uid == geteuid() || own < max - max / 4);
 }
 
 static void welcome(struct server *server, int fd)
@@ -142,7 +158,7 @@ static void welcome(struct server *server, int fd)
 	socklen_t size = sizeof(peer);
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0) {
-		(void) close(fd);
+		(void)close(fd);
 		return;
 	}
 	if (!has_room(server, peer.uid)) {
@@ -153,28 +169,36 @@ static void welcome(struct server *server, int fd)
 	}
 	connection_new(server, fd, peer.uid,
 		       peer.uid == 0 || peer.uid == geteuid() ||
-			       is_in_admin_group(fd, server->daemon->config->admin_gid));
+			       is_in_admin_group(fd, &peer, server->daemon->config->admin_gid));
+}
+
+/* Accepting again at once would spin: those who wait keep waiting for a while. */
+static void pause_accepting(struct server *server)
+{
+	static const struct timeval pause = {.tv_usec = RELISTEN_US};
+
+	if (!server->is_starved)
+		log_warning("no further client can be accepted just now: %m");
+	server->is_starved = true;
+	(void)event_del(server->listen_event);
+	(void)event_add(server->relisten_timer, &pause);
 }
 
 static void on_listen(evutil_socket_t listen_fd, short what, void *context)
 {
 	struct server *server = context;
-	struct timeval pause = {.tv_usec = RELISTEN_US};
 
-	(void) what;
+	(void)what;
 	for (unsigned i = 0; i < BACKLOG; i++) {
 		int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd >= 0) {
+			server->is_starved = false;
 			welcome(server, fd);
 			continue;
 		}
-		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-			/* Accepting again at once would spin: those who wait keep waiting. */
-			log_warning("no client can be accepted just now: %m");
-			(void) event_del(server->listen_event);
-			(void) event_add(server->relisten_event, &pause);
-		}
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			pause_accepting(server);
 		if (errno != EINTR && errno != ECONNABORTED)
 			return;
 	}
@@ -184,41 +208,37 @@ static void on_relisten(evutil_socket_t fd, short what, void *context)
 {
 	struct server *server = context;
 
-	(void) fd;
-	(void) what;
+	(void)fd;
+	(void)what;
 	if (!server->is_closed)
-		(void) event_add(server->listen_event, NULL);
+		(void)event_add(server->listen_event, NULL);
 }
 
 /* --- Life --- */
 
 int server_new(struct daemon *daemon, int fd, struct server **ret_server, char **ret_sentence)
 {
-	struct server *server = xcalloc(1, sizeof(*server));
-	autofree char *why = NULL;
-	int r;
+	struct server *server;
+	int r = 0;
+	bool is_bound = fd < 0;
 
+	if (is_bound)
+		r = bind_socket(daemon->config, &fd, ret_sentence);
+	if (r < 0)
+		return r;
+	(void)evutil_make_socket_nonblocking(fd); /* a passed one may not be */
+	server = xcalloc(1, sizeof(*server));
 	server->daemon = daemon;
 	server->fd = fd;
+	server->bound_path = is_bound ? xstrdup(daemon->config->socket) : NULL;
 	LIST_INIT(&server->connections);
-	if (fd < 0) {
-		r = bind_socket(daemon->config, &server->fd, ret_sentence);
-		if (r < 0) {
-			free(server);
-			return r;
-		}
-		server->bound_path = xstrdup(daemon->config->socket);
-	} else {
-		(void) evutil_make_socket_nonblocking(fd);
-	}
-	server->interface = interface_parse(interface_text, &why);
-	assert(server->interface); /* the tests parse it as well */
-	server->listen_event =
-		event_new(daemon->base, server->fd, EV_READ | EV_PERSIST, on_listen, server);
-	server->relisten_event = event_new(daemon->base, -1, 0, on_relisten, server);
-	if (!server->listen_event || !server->relisten_event)
+	TAILQ_INIT(&server->due);
+	service_init(server);
+	server->listen_event = event_new(daemon->base, fd, EV_READ | EV_PERSIST, on_listen, server);
+	server->relisten_timer = event_new(daemon->base, -1, 0, on_relisten, server);
+	if (!server->listen_event || !server->relisten_timer)
 		abort();
-	(void) event_add(server->listen_event, NULL);
+	(void)event_add(server->listen_event, NULL);
 	*ret_server = server;
 	return 0;
 }
@@ -228,11 +248,9 @@ void server_close(struct server *server)
 	struct connection *connection;
 
 	server->is_closed = true;
-	(void) event_del(server->listen_event);
-	LIST_FOREACH(connection, &server->connections, link)
-	{
-		(void) event_del(connection->read_event);
-	}
+	(void)event_del(server->listen_event);
+	LIST_FOREACH (connection, &server->connections, link)
+		(void)event_del(connection->read_event);
 }
 
 void server_free(struct server *server)
@@ -242,15 +260,16 @@ void server_free(struct server *server)
 	if (!server)
 		return;
 	while ((connection = LIST_FIRST(&server->connections))) {
-		(void) evbuffer_write(connection->output, connection->fd);
+		connection_write(connection);
 		connection_free(connection);
 	}
 	event_free(server->listen_event);
-	event_free(server->relisten_event);
-	(void) close(server->fd);
+	event_free(server->relisten_timer);
+	/* In this order, so that it is not the next daemon's socket that goes. */
 	if (server->bound_path)
-		(void) unlink(server->bound_path);
-	interface_free(server->interface);
+		(void)unlink(server->bound_path);
+	(void)close(server->fd);
+	service_done(server);
 	free(server->bound_path);
 	free(server);
 }
@@ -262,18 +281,19 @@ unsigned server_client_count(const struct server *server)
 
 void server_committed(struct server *server, const char *error)
 {
+	struct due due = TAILQ_HEAD_INITIALIZER(due);
 	struct connection *connection;
 
-	if (server->held_count == 0 && server->waiting_count == 0)
-		return;
-	LIST_FOREACH(connection, &server->connections, link)
-	{
-		if (connection->is_waiting || !STAILQ_EMPTY(&connection->held))
-			connection_committed(connection, error);
+	/* What becomes due meanwhile is for the next commit. */
+	TAILQ_CONCAT(&due, &server->due, due_link);
+	while ((connection = TAILQ_FIRST(&due))) {
+		TAILQ_REMOVE(&due, connection, due_link);
+		connection->is_due = false;
+		connection_committed(connection, error);
 	}
 }
 
 bool server_has_held(const struct server *server)
 {
-	return server->held_count + server->waiting_count > 0;
+	return !TAILQ_EMPTY(&server->due);
 }

@@ -48,12 +48,12 @@ struct call {
 	bool is_admin;   /* sees every user's jobs */
 	bool is_trusted; /* may name files for jobd to read: root, or the user jobd runs as */
 	bool is_more;
-	json_t *parameters; /* an object (empty where there was none), checked against the interface */
+	json_t *parameters; /* an object, empty where there was none; as the interface has it */
 	/* The handler's own, for calls that take more than one turn; free(state) with the call. */
 	void *state;
 	void (*free)(void *state);
-	/* A piece of a long call: called once a turn, while the peer takes what is written, until the
-	 * call is answered. NULL: the handler is woken by something else. */
+	/* A piece of a long call: called once a turn, while the peer takes what is written, until
+	 * the call is answered. NULL: the handler is woken by something else. */
 	void (*step)(struct call *call);
 };
 

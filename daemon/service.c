@@ -1,31 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* org.varlink.service, which every Varlink service speaks (UAPI.20). */
+/*
+ * The interfaces of the socket as a table, and the methods of org.varlink.service, which every
+ * Varlink service has (UAPI.20). These run as all others do.
+ */
 #include "daemon/connection.h"
 
 #include "common/util.h"
 
-static const char service_text[] =
-	"# The interface that every Varlink service has.\n"
-	"interface org.varlink.service\n"
-	"\n"
-	"# Who this is, and what interfaces there are.\n"
-	"method GetInfo() -> (\n"
-	"  vendor: string,\n"
-	"  product: string,\n"
-	"  version: string,\n"
-	"  url: string,\n"
-	"  interfaces: []string\n"
-	")\n"
-	"\n"
-	"# The definition of an interface.\n"
-	"method GetInterfaceDescription(interface: string) -> (description: string)\n"
-	"\n"
-	"error InterfaceNotFound (interface: string)\n"
-	"error MethodNotFound (method: string)\n"
-	"error MethodNotImplemented (method: string)\n"
-	"error InvalidParameter (parameter: string)\n"
-	"error PermissionDenied ()\n"
-	"error ExpectedMore ()\n";
+#include <assert.h>
 
 json_t *service_error(const char *name, const char *parameter, const char *value)
 {
@@ -34,64 +16,99 @@ json_t *service_error(const char *name, const char *parameter, const char *value
 	return error_build(whole, parameter ? json_pack("{s:s}", parameter, value) : NULL);
 }
 
-static json_t *get_info(const struct server *server)
+/* --- The methods of org.varlink.service --- */
+
+static const struct server *server_of(const struct call *call)
 {
-	return reply_build(json_pack("{s:s, s:s, s:s, s:s, s:[s, s]}", "vendor", "jobd", "product",
-				     "jobd", "version", PACKAGE_VERSION, "url", PACKAGE_URL,
-				     "interfaces", "org.varlink.service",
-				     interface_name(server->interface)),
-			   false);
+	return call->connection->server;
 }
 
-static json_t *get_description(const struct server *server, const json_t *parameters)
+static void get_info(struct call *call)
 {
-	const json_t *wanted = json_object_get(parameters, "interface");
-	const char *name = json_string_value(wanted);
-	const char *text;
+	const struct server *server = server_of(call);
+	json_t *names = json_array();
 
-	if (!name || json_object_size(parameters) != 1)
-		return service_error("InvalidParameter", "parameter", "interface");
-	if (streq(name, interface_name(server->interface)))
-		text = interface_text;
-	else if (streq(name, "org.varlink.service"))
-		text = service_text;
+	for (size_t i = 0; i < SERVICE_COUNT; i++)
+		(void)json_array_append_new(
+			names, json_string(interface_name(server->services[i].interface)));
+	call_reply(call,
+		   json_pack("{s:s, s:s, s:s, s:s, s:o}", "vendor", "jobd", "product", "jobd",
+			     "version", PACKAGE_VERSION, "url", PACKAGE_URL, "interfaces", names));
+}
+
+static const struct service *find_service(const struct server *server, const char *name)
+{
+	for (size_t i = 0; i < SERVICE_COUNT; i++)
+		if (streq(interface_name(server->services[i].interface), name))
+			return &server->services[i];
+	return NULL;
+}
+
+static void get_interface_description(struct call *call)
+{
+	const char *name = json_string_value(json_object_get(call->parameters, "interface"));
+	const struct service *service = find_service(server_of(call), name);
+
+	if (service)
+		call_reply(call, json_pack("{s:s}", "description", service->text));
 	else
-		return service_error("InterfaceNotFound", "interface", name);
-	return reply_build(json_pack("{s:s}", "description", text), false);
+		call_answer(call, service_error("InterfaceNotFound", "interface", name));
 }
 
-bool service_handle(struct connection *connection, const struct call_header *header)
+static const struct method *find_service_method(const char *name)
 {
-	const struct server *server = connection->server;
-	const char *dot = strrchr(header->method, '.');
-	json_t *reply;
+	static const struct method rows[] = {
+		{"GetInfo", get_info, false, false},
+		{"GetInterfaceDescription", get_interface_description, false, false},
+	};
 
-	if (!dot) {
-		reply = service_error("InterfaceNotFound", "interface", header->method);
-	} else {
-		autofree char *interface =
-			strndup(header->method, (size_t) (dot - header->method));
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		if (streq(rows[i].name, name))
+			return &rows[i];
+	return NULL;
+}
 
-		if (streq(interface, interface_name(server->interface)) &&
-		    interface_has_method(server->interface, dot + 1))
-			return false;
-		if (streq(header->method, "org.varlink.service.GetInfo"))
-			reply = json_object_size(header->parameters) == 0
-					? get_info(server)
-					: service_error("InvalidParameter", "parameter",
-							json_object_iter_key(json_object_iter(
-								header->parameters)));
-		else if (streq(header->method, "org.varlink.service.GetInterfaceDescription"))
-			reply = get_description(server, header->parameters);
-		else if (streq(interface, "org.varlink.service") ||
-			 streq(interface, interface_name(server->interface)))
-			reply = service_error("MethodNotFound", "method", header->method);
-		else
-			reply = service_error("InterfaceNotFound", "interface", interface);
+/* --- The table --- */
+
+void service_init(struct server *server)
+{
+	static const struct service rows[SERVICE_COUNT] = {
+		{.text = service_text, .find = find_service_method},
+		{.text = interface_text, .find = method_find},
+	};
+
+	for (size_t i = 0; i < SERVICE_COUNT; i++) {
+		autofree char *why = NULL;
+
+		server->services[i] = rows[i];
+		server->services[i].interface = interface_parse(rows[i].text, &why);
+		assert(server->services[i].interface); /* a test tells why not */
 	}
-	if (header->is_oneway)
-		json_decref(reply);
-	else
-		connection_say(connection, reply, false, 0);
-	return true;
+}
+
+void service_done(struct server *server)
+{
+	for (size_t i = 0; i < SERVICE_COUNT; i++)
+		interface_free(server->services[i].interface);
+}
+
+const struct method *service_find(const struct server *server, const char *name,
+				  const struct interface **ret_interface, json_t **ret_error)
+{
+	const char *dot = strrchr(name, '.');
+	size_t size = dot ? (size_t)(dot - name) : strlen(name);
+	autofree char *interface = xasprintf("%.*s", (int)size, name);
+	const struct service *service = find_service(server, interface);
+	const struct method *method = NULL;
+
+	if (!service || !dot) {
+		*ret_error = service_error("InterfaceNotFound", "interface", interface);
+	} else if (!interface_has_method(service->interface, dot + 1)) {
+		*ret_error = service_error("MethodNotFound", "method", name);
+	} else if (!(method = service->find(dot + 1))) {
+		*ret_error = service_error("MethodNotImplemented", "method", name);
+	} else {
+		*ret_interface = service->interface;
+	}
+	return method;
 }

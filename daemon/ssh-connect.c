@@ -37,19 +37,19 @@ enum {
 
 /* --- Name look-up --- */
 
-uint16_t ssh_port(const struct visit *visit)
+uint16_t visit_port(const struct visit *visit)
 {
-	return visit->target.port != 0 ? visit->target.port : (uint16_t) visit->options->port;
+	return visit->target.port != 0 ? visit->target.port : (uint16_t)visit->options->port;
 }
 
-const char *ssh_address(const struct visit *visit, char buffer[static ADDRESS_TEXT_MAX])
+const char *visit_address(const struct visit *visit, char buffer[static ADDRESS_TEXT_MAX])
 {
 	return visit->address_count > 0 ? address_text(&visit->addresses[visit->address_at], buffer)
 					: "";
 }
 
-void ssh_take_addresses(struct visit *visit, const struct sockaddr_storage *addresses,
-			size_t count, const char *error)
+void visit_take_addresses(struct visit *visit, const struct sockaddr_storage *addresses,
+			  size_t count, const char *error)
 {
 	assert(visit->step == STEP_RESOLVE && visit->address_count == 0);
 	if (error)
@@ -58,17 +58,17 @@ void ssh_take_addresses(struct visit *visit, const struct sockaddr_storage *addr
 	visit->address_count = count;
 }
 
-enum progress ssh_step_resolve(struct visit *visit)
+enum progress visit_step_resolve(struct visit *visit)
 {
 	struct sockaddr_storage address;
 
 	if (visit->resolve_error)
-		return ssh_fail(visit, CLASS_RESOLVE, "%s", visit->resolve_error);
+		return visit_fail(visit, CLASS_RESOLVE, "%s", visit->resolve_error);
 	if (visit->address_count == 0 &&
 	    address_parse(visit->target.host, AF_UNSPEC, &address) == 1)
-		ssh_take_addresses(visit, &address, 1, NULL);
+		visit_take_addresses(visit, &address, 1, NULL);
 	if (visit->address_count > 0)
-		return ssh_go(visit, STEP_PLACE);
+		return visit_go(visit, STEP_PLACE);
 	worker_resolve(visit->engine->worker, visit->task, visit->target.host, AF_UNSPEC);
 	return PROGRESS_WAIT;
 }
@@ -80,16 +80,16 @@ static void join_queue(struct visit *visit, struct visits *queue)
 	assert(!visit->queue);
 	visit->queue = queue;
 	TAILQ_INSERT_TAIL(queue, visit, queue_link);
-	ssh_wait_begin(visit);
+	visit_wait_begin(visit);
 }
 
-void ssh_leave_queue(struct visit *visit)
+void visit_leave_queue(struct visit *visit)
 {
 	if (!visit->queue)
 		return;
 	TAILQ_REMOVE(visit->queue, visit, queue_link);
 	visit->queue = NULL;
-	ssh_wait_end(visit);
+	visit_wait_end(visit);
 }
 
 /* --- Places: few unauthenticated connections to one address --- */
@@ -107,9 +107,9 @@ static struct in6_addr address_key(const struct sockaddr_storage *address)
 	struct in6_addr key = {0};
 
 	if (address->ss_family == AF_INET6)
-		return ((const struct sockaddr_in6 *) (const void *) address)->sin6_addr;
+		return ((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
 	key.s6_addr[10] = key.s6_addr[11] = 0xff;
-	memcpy(&key.s6_addr[12], &((const struct sockaddr_in *) (const void *) address)->sin_addr,
+	memcpy(&key.s6_addr[12], &((const struct sockaddr_in *)(const void *)address)->sin_addr,
 	       sizeof(struct in_addr));
 	return key;
 }
@@ -130,12 +130,12 @@ static struct destination *find_destination(struct engine *engine,
 	return destination;
 }
 
-enum progress ssh_step_place(struct visit *visit)
+enum progress visit_step_place(struct visit *visit)
 {
 	struct destination *destination;
 
 	if (visit->destination)
-		return ssh_go(visit, STEP_CONNECT);
+		return visit_go(visit, STEP_CONNECT);
 	if (visit->queue)
 		return PROGRESS_WAIT;
 	destination = find_destination(visit->engine, &visit->addresses[visit->address_at]);
@@ -145,11 +145,11 @@ enum progress ssh_step_place(struct visit *visit)
 	}
 	destination->places_taken++;
 	visit->destination = destination;
-	return ssh_go(visit, STEP_CONNECT);
+	return visit_go(visit, STEP_CONNECT);
 }
 
 /* The place goes on to the next in the queue. */
-void ssh_release_place(struct visit *visit)
+void visit_release_place(struct visit *visit)
 {
 	struct destination *destination = visit->destination;
 	struct visit *next;
@@ -159,9 +159,9 @@ void ssh_release_place(struct visit *visit)
 	visit->destination = NULL;
 	next = TAILQ_FIRST(&destination->queue);
 	if (next) {
-		ssh_leave_queue(next);
+		visit_leave_queue(next);
 		next->destination = destination;
-		ssh_wake(next);
+		visit_wake(next);
 		return;
 	}
 	if (--destination->places_taken == 0) {
@@ -187,49 +187,50 @@ static void set_socket_options(int fd)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
-		(void) setsockopt(fd, options[i].level, options[i].name, &options[i].value,
-				  sizeof(options[i].value));
+		(void)setsockopt(fd, options[i].level, options[i].name, &options[i].value,
+				 sizeof(options[i].value));
 }
 
 static enum progress fail_connect(struct visit *visit, int number)
 {
 	const char *host = visit->target.host;
-	unsigned port = ssh_port(visit);
+	unsigned port = visit_port(visit);
 
 	switch (number) {
 	case ECONNREFUSED:
-		return ssh_fail(visit, CLASS_REFUSED, "%s port %u refuses connections", host, port);
+		return visit_fail(visit, CLASS_REFUSED, "%s port %u refuses connections", host,
+				  port);
 	case ECONNRESET:
-		return ssh_fail_transient(visit, CLASS_REFUSED,
-					  "%s port %u resets connections: it may be busy", host,
-					  port);
+		return visit_fail_transient(visit, CLASS_REFUSED,
+					    "%s port %u resets connections: it may be busy", host,
+					    port);
 	case EMFILE:
 	case ENFILE:
 	case EADDRNOTAVAIL:
 	case ENOBUFS:
-		return ssh_fail_transient(visit, CLASS_INTERNAL,
-					  "jobd cannot open another connection (%s): lower "
-					  "ssh-parallel or raise the limit",
-					  strerrordesc_np(number));
+		return visit_fail_transient(visit, CLASS_INTERNAL,
+					    "jobd cannot open another connection (%s): lower "
+					    "ssh-parallel or raise the limit",
+					    strerrordesc_np(number));
 	default:
-		return ssh_fail(visit, CLASS_UNREACHABLE, "%s port %u cannot be reached: %s", host,
-				port, strerrordesc_np(number));
+		return visit_fail(visit, CLASS_UNREACHABLE, "%s port %u cannot be reached: %s",
+				  host, port, strerrordesc_np(number));
 	}
 }
 
-bool ssh_has_next_address(const struct visit *visit)
+static bool has_next_address(const struct visit *visit)
 {
 	return visit->address_at + 1 < visit->address_count;
 }
 
 static enum progress next_address(struct visit *visit, int number)
 {
-	ssh_drop_socket(visit);
-	if (!ssh_has_next_address(visit))
+	visit_drop_socket(visit);
+	if (!has_next_address(visit))
 		return fail_connect(visit, number);
 	visit->address_at++;
-	ssh_release_place(visit);
-	return ssh_go(visit, STEP_PLACE);
+	visit_release_place(visit);
+	return visit_go(visit, STEP_PLACE);
 }
 
 static enum progress begin_connect(struct visit *visit)
@@ -240,24 +241,24 @@ static enum progress begin_connect(struct visit *visit)
 	int fd;
 
 	/* The same place in both families (sockaddr_in, sockaddr_in6) */
-	((struct sockaddr_in *) (void *) &address)->sin_port = htons(ssh_port(visit));
+	((struct sockaddr_in *)(void *)&address)->sin_port = htons(visit_port(visit));
 	fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return next_address(visit, errno);
-	ssh_use_socket(visit, fd);
+	visit_use_socket(visit, fd);
 	if (fd > FD_MAX)
 		return next_address(visit, EMFILE);
 	set_socket_options(fd);
 	/* Each address gets its share of the time that is left. */
-	visit->address_deadline_us = now_us + (visit->step_deadline_us - now_us) / (int64_t) left;
-	if (connect(fd, (const struct sockaddr *) &address,
+	visit->address_deadline_us = now_us + (visit->step_deadline_us - now_us) / (int64_t)left;
+	if (connect(fd, (const struct sockaddr *)&address,
 		    address.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6)
 						  : sizeof(struct sockaddr_in)) == 0)
-		return ssh_go(visit, STEP_GREET);
+		return visit_go(visit, STEP_GREET);
 	return errno == EINPROGRESS ? PROGRESS_WAIT : next_address(visit, errno);
 }
 
-enum progress ssh_step_connect(struct visit *visit)
+enum progress visit_step_connect(struct visit *visit)
 {
 	struct sockaddr_storage peer;
 	socklen_t size = sizeof(int);
@@ -270,10 +271,10 @@ enum progress ssh_step_connect(struct visit *visit)
 	if (number != 0)
 		return next_address(visit, number);
 	size = sizeof(peer);
-	if (getpeername(visit->fd, (struct sockaddr *) &peer, &size) == 0)
-		return ssh_go(visit, STEP_GREET);
+	if (getpeername(visit->fd, (struct sockaddr *)&peer, &size) == 0)
+		return visit_go(visit, STEP_GREET);
 	if (worker_now_us(visit->engine->worker) >= visit->address_deadline_us &&
-	    ssh_has_next_address(visit))
+	    has_next_address(visit))
 		return next_address(visit, ETIMEDOUT);
 	return PROGRESS_WAIT;
 }
@@ -286,23 +287,24 @@ static void unblock(int fd)
 	int flags = fcntl(fd, F_GETFL);
 
 	if (flags >= 0 && !(flags & O_NONBLOCK))
-		(void) fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+		(void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 }
 
 /* Ours is sent; what comes back is not read yet, since that begins the key exchange. */
-enum progress ssh_step_greet(struct visit *visit)
+enum progress visit_step_greet(struct visit *visit)
 {
 	int r = SSH_AGAIN;
 
 	if (visit->session)
-		return ssh_go(visit, STEP_SLOT);
-	if (ssh_open_session(visit) < 0)
+		return visit_go(visit, STEP_SLOT);
+	if (visit_open_session(visit) < 0)
 		return PROGRESS_END;
-	for (int i = 0; i < GREET_ROUNDS_MAX && r == SSH_AGAIN && visit->moved.out_bytes == 0; i++) {
+	for (int i = 0; i < GREET_ROUNDS_MAX && r == SSH_AGAIN && visit->moved.out_bytes == 0;
+	     i++) {
 		r = ssh_connect(visit->session);
 		unblock(visit->fd);
 	}
-	return r == SSH_ERROR ? ssh_lost(visit) : PROGRESS_WAIT;
+	return r == SSH_ERROR ? visit_lost(visit) : PROGRESS_WAIT;
 }
 
 /* --- Slots: few key exchanges at a time --- */
@@ -322,14 +324,15 @@ static void hand_on_slots(struct engine *engine)
 	const struct timeval look = {.tv_usec = SLOT_LOOK_US};
 	struct visit *next;
 
-	while (engine->slots_taken < (size_t) engine->config->ssh_handshakes &&
+	while (engine->slots_taken < (size_t)engine->config->ssh_handshakes &&
 	       (next = TAILQ_FIRST(&engine->slot_queue))) {
-		ssh_leave_queue(next);
+		visit_leave_queue(next);
 		take_slot(next);
-		ssh_wake(next);
+		visit_wake(next);
 	}
-	if (!TAILQ_EMPTY(&engine->slot_queue) && !event_pending(engine->slot_timer, EV_TIMEOUT, NULL))
-		(void) event_add(engine->slot_timer, &look);
+	if (!TAILQ_EMPTY(&engine->slot_queue) &&
+	    !event_pending(engine->slot_timer, EV_TIMEOUT, NULL))
+		(void)event_add(engine->slot_timer, &look);
 }
 
 static void drop_slot(struct visit *visit)
@@ -342,7 +345,7 @@ static void drop_slot(struct visit *visit)
 	engine->slots_taken--;
 }
 
-void ssh_release_slot(struct visit *visit)
+void visit_release_slot(struct visit *visit)
 {
 	if (!visit->has_slot)
 		return;
@@ -357,14 +360,14 @@ static void on_slot_timer(evutil_socket_t fd, short what, void *context)
 	int64_t before_us = worker_now_us(engine->worker) - SLOT_HELD_US;
 	struct visit *oldest;
 
-	(void) fd;
-	(void) what;
+	(void)fd;
+	(void)what;
 	while ((oldest = TAILQ_FIRST(&engine->slot_holders)) && oldest->slot_since_us <= before_us)
 		drop_slot(oldest);
 	hand_on_slots(engine);
 }
 
-void ssh_slots_init(struct engine *engine)
+void engine_init_slots(struct engine *engine)
 {
 	TAILQ_INIT(&engine->slot_queue);
 	TAILQ_INIT(&engine->slot_holders);
@@ -373,13 +376,13 @@ void ssh_slots_init(struct engine *engine)
 		abort();
 }
 
-void ssh_slots_done(struct engine *engine)
+void engine_done_slots(struct engine *engine)
 {
 	assert(TAILQ_EMPTY(&engine->slot_queue) && TAILQ_EMPTY(&engine->slot_holders));
 	event_free(engine->slot_timer);
 }
 
-enum progress ssh_step_slot(struct visit *visit)
+enum progress visit_step_slot(struct visit *visit)
 {
 	if (visit->queue)
 		return PROGRESS_WAIT;
@@ -388,18 +391,18 @@ enum progress ssh_step_slot(struct visit *visit)
 		hand_on_slots(visit->engine);
 		return PROGRESS_WAIT;
 	}
-	return ssh_go(visit, STEP_KEY_EXCHANGE);
+	return visit_go(visit, STEP_KEY_EXCHANGE);
 }
 
-enum progress ssh_step_key_exchange(struct visit *visit)
+enum progress visit_step_key_exchange(struct visit *visit)
 {
 	switch (ssh_connect(visit->session)) {
 	case SSH_OK:
-		return ssh_go(visit, STEP_HOST_KEY);
+		return visit_go(visit, STEP_HOST_KEY);
 	case SSH_AGAIN:
 		unblock(visit->fd);
 		return PROGRESS_AGAIN;
 	default:
-		return ssh_lost(visit);
+		return visit_lost(visit);
 	}
 }

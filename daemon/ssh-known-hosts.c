@@ -40,7 +40,7 @@ struct known_key {
 	const char *file;
 	unsigned line;
 	bool is_revoked;
-	const char *names, *type, *key; /* into text */
+	const char *names, *type, *key;                 /* into text */
 	unsigned char salt[SHA1_SIZE], hash[SHA1_SIZE]; /* of a hashed name */
 	char text[];
 };
@@ -116,8 +116,7 @@ static void forget_all(struct known_hosts *hosts)
 	struct known_name *name, *next_name;
 	struct known_key *key;
 
-	HASH_ITER(hh, hosts->names, name, next_name)
-	{
+	HASH_ITER (hh, hosts->names, name, next_name) {
 		HASH_DEL(hosts->names, name);
 		list_done(&name->keys);
 		free(name);
@@ -218,13 +217,13 @@ static void read_line(struct known_hosts *hosts, const struct known_file *file, 
 	key->type = word ? next_word(&rest) : NULL;
 	key->key = key->type ? next_word(&rest) : NULL;
 	/* A comment, or a key of SSH-1, which begins with a number */
-	if (!key->key || key->names[0] == '#' || isdigit((unsigned char) key->type[0])) {
+	if (!key->key || key->names[0] == '#' || isdigit((unsigned char)key->type[0])) {
 		free(key);
 		return;
 	}
 	for (char *c = key->text; c < key->text + strlen(key->names); c++)
 		if (key->names[0] != '|')
-			*c = (char) tolower((unsigned char) *c);
+			*c = (char)tolower((unsigned char)*c);
 	key->is_revoked = is_revoked;
 	key->file = file->path;
 	key->line = file->lines;
@@ -239,7 +238,7 @@ static void read_line(struct known_hosts *hosts, const struct known_file *file, 
 static int read_rest(struct known_hosts *hosts, struct known_file *file, int fd,
 		     const struct stat *status)
 {
-	size_t size = (size_t) (status->st_size - file->size), done = 0;
+	size_t size = (size_t)(status->st_size - file->size), done = 0;
 	autofree char *bytes = NULL;
 	const char *line, *end;
 
@@ -247,26 +246,26 @@ static int read_rest(struct known_hosts *hosts, struct known_file *file, int fd,
 		return -EFBIG;
 	bytes = xmalloc(size);
 	while (done < size) {
-		ssize_t n = pread(fd, bytes + done, size - done, file->size + (off_t) done);
+		ssize_t n = pread(fd, bytes + done, size - done, file->size + (off_t)done);
 
 		if (n < 0)
 			return -errno;
 		if (n == 0)
 			break;
-		done += (size_t) n;
+		done += (size_t)n;
 	}
 	end = bytes + done;
 	for (line = bytes; line < end;) {
-		const char *newline = memchr(line, '\n', (size_t) (end - line));
+		const char *newline = memchr(line, '\n', (size_t)(end - line));
 		const char *stop = newline ? newline : end;
 
 		file->lines++;
-		read_line(hosts, file, line, (size_t) (stop - line));
+		read_line(hosts, file, line, (size_t)(stop - line));
 		line = stop + 1;
 	}
 	file->device = status->st_dev;
 	file->inode = status->st_ino;
-	file->size += (off_t) done;
+	file->size += (off_t)done;
 	file->changed = status->st_mtim;
 	return 0;
 }
@@ -286,7 +285,7 @@ static void read_file(struct known_hosts *hosts, struct known_file *file)
 	if (fd < 0 || fstat(fd, &status) < 0 || !S_ISREG(status.st_mode))
 		return;
 	file->size = 0;
-	(void) read_rest(hosts, file, fd, &status);
+	(void)read_rest(hosts, file, fd, &status);
 }
 
 static bool is_same(const struct known_file *file, const struct stat *status)
@@ -370,14 +369,13 @@ static bool matches_patterns(const char *patterns, const char *name)
 	return is_match;
 }
 
-static bool matches_hashed(struct known_hosts *hosts, const struct known_key *key,
-			   const char *name)
+static bool matches_hashed(struct known_hosts *hosts, const struct known_key *key, const char *name)
 {
 	unsigned char hash[SHA1_SIZE];
 	size_t size;
 
 	return EVP_MAC_init(hosts->hmac, key->salt, SHA1_SIZE, NULL) == 1 &&
-	       EVP_MAC_update(hosts->hmac, (const unsigned char *) name, strlen(name)) == 1 &&
+	       EVP_MAC_update(hosts->hmac, (const unsigned char *)name, strlen(name)) == 1 &&
 	       EVP_MAC_final(hosts->hmac, hash, &size, sizeof(hash)) == 1 && size == SHA1_SIZE &&
 	       memcmp(hash, key->hash, SHA1_SIZE) == 0;
 }
@@ -409,10 +407,10 @@ static void find_keys(struct known_hosts *hosts, const char *host, uint16_t port
 	hosts->found.count = 0;
 	length = port == SSH_PORT ? snprintf(text, sizeof(text), "%s", host)
 				  : snprintf(text, sizeof(text), "[%s]:%u", host, port);
-	if (length < 0 || (size_t) length >= sizeof(text))
+	if (length < 0 || (size_t)length >= sizeof(text))
 		return;
 	for (char *c = text; *c != '\0'; c++)
-		*c = (char) tolower((unsigned char) *c);
+		*c = (char)tolower((unsigned char)*c);
 	name = search_name(hosts, text);
 	for (size_t i = 0; name && i < name->keys.count; i++)
 		list_add(&hosts->found, name->keys.items[i]);
@@ -492,7 +490,7 @@ static int lock_file(int fd)
 			return 0;
 		if (errno != EWOULDBLOCK)
 			return -errno;
-		(void) nanosleep(&pause, NULL);
+		(void)nanosleep(&pause, NULL);
 	}
 	return -EBUSY;
 }
@@ -520,13 +518,14 @@ static int append(int fd, off_t size, const char *host, uint16_t port, const cha
 
 	if (size > 0 && pread(fd, &last, 1, size - 1) < 0)
 		return -errno;
-	line = port == SSH_PORT ? xasprintf("%s%s %s %s\n", last == '\n' ? "" : "\n", host, type, key)
-				: xasprintf("%s[%s]:%u %s %s\n", last == '\n' ? "" : "\n", host,
-					    port, type, key);
+	line = port == SSH_PORT
+		       ? xasprintf("%s%s %s %s\n", last == '\n' ? "" : "\n", host, type, key)
+		       : xasprintf("%s[%s]:%u %s %s\n", last == '\n' ? "" : "\n", host, port, type,
+				   key);
 	n = write(fd, line, strlen(line));
 	if (n < 0)
 		return -errno;
-	return (size_t) n == strlen(line) ? 0 : -ENOSPC;
+	return (size_t)n == strlen(line) ? 0 : -ENOSPC;
 }
 
 int known_hosts_add(struct known_hosts *hosts, const char *host, uint16_t port, const char *type,

@@ -5,8 +5,8 @@
  * Read are plain names, [name]:port, patterns with * ? !, hashed names, @revoked; @cert-authority
  * lines are passed over, since certificates of hosts are not taken.
  *
- * A file that changed is read again within KNOWN_HOSTS_REFRESH_US. One thread at a time each; several
- * indexes (and other programs) may share the files.
+ * A file that changed is read again within KNOWN_HOSTS_REFRESH_US. One thread at a time each;
+ * several indexes (and other programs) may share the files.
  */
 #pragma once
 

@@ -4,30 +4,31 @@
  *
  * No file is read for it: SSH_OPTIONS_HOST stays unset, or libssh would look into known_hosts files
  * for each session (and refuse host names with '_'); configuration is switched off; the folder and
- * the files that libssh insists on are named and are not there. The login name goes to ssh_userauth_*
- * directly, since SSH_OPTIONS_USER refuses some (DOMAIN\user).
+ * the files that libssh insists on are named and are not there. The login name goes to
+ * ssh_userauth_* directly, since SSH_OPTIONS_USER refuses some (DOMAIN\user).
  */
 #include "daemon/kind-ssh.h"
 
 #include "common/util.h"
 #include "daemon/ssh-known-hosts.h"
 
+#include <libssh/server.h>
 #include <stdio.h>
 
 #define NOWHERE "/dev/null"
 
 /* Cheapest first: a curve25519 exchange takes 0.4 ms, nistp256 the same, group 16 takes 16 ms. */
-#define KEY_EXCHANGES                                                                              \
-	"curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp521,"    \
-	"ecdh-sha2-nistp384,diffie-hellman-group14-sha256,diffie-hellman-group-exchange-sha256,"   \
+#define KEY_EXCHANGES                                                                            \
+	"curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp521,"  \
+	"ecdh-sha2-nistp384,diffie-hellman-group14-sha256,diffie-hellman-group-exchange-sha256," \
 	"diffie-hellman-group16-sha512,diffie-hellman-group18-sha512"
-#define CIPHERS                                                                                    \
-	"chacha20-poly1305@openssh.com,aes256-gcm@openssh.com,aes128-gcm@openssh.com,aes256-ctr,"  \
+#define CIPHERS                                                                                   \
+	"chacha20-poly1305@openssh.com,aes256-gcm@openssh.com,aes128-gcm@openssh.com,aes256-ctr," \
 	"aes192-ctr,aes128-ctr"
-#define MACS                                                                                       \
+#define MACS \
 	"hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,hmac-sha2-256,hmac-sha2-512"
-#define USER_KEYS                                                                                  \
-	"ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,"                 \
+#define USER_KEYS                                                                  \
+	"ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521," \
 	"sk-ssh-ed25519@openssh.com,sk-ecdsa-sha2-nistp256@openssh.com,rsa-sha2-512,rsa-sha2-256"
 
 /* libssh takes whole lists only ("+diffie-hellman-group1-sha1" it refuses). NULL: its own list. */
@@ -69,23 +70,24 @@ static void note_type(const char *type, void *context)
 			*known |= 1u << i;
 }
 
-/* Types that are known for the host first, so that a server with several keys shows one of these. */
+/* Types that are known for the host first, so that a server with several keys shows one of these.
+ */
 static void host_key_list(struct visit *visit, char ret_list[static HOST_KEY_LIST_MAX])
 {
 	unsigned known = 0;
 	size_t used = 0;
 
 	if (visit->options->host_key != HOST_KEY_OFF)
-		known_hosts_types(visit->engine->known_hosts, visit->target.host, ssh_port(visit),
+		known_hosts_types(visit->engine->known_hosts, visit->target.host, visit_port(visit),
 				  note_type, &known);
-	for (int is_rest = 0; is_rest <= 1; is_rest++)
+	for (unsigned is_known = 2; is_known-- > 0;)
 		for (size_t i = 0; i < ARRAY_SIZE(host_keys); i++) {
-			if (!(known >> i & 1) != is_rest)
+			if ((known >> i & 1) != is_known)
 				continue;
-			used += (size_t) snprintf(ret_list + used, HOST_KEY_LIST_MAX - used, "%s%s",
-						  used > 0 ? "," : "",
-						  visit->options->is_legacy ? host_keys[i].legacy
-									    : host_keys[i].usual);
+			used += (size_t)snprintf(ret_list + used, HOST_KEY_LIST_MAX - used, "%s%s",
+						 used > 0 ? "," : "",
+						 visit->options->is_legacy ? host_keys[i].legacy
+									   : host_keys[i].usual);
 		}
 }
 
@@ -123,7 +125,7 @@ static int set_options(ssh_session session, int fd)
 	return r;
 }
 
-int ssh_open_session(struct visit *visit)
+int visit_open_session(struct visit *visit)
 {
 	char list[HOST_KEY_LIST_MAX];
 	ssh_session session = ssh_new();
@@ -133,8 +135,8 @@ int ssh_open_session(struct visit *visit)
 	host_key_list(visit, list);
 	if (set_options(session, visit->fd) < 0 ||
 	    set_algorithms(session, visit->options->is_legacy, list) < 0) {
-		(void) ssh_fail(visit, CLASS_INTERNAL, "libssh refuses its options: %s",
-				ssh_get_error(session));
+		(void)visit_fail(visit, CLASS_INTERNAL, "libssh refuses its options: %s",
+				 ssh_get_error(session));
 		ssh_free(session);
 		return -EINVAL;
 	}
@@ -146,7 +148,7 @@ int ssh_open_session(struct visit *visit)
 
 /* --- What errors mean --- */
 
-bool ssh_is_lost(const struct visit *visit)
+bool visit_is_lost(const struct visit *visit)
 {
 	return visit->session &&
 	       ((ssh_get_status(visit->session) & (SSH_CLOSED | SSH_CLOSED_ERROR)) != 0 ||
@@ -157,8 +159,8 @@ bool ssh_is_lost(const struct visit *visit)
 static const struct {
 	const char *method, *name;
 } negotiated[] = {
-	{"kex algos", "key exchange"},	 {"server host key algo", "type of host key"},
-	{"encryption", "cipher"},	 {"mac algo", "MAC"},
+	{"kex algos", "key exchange"},  {"server host key algo", "type of host key"},
+	{"encryption", "cipher"},       {"mac algo", "MAC"},
 	{"compression", "compression"},
 };
 
@@ -174,13 +176,13 @@ static bool fail_negotiation(struct visit *visit, const char *text)
 		return false;
 	method += strlen("no match for method ");
 	list += strlen("server [");
-	length = (int) strcspn(list, "]");
+	length = (int)strcspn(list, "]");
 	for (size_t i = 0; i < ARRAY_SIZE(negotiated); i++)
 		if (strncmp(method, negotiated[i].method, strlen(negotiated[i].method)) == 0)
 			name = negotiated[i].name;
-	(void) ssh_fail(visit, CLASS_PROTOCOL, "%s offers no %s that jobd takes (it offers %.*s)%s",
-			host, name, length, list,
-			visit->options->is_legacy ? "" : ": if it is old, try --legacy");
+	(void)visit_fail(visit, CLASS_PROTOCOL,
+			 "%s offers no %s that jobd takes (it offers %.*s)%s", host, name, length,
+			 list, visit->options->is_legacy ? "" : ": if it is old, try --legacy");
 	return true;
 }
 
@@ -201,10 +203,12 @@ static enum progress fail_disconnected(struct visit *visit, const char *text)
 	if (*words == ':')
 		words++;
 	if (code == DISCONNECT_TOO_MANY && is_before_authentication(visit))
-		return ssh_fail_transient(visit, CLASS_REFUSED,
-					  "%s takes no more connections just now: %s", host, words);
-	return ssh_fail(visit, visit->step == STEP_AUTHENTICATE ? CLASS_AUTH : CLASS_PROTOCOL,
-			"%s ended the connection during %s: %s", host, ssh_during(visit), words);
+		return visit_fail_transient(visit, CLASS_REFUSED,
+					    "%s takes no more connections just now: %s", host,
+					    words);
+	return visit_fail(visit, visit->step == STEP_AUTHENTICATE ? CLASS_AUTH : CLASS_PROTOCOL,
+			  "%s ended the connection during %s: %s", host, visit_during(visit),
+			  words);
 }
 
 static enum progress fail_broken(struct visit *visit, const char *text)
@@ -213,25 +217,27 @@ static enum progress fail_broken(struct visit *visit, const char *text)
 	bool is_timeout = strstr(text, strerrordesc_np(ETIMEDOUT)) != NULL;
 
 	if (is_before_authentication(visit))
-		return ssh_fail_transient(
-			visit, ssh_get_serverbanner(visit->session) ? CLASS_PROTOCOL : CLASS_REFUSED,
+		return visit_fail_transient(
+			visit,
+			ssh_get_serverbanner(visit->session) ? CLASS_PROTOCOL : CLASS_REFUSED,
 			"%s closed the connection during %s (%s): it may be busy, or block us",
-			host, ssh_during(visit), text);
+			host, visit_during(visit), text);
 	if (visit->step == STEP_AUTHENTICATE)
-		return ssh_fail(visit, CLASS_AUTH,
-				"%s closed the connection during authentication (%s): see its log",
-				host, text);
+		return visit_fail(
+			visit, CLASS_AUTH,
+			"%s closed the connection during authentication (%s): see its log", host,
+			text);
 	if (!visit->is_sent)
-		return ssh_fail_transient(visit, CLASS_PROTOCOL,
-					  "%s closed the connection during %s (%s)", host,
-					  ssh_during(visit), text);
-	return ssh_fail(visit, is_timeout ? CLASS_UNREACHABLE : CLASS_PROTOCOL,
-			"the connection to %s broke during the command (%s): it may have taken "
-			"effect",
-			host, text);
+		return visit_fail_transient(visit, CLASS_PROTOCOL,
+					    "%s closed the connection during %s (%s)", host,
+					    visit_during(visit), text);
+	return visit_fail(visit, is_timeout ? CLASS_UNREACHABLE : CLASS_PROTOCOL,
+			  "the connection to %s broke during the command (%s): it may have taken "
+			  "effect",
+			  host, text);
 }
 
-enum progress ssh_lost(struct visit *visit)
+enum progress visit_lost(struct visit *visit)
 {
 	static const char broken[] = "Socket error: ", ended[] = "Received SSH_MSG_DISCONNECT: ";
 	const char *text = ssh_get_error(visit->session);
@@ -242,12 +248,12 @@ enum progress ssh_lost(struct visit *visit)
 		return fail_disconnected(visit, text + strlen(ended));
 	if (visit->step == STEP_KEY_EXCHANGE && fail_negotiation(visit, text))
 		return PROGRESS_END;
-	return ssh_fail(visit, CLASS_PROTOCOL, "%s does not speak SSH as it should during %s: %s",
-			visit->target.host, ssh_during(visit), text);
+	return visit_fail(visit, CLASS_PROTOCOL, "%s does not speak SSH as it should during %s: %s",
+			  visit->target.host, visit_during(visit), text);
 }
 
-void ssh_pump(struct visit *visit)
+void visit_pump(struct visit *visit)
 {
-	if (!ssh_is_lost(visit))
-		(void) ssh_execute_message_callbacks(visit->session);
+	if (!visit_is_lost(visit))
+		(void)ssh_execute_message_callbacks(visit->session);
 }

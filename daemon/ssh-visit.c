@@ -6,9 +6,9 @@
  * made room), never from inside another visit or a callback of libssh, so that it may end anywhere
  * in a step: the step settles the outcome and returns PROGRESS_END, and the loop alone frees.
  *
- * After each advance the socket is watched for what libssh waits for. A step is called again as long
- * as bytes move, since libssh does one read or write a call; what it then still waits for is really
- * not there yet.
+ * After each advance the socket is watched for what libssh waits for. A step is called again as
+ * long as bytes move, since libssh does one read or write a call; what it then still waits for is
+ * really not there yet.
  */
 #include "daemon/kind-ssh.h"
 
@@ -36,7 +36,7 @@ static const struct {
 
 /* --- Steps and outcomes --- */
 
-enum progress ssh_go(struct visit *visit, enum ssh_step step)
+enum progress visit_go(struct visit *visit, enum ssh_step step)
 {
 	assert(steps[visit->step].next & TO(step));
 	visit->step = step;
@@ -76,28 +76,28 @@ static enum progress settle(struct visit *visit, enum error_class class, bool is
 	return PROGRESS_END;
 }
 
-enum progress ssh_fail(struct visit *visit, enum error_class class, const char *format, ...)
+enum progress visit_fail(struct visit *visit, enum error_class class, const char *format, ...)
 {
 	va_list arguments;
 
 	va_start(arguments, format);
-	(void) settle(visit, class, false, format, arguments);
+	(void)settle(visit, class, false, format, arguments);
 	va_end(arguments);
 	return PROGRESS_END;
 }
 
-enum progress ssh_fail_transient(struct visit *visit, enum error_class class, const char *format,
-				 ...)
+enum progress visit_fail_transient(struct visit *visit, enum error_class class, const char *format,
+				   ...)
 {
 	va_list arguments;
 
 	va_start(arguments, format);
-	(void) settle(visit, class, true, format, arguments);
+	(void)settle(visit, class, true, format, arguments);
 	va_end(arguments);
 	return PROGRESS_END;
 }
 
-const char *ssh_during(const struct visit *visit)
+const char *visit_during(const struct visit *visit)
 {
 	return steps[visit->step].during;
 }
@@ -108,40 +108,41 @@ const char *ssh_during(const struct visit *visit)
 static char *result_text(const struct visit *visit)
 {
 	char text[256], buffer[ADDRESS_TEXT_MAX];
-	const char *address = ssh_address(visit, buffer);
+	const char *address = visit_address(visit, buffer);
 	int size = 0;
 
 	text[size++] = '{';
 	if (address[0] != '\0')
-		size += snprintf(text + size, sizeof(text) - (size_t) size, "\"address\":\"%s\",",
+		size += snprintf(text + size, sizeof(text) - (size_t)size, "\"address\":\"%s\",",
 				 address);
-	if (visit->has_last_exit_status)
-		size += snprintf(text + size, sizeof(text) - (size_t) size, "\"exitStatus\":%u,",
-				 visit->last_exit_status);
+	if (visit->had_exit_status)
+		size += snprintf(text + size, sizeof(text) - (size_t)size, "\"exitStatus\":%u,",
+				 visit->exit_status);
 	if (visit->exit_signal[0] != '\0')
-		size += snprintf(text + size, sizeof(text) - (size_t) size, "\"signal\":\"%s\",",
+		size += snprintf(text + size, sizeof(text) - (size_t)size, "\"signal\":\"%s\",",
 				 visit->exit_signal);
-	(void) snprintf(text + size, sizeof(text) - (size_t) size,
-			"\"stdoutBytes\":%lld,\"stderrBytes\":%lld}",
-			(long long) visit->output_sizes[STREAM_STDOUT],
-			(long long) visit->output_sizes[STREAM_STDERR]);
+	(void)snprintf(text + size, sizeof(text) - (size_t)size,
+		       "\"stdoutBytes\":%lld,\"stderrBytes\":%lld}",
+		       (long long)visit->output_sizes[STREAM_STDOUT],
+		       (long long)visit->output_sizes[STREAM_STDERR]);
 	return xstrdup(text);
 }
 
 /* Events go before the session: libssh closes the descriptor, and its number may come again. */
 static void disconnect(struct visit *visit)
 {
-	(void) event_del(&visit->timer);
+	(void)event_del(&visit->timer);
 	if (visit->is_reading)
-		(void) event_del(&visit->read_event);
+		(void)event_del(&visit->read_event);
 	if (visit->is_writing)
-		(void) event_del(&visit->write_event);
+		(void)event_del(&visit->write_event);
 	if (visit->is_lent)
-		ssh_agent_abandon(visit); /* its thread has the session, and frees it */
+		key_agent_abandon(visit->engine->agent,
+				  visit); /* its thread has the session, and frees it */
 	else if (visit->session)
 		ssh_free(visit->session);
 	else if (visit->fd >= 0)
-		(void) close(visit->fd);
+		(void)close(visit->fd);
 }
 
 static void finish(struct visit *visit)
@@ -149,30 +150,32 @@ static void finish(struct visit *visit)
 	struct engine *engine = visit->engine;
 	struct task *task = visit->task;
 
-	ssh_output_flush(visit, true);
+	visit_output_flush(visit, true);
 	if (visit->is_ready)
 		TAILQ_REMOVE(&engine->ready, visit, ready_link);
-	ssh_leave_queue(visit);
+	visit_leave_queue(visit);
 	disconnect(visit);
-	ssh_release_slot(visit);
-	ssh_release_place(visit);
-	ssh_auth_done(visit);
+	visit_release_slot(visit);
+	visit_release_place(visit);
+	visit_forget_secrets(visit);
 	visit->outcome.result = result_text(visit);
 	task->engine_task = NULL;
 	worker_ended(engine->worker, task, &visit->outcome);
+	free(visit->resolve_error);
+	free(visit->auth_hint);
 	free(visit->addresses);
 	free(visit);
 }
 
 /* --- The clock --- */
 
-void ssh_wait_begin(struct visit *visit)
+void visit_wait_begin(struct visit *visit)
 {
 	if (visit->wait_began_us == 0)
 		visit->wait_began_us = worker_now_us(visit->engine->worker);
 }
 
-void ssh_wait_end(struct visit *visit)
+void visit_wait_end(struct visit *visit)
 {
 	if (visit->wait_began_us == 0)
 		return;
@@ -188,7 +191,7 @@ static int64_t smaller(int64_t a, int64_t b)
 static bool is_idle_counted(const struct visit *visit)
 {
 	return visit->step == STEP_RUN && visit->options->idle_timeout_us > 0 &&
-	       !ssh_output_is_held(visit);
+	       !visit_output_is_held(visit);
 }
 
 static int64_t next_deadline(const struct visit *visit)
@@ -206,7 +209,8 @@ static int64_t next_deadline(const struct visit *visit)
 	return next_us;
 }
 
-/* The timer is set again only where it would fire too late: output moves the idle deadline often. */
+/* The timer is set again only where it would fire too late: output moves the idle deadline often.
+ */
 static void arm_timer(struct visit *visit)
 {
 	int64_t next_us = next_deadline(visit);
@@ -221,7 +225,7 @@ static void arm_timer(struct visit *visit)
 	delay.tv_sec = delay_us / US_PER_SEC;
 	delay.tv_usec = delay_us % US_PER_SEC;
 	visit->timer_us = next_us;
-	(void) event_add(&visit->timer, &delay);
+	(void)event_add(&visit->timer, &delay);
 }
 
 static void time_out(struct visit *visit, int64_t now_us)
@@ -230,17 +234,16 @@ static void time_out(struct visit *visit, int64_t now_us)
 	char text[UNITS_TEXT_MAX];
 
 	if (now_us >= visit->task_deadline_us)
-		(void) ssh_fail(visit, CLASS_TIMEOUT, "%s did not end within %s (--timeout)", host,
-				duration_text(visit->task->options->timeout_us, text));
+		(void)visit_fail(visit, CLASS_TIMEOUT, "%s did not end within %s (--timeout)", host,
+				 duration_text(visit->task->options->timeout_us, text));
 	else if (visit->step == STEP_RUN)
-		(void) ssh_fail(visit, CLASS_TIMEOUT,
-				"no output from %s for %s (--idle-timeout)", host,
-				duration_text(visit->options->idle_timeout_us, text));
+		(void)visit_fail(visit, CLASS_TIMEOUT, "no output from %s for %s (--idle-timeout)",
+				 host, duration_text(visit->options->idle_timeout_us, text));
 	else
-		(void) ssh_fail(visit, CLASS_TIMEOUT,
-				"%s did not answer within %s (--connect-timeout) during %s", host,
-				duration_text(visit->options->connect_timeout_us, text),
-				ssh_during(visit));
+		(void)visit_fail(visit, CLASS_TIMEOUT,
+				 "%s did not answer within %s (--connect-timeout) during %s", host,
+				 duration_text(visit->options->connect_timeout_us, text),
+				 visit_during(visit));
 }
 
 static void end(struct visit *visit);
@@ -250,15 +253,15 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 	struct visit *visit = context;
 	int64_t now_us = worker_now_us(visit->engine->worker);
 
-	(void) fd;
-	(void) what;
+	(void)fd;
+	(void)what;
 	visit->timer_us = INT64_MAX;
 	if (now_us < next_deadline(visit)) {
 		arm_timer(visit);
 	} else if (visit->step == STEP_QUIT ||
 		   (visit->step == STEP_CONNECT && now_us < visit->step_deadline_us &&
 		    now_us < visit->task_deadline_us)) {
-		ssh_advance(visit); /* the step looks at its own clock */
+		visit_advance(visit); /* the step looks at its own clock */
 	} else {
 		time_out(visit, now_us);
 		end(visit);
@@ -273,19 +276,20 @@ static void watch(struct event *event, bool *is_watched, bool is_wanted)
 		return;
 	*is_watched = is_wanted;
 	if (is_wanted)
-		(void) event_add(event, NULL);
+		(void)event_add(event, NULL);
 	else
-		(void) event_del(event);
+		(void)event_del(event);
 }
 
-/* Between advances: what is waited for. */
-static void watch_socket(struct visit *visit)
+void visit_watch(struct visit *visit)
 {
 	bool is_open = visit->fd >= 0 && !visit->is_lent;
 	bool is_writing = visit->step == STEP_CONNECT;
-	bool is_reading = visit->session && visit->step != STEP_SLOT && !ssh_output_is_held(visit);
+	bool is_reading =
+		visit->session && visit->step != STEP_SLOT && !visit_output_is_held(visit);
 
-	if (is_open && visit->session)
+	/* Before the key exchange, bytes left to write are no reason to begin it. */
+	if (is_open && visit->session && visit->step > STEP_SLOT)
 		is_writing = ssh_get_poll_flags(visit->session) & SSH_WRITE_PENDING;
 	watch(&visit->read_event, &visit->is_reading, is_open && is_reading);
 	watch(&visit->write_event, &visit->is_writing, is_open && is_writing);
@@ -293,29 +297,31 @@ static void watch_socket(struct visit *visit)
 
 static void on_socket(evutil_socket_t fd, short what, void *context)
 {
-	(void) fd;
-	(void) what;
-	ssh_advance(context);
+	(void)fd;
+	(void)what;
+	visit_advance(context);
 }
 
-void ssh_use_socket(struct visit *visit, int fd)
+void visit_use_socket(struct visit *visit, int fd)
 {
 	struct event_base *base = worker_base(visit->engine->worker);
 
 	assert(!visit->is_reading && !visit->is_writing);
 	visit->fd = fd;
-	if (event_assign(&visit->read_event, base, fd, EV_READ | EV_PERSIST, on_socket, visit) < 0 ||
-	    event_assign(&visit->write_event, base, fd, EV_WRITE | EV_PERSIST, on_socket, visit) < 0)
+	if (event_assign(&visit->read_event, base, fd, EV_READ | EV_PERSIST, on_socket, visit) <
+		    0 ||
+	    event_assign(&visit->write_event, base, fd, EV_WRITE | EV_PERSIST, on_socket, visit) <
+		    0)
 		abort();
 }
 
-void ssh_drop_socket(struct visit *visit)
+void visit_drop_socket(struct visit *visit)
 {
 	assert(!visit->session);
 	watch(&visit->read_event, &visit->is_reading, false);
 	watch(&visit->write_event, &visit->is_writing, false);
 	if (visit->fd >= 0)
-		(void) close(visit->fd);
+		(void)close(visit->fd);
 	visit->fd = -1;
 }
 
@@ -336,7 +342,7 @@ static enum progress run_step(struct visit *visit)
 	return progress;
 }
 
-void ssh_advance(struct visit *visit)
+void visit_advance(struct visit *visit)
 {
 	enum progress progress = PROGRESS_GO;
 
@@ -349,23 +355,23 @@ void ssh_advance(struct visit *visit)
 		end(visit);
 		return;
 	}
-	ssh_output_flush(visit, false);
-	watch_socket(visit);
+	visit_output_flush(visit, false);
+	visit_watch(visit);
 	arm_timer(visit);
 }
 
 /* The outcome stands. A command that runs is ended on the far side before it leaves. */
 static void end(struct visit *visit)
 {
-	if (visit->is_sent && visit->channel && visit->step != STEP_QUIT && !ssh_is_lost(visit)) {
-		(void) ssh_go(visit, STEP_QUIT);
-		ssh_advance(visit);
+	if (visit->is_sent && visit->channel && visit->step != STEP_QUIT && !visit_is_lost(visit)) {
+		(void)visit_go(visit, STEP_QUIT);
+		visit_advance(visit);
 		return;
 	}
 	finish(visit);
 }
 
-void ssh_wake(struct visit *visit)
+void visit_wake(struct visit *visit)
 {
 	struct engine *engine = visit->engine;
 
@@ -378,7 +384,7 @@ void ssh_wake(struct visit *visit)
 
 /* --- From the outside --- */
 
-struct visit *ssh_visit_new(struct engine *engine, struct task *task)
+struct visit *visit_new(struct engine *engine, struct task *task)
 {
 	struct visit *visit = xcalloc(1, sizeof(*visit));
 	int64_t now_us = worker_now_us(engine->worker);
@@ -389,20 +395,20 @@ struct visit *ssh_visit_new(struct engine *engine, struct task *task)
 	visit->task = task;
 	visit->options = task->options->kind_options;
 	visit->fd = -1;
-	visit->method = -1;
+	visit->way = -1;
 	visit->timer_us = INT64_MAX;
 	visit->task_deadline_us =
 		task->options->timeout_us > 0 ? now_us + task->options->timeout_us : INT64_MAX;
 	visit->step_deadline_us = now_us + visit->options->connect_timeout_us;
 	visit->outcome.state = TASK_SUCCEEDED;
-	(void) evtimer_assign(&visit->timer, worker_base(engine->worker), on_timer, visit);
+	(void)evtimer_assign(&visit->timer, worker_base(engine->worker), on_timer, visit);
 	r = target_split(task->target, &visit->target);
 	assert(r == 0); /* main let it through */
-	(void) r;
+	(void)r;
 	return visit;
 }
 
-void ssh_visit_stop(struct visit *visit, enum stop_reason reason, int64_t grace_us)
+void visit_stop(struct visit *visit, enum stop_reason reason, int64_t grace_us)
 {
 	int64_t quit_us = worker_now_us(visit->engine->worker) + grace_us;
 

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the files of jobctl share. One thread, one connection, one command a run.
+ *
+ *   main      the table of commands       options  words -> the interface's parameters
+ *   talk      the connection              targets-file  @FILE and inventories
+ *   render    tables and JSON             results  what Receive gives, for people
+ *   progress  the bar                     cmd-*    one command each
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* Exit statuses: cli promises of jobctl(1). */
+enum status {
+	STATUS_OK = 0,
+	STATUS_REFUSED = 1,     /* refused, nothing found, a removal left something */
+	STATUS_WORDS = 2,       /* the words are wrong */
+	STATUS_FAILED = 3,      /* waited, and at least one task did not succeed */
+	STATUS_DAEMON = 4,      /* no daemon to talk to, or it cannot store */
+	STATUS_TIMEOUT = 124,   /* --timeout of wait ran out */
+	STATUS_INTERRUPTED = 130,
+};
+
+/* --- Options (options.c) --- */
+
+enum option_type {
+	OPTION_FLAG,
+	OPTION_NUMBER,
+	OPTION_NUMBERS, /* "0,1,2" */
+	OPTION_DURATION,
+	OPTION_SIZE,
+	OPTION_TIME,
+	OPTION_TEXT,
+	OPTION_WORD,   /* one of words */
+	OPTION_WORDS,  /* several, with commas */
+	OPTION_REPEAT, /* a text; may come several times */
+	OPTION_LIST,   /* texts with commas; may come several times */
+};
+
+/*
+ * One option: parameter is where its value goes in the call ("ping.count" is a member of a member);
+ * with a leading '-' it is jobctl's own and the daemon never sees it.
+ */
+struct option_row {
+	const char *name;
+	enum option_type type;
+	const char *argument; /* as help shows it; NULL for a flag */
+	const char *parameter;
+	const char *help;
+	const char *const *words;
+};
+
+/* Options of the kinds, of Start for every kind, and of selections; each ends with name NULL. */
+extern const struct option_row global_options[], start_options[], ping_options[], ssh_options[],
+	filter_options[];
+
+/* What the words of a command came to. */
+struct words {
+	json_t *parameters; /* of the call */
+	json_t *own;        /* jobctl's own options, by name */
+	const char **arguments;
+	size_t argument_count;
+	const char **rest; /* behind "--" */
+	size_t rest_count;
+	bool has_rest;
+};
+
+/*
+ * Options and arguments in any order, up to "--". tables: ended by NULL. A mistake is told in one
+ * line and ends the program with STATUS_WORDS.
+ */
+void words_parse(struct words *words, int count, char **values,
+		 const struct option_row *const *tables);
+bool words_flag(const struct words *words, const char *name);
+const char *words_text(const struct words *words, const char *name);
+void words_done(struct words *words);
+/* The word of the list that is nearest to a mistyped one, or NULL. */
+const char *nearest(const char *word, const char *const *candidates);
+/* One line on standard error, then the end. */
+_Noreturn void fail(enum status status, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* --- Commands (main.c) --- */
+
+struct command {
+	const char *name, *arguments, *summary, *examples;
+	const struct option_row *const *tables; /* ended by NULL */
+	enum status (*run)(struct words *words);
+};
+extern const struct command commands[];
+extern const size_t command_count;
+
+/* The global options. */
+struct globals {
+	const char *socket;
+	bool is_user, is_system, is_json, is_quiet;
+	bool has_color; /* standard output takes colours */
+};
+extern struct globals globals;
+
+/* --- The connection (talk.c) --- */
+
+/* Calls a method of org.jobd; parameters are taken over. An error is told, and ends the program. */
+json_t *talk(const char *method, json_t *parameters);
+/* With "more": fn gets each reply; it returns false to leave. */
+typedef bool talk_fn(json_t *reply, bool continues, void *context);
+void talk_stream(const char *method, json_t *parameters, talk_fn *fn, void *context);
+/* From now on Ctrl-C ends the program with STATUS_INTERRUPTED, after this line. NULL: no line. */
+void talk_on_interrupt(const char *line);
+
+/* --- Targets from files (targets-file.c) --- */
+
+/* The words of a target list; @FILE, @- and @FILE:GROUP are read. Appended to the array. */
+void targets_read(json_t *targets, const char *word);
+
+/* --- Showing (render.c) --- */
+
+/* One line of JSON, with ISO 8601 times beside the microseconds. */
+void print_json(const json_t *object);
+void print_job_table(const json_t *jobs);
+void print_task_table(const json_t *tasks);
+/* "host-key" for "host_key" */
+const char *for_people(const char *word, char buffer[static 32]);
+/* Text with control characters made visible where standard output is a terminal. */
+void print_clean(FILE *file, const char *bytes, size_t size, bool is_terminal);
+int64_t number_of(const json_t *object, const char *member);
+const char *text_of(const json_t *object, const char *member); /* "" where there is none */
+const char *color(const char *escape); /* the escape, or "" */
+#define COLOR_RED   "\033[31m"
+#define COLOR_GREEN "\033[32m"
+#define COLOR_BOLD  "\033[1m"
+#define COLOR_OFF   "\033[0m"
+
+/* --- Results (results.c) --- */
+
+struct results_options {
+	bool is_single;  /* one target: its output as it is */
+	bool is_group;   /* identical output under one header */
+	bool is_raw;     /* bytes alone */
+	const char *dir; /* a file a target, or NULL */
+};
+/* Reads all of a selection, prints it, and confirms what was written. is_failed: any task did. */
+void results_receive(json_t *parameters, const struct results_options *options, bool *ret_is_failed);
+/* The options --group, --raw and --dir. */
+extern const struct option_row results_options[];
+struct results_options results_options_of(const struct words *words, bool is_single);
+
+/* --- Progress (progress.c) --- */
+
+/* Draws the sums of Wait on a terminal; nothing elsewhere. */
+void progress_draw(const json_t *sums);
+void progress_clear(void);
+
+/* --- Shared by commands --- */
+
+/* Selectors from the arguments into parameters.selection. */
+void words_select(struct words *words);
+/* A random token, for calls that may be repeated; a new string value. */
+json_t *new_token(void);
+/* Waits for jobs with a bar; the last sums (a new reference). */
+json_t *wait_for(json_t *selection, const char *timeout_us_text);
+
+enum status cmd_start(struct words *words);
+enum status cmd_list(struct words *words);
+enum status cmd_show(struct words *words);
+enum status cmd_receive(struct words *words);
+enum status cmd_wait(struct words *words);
+enum status cmd_stop(struct words *words);
+enum status cmd_pause(struct words *words);
+enum status cmd_resume(struct words *words);
+enum status cmd_adjust(struct words *words);
+enum status cmd_retry(struct words *words);
+enum status cmd_remove(struct words *words);
+enum status cmd_status(struct words *words);

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The commands that change jobs: stop, pause, resume, remove, retry, adjust. */
+#include "client/client.h"
+
+#include "common/units.h"
+#include "common/util.h"
+
+/* stop, pause and resume are one call each with the ids that it changed. */
+static enum status change(struct words *words, const char *verb, const char *method)
+{
+	json_t *reply;
+
+	words_select(words);
+	if (!json_object_get(words->parameters, "selection"))
+		fail(STATUS_WORDS, "name the jobs to %s, or say --all", verb);
+	reply = talk(method, json_incref(words->parameters));
+	if (globals.is_json)
+		print_json(reply);
+	json_decref(reply);
+	return STATUS_OK;
+}
+
+enum status cmd_stop(struct words *words)
+{
+	return change(words, "stop", "Stop");
+}
+
+enum status cmd_pause(struct words *words)
+{
+	return change(words, "pause", "Pause");
+}
+
+enum status cmd_resume(struct words *words)
+{
+	return change(words, "resume", "Resume");
+}
+
+enum status cmd_remove(struct words *words)
+{
+	json_t *left, *job, *reply;
+	enum status status;
+	size_t index;
+
+	words_select(words);
+	if (!json_object_get(words->parameters, "selection"))
+		fail(STATUS_WORDS, "name the jobs to remove, or say --all");
+	reply = talk("Remove", json_incref(words->parameters));
+	left = json_object_get(reply, "left");
+	status = json_array_size(left) > 0 ? STATUS_REFUSED : STATUS_OK;
+	if (globals.is_json)
+		print_json(reply);
+	else
+		json_array_foreach(left, index, job)
+		{
+			(void) fprintf(stderr, "jobctl: %s\n", text_of(job, "message"));
+		}
+	json_decref(reply);
+	return status;
+}
+
+/* The one job that a command is about. */
+static const char *only_argument(const struct words *words, const char *verb)
+{
+	if (words->argument_count != 1 || words->has_rest)
+		fail(STATUS_WORDS, "jobctl %s takes one job: jobctl %s 7", verb, verb);
+	return words->arguments[0];
+}
+
+enum status cmd_retry(struct words *words)
+{
+	const char *selector = only_argument(words, "retry");
+	json_t *reply = talk("Retry", json_pack("{s:s, s:o}", "selector", selector, "token",
+						new_token()));
+
+	if (globals.is_json)
+		print_json(reply);
+	else
+		printf("%lld\n", (long long) number_of(reply, "id"));
+	json_decref(reply);
+	return STATUS_OK;
+}
+
+enum status cmd_adjust(struct words *words)
+{
+	const char *selector = only_argument(words, "adjust");
+	int64_t id;
+
+	if (json_object_size(words->parameters) == 0)
+		fail(STATUS_WORDS, "what should change? see jobctl adjust --help");
+	if (number_parse(selector, 1, INT64_MAX / 2, &id) < 0) {
+		/* A name or @last: its id first. */
+		json_t *reply = talk("List", json_pack("{s:{s:[s]}, s:i}", "selection",
+						       "selectors", selector, "limit", 1));
+
+		id = number_of(json_array_get(json_object_get(reply, "jobs"), 0), "id");
+		json_decref(reply);
+		if (id == 0)
+			fail(STATUS_REFUSED, "no job is called '%s'", selector);
+	}
+	(void) json_object_set_new(words->parameters, "id", json_integer(id));
+	json_decref(talk("Adjust", json_incref(words->parameters)));
+	return STATUS_OK;
+}

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* jobctl show: a job whole. */
+#include "client/client.h"
+
+#include "common/units.h"
+#include "common/util.h"
+
+enum { TASKS_SHOWN = 50 };
+
+static void print_field(const char *name, const char *value)
+{
+	if (*value)
+		printf("%12s: %s\n", name, value);
+}
+
+static void print_counts(const json_t *job)
+{
+	static const char *const states[] = {"queued",	"running", "succeeded",
+					     "failed",	"stopped", "interrupted"};
+	bool is_first = true;
+
+	printf("%12s: %lld (", "tasks", (long long) number_of(job, "tasks"));
+	for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
+		if (number_of(job, states[i]) == 0)
+			continue;
+		printf("%s%lld %s", is_first ? "" : ", ", (long long) number_of(job, states[i]),
+		       states[i]);
+		is_first = false;
+	}
+	printf(")\n");
+}
+
+static void print_errors(const json_t *job)
+{
+	json_t *errors = json_object_get(job, "errors");
+	const char *class;
+	json_t *count;
+	char word[32];
+
+	json_object_foreach(errors, class, count)
+	{
+		printf("%12s: %lld %s\n", "errors", (long long) json_integer_value(count),
+		       for_people(class, word));
+	}
+}
+
+/* "retryDelayUsec": 1000000 as people said it: --retry-delay 1.0 s. */
+static void print_option(const char *name, const json_t *value)
+{
+	size_t size = strlen(name);
+	char text[UNITS_TEXT_MAX];
+
+	if (size > 4 && streq(name + size - 4, "Usec")) {
+		printf("%12s: %.*s %s\n", "option", (int) size - 4, name,
+		       duration_text(json_integer_value(value), text));
+	} else if (json_is_string(value)) {
+		printf("%12s: %s %s\n", "option", name, json_string_value(value));
+	} else {
+		autofree char *dump = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+
+		printf("%12s: %s %s\n", "option", name, dump);
+	}
+}
+
+static void print_options(const json_t *job)
+{
+	static const char *const known[] = {"kind", "name", "targets", "exclude", NULL};
+	json_t *options = json_object_get(job, "options");
+	const char *name, *inner;
+	json_t *value, *inner_value;
+
+	json_object_foreach(options, name, value)
+	{
+		bool is_known = false;
+
+		for (size_t i = 0; known[i]; i++)
+			is_known = is_known || streq(known[i], name);
+		if (is_known)
+			continue;
+		if (!json_is_object(value)) {
+			print_option(name, value);
+			continue;
+		}
+		json_object_foreach(value, inner, inner_value)
+		{
+			if (streq(inner, "stdin"))
+				printf("%12s: stdin (%zu bytes in base64)\n", "option",
+				       json_string_length(inner_value));
+			else
+				print_option(inner, inner_value);
+		}
+	}
+}
+
+static void print_time(const char *name, const json_t *job, const char *member)
+{
+	char when[UNITS_TEXT_MAX], ago[UNITS_TEXT_MAX];
+	int64_t us = number_of(job, member);
+
+	if (us != 0)
+		printf("%12s: %s (%s)\n", name, time_text(us, when),
+		       ago_text(us, now_real_us(), ago));
+}
+
+static void print_job(const json_t *job)
+{
+	printf("%12s: %lld\n", "job", (long long) number_of(job, "id"));
+	print_field("name", text_of(job, "name"));
+	print_field("kind", text_of(job, "kind"));
+	print_field("state", text_of(job, "state"));
+	print_field("user", text_of(job, "user"));
+	print_field("targets", text_of(job, "targets"));
+	if (json_object_get(job, "retryOf"))
+		printf("%12s: job %lld\n", "retries", (long long) number_of(job, "retryOf"));
+	print_options(job);
+	print_time("created", job, "createdUsec");
+	print_time("started", job, "startedUsec");
+	print_time("ended", job, "endedUsec");
+	print_counts(job);
+	print_errors(job);
+}
+
+static bool collect(json_t *reply, bool continues, void *context)
+{
+	(void) continues;
+	(void) json_array_extend(context, json_object_get(reply, "tasks"));
+	return true;
+}
+
+/* All in JSON and where single ones were named; for people the first, and how to see the others. */
+static json_t *tasks_of(const char *selector, bool is_all, bool *ret_more)
+{
+	json_t *parameters = json_pack("{s:s}", "selector", selector);
+	json_t *tasks = json_array();
+	json_t *reply;
+
+	*ret_more = false;
+	if (is_all) {
+		talk_stream("ListTasks", parameters, collect, tasks);
+		return tasks;
+	}
+	(void) json_object_set_new(parameters, "limit", json_integer(TASKS_SHOWN));
+	reply = talk("ListTasks", parameters);
+	(void) json_array_extend(tasks, json_object_get(reply, "tasks"));
+	*ret_more = json_is_true(json_object_get(reply, "hasMore"));
+	json_decref(reply);
+	while (json_array_size(tasks) > TASKS_SHOWN) {
+		(void) json_array_remove(tasks, json_array_size(tasks) - 1);
+		*ret_more = true;
+	}
+	return tasks;
+}
+
+static bool collect_jobs(json_t *reply, bool continues, void *context)
+{
+	(void) continues;
+	(void) json_array_extend(context, json_object_get(reply, "jobs"));
+	return true;
+}
+
+static void show(const json_t *job, const char *task_selector)
+{
+	autofree char *id = xasprintf("%lld", (long long) number_of(job, "id"));
+	bool has_part = task_selector && strchr(task_selector, '/');
+	bool is_more;
+	json_t *tasks = tasks_of(has_part ? task_selector : id, globals.is_json || has_part,
+				 &is_more);
+
+	if (globals.is_json) {
+		json_t *whole = json_copy((json_t *) (uintptr_t) job);
+
+		(void) json_object_set(whole, "taskList", tasks);
+		print_json(whole);
+		json_decref(whole);
+	} else {
+		print_job(job);
+		printf("\n");
+		print_task_table(tasks);
+		if (is_more && !globals.is_quiet)
+			(void) fprintf(stderr,
+				       "jobctl: the first %d tasks; --json shows all, and "
+				       "`jobctl receive %s --again` their results\n",
+				       TASKS_SHOWN, id);
+	}
+	json_decref(tasks);
+}
+
+enum status cmd_show(struct words *words)
+{
+	json_t *jobs = json_array();
+
+	if (words->argument_count == 0 && !json_object_get(words->parameters, "selection"))
+		fail(STATUS_WORDS, "which job? jobctl show 7, or jobctl show @last");
+	words_select(words);
+	(void) json_object_set_new(words->parameters, "details", json_true());
+	talk_stream("List", json_incref(words->parameters), collect_jobs, jobs);
+	for (size_t i = json_array_size(jobs); i-- > 0;) {
+		show(json_array_get(jobs, i),
+		     words->argument_count == 1 ? words->arguments[0] : NULL);
+		if (i > 0 && !globals.is_json)
+			printf("\n");
+	}
+	json_decref(jobs);
+	return STATUS_OK;
+}

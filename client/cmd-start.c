@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* jobctl start: words to one Start call; with --wait also what comes of it. */
+#include "client/client.h"
+
+#include "common/protocol.h"
+#include "common/util.h"
+
+
+json_t *new_token(void)
+{
+	unsigned char bytes[16];
+	char text[2 * sizeof(bytes) + 1];
+
+	arc4random_buf(bytes, sizeof(bytes));
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		(void) snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+	return json_string(text);
+}
+
+static bool draw(json_t *reply, bool continues, void *context)
+{
+	json_t **last = context;
+
+	json_decref(*last);
+	*last = json_incref(reply);
+	if (continues)
+		progress_draw(reply);
+	return true;
+}
+
+json_t *wait_for(json_t *selection, const char *timeout_us_text)
+{
+	json_t *parameters = json_object();
+	json_t *last = NULL;
+
+	if (selection)
+		(void) json_object_set(parameters, "selection", selection);
+	if (timeout_us_text)
+		(void) json_object_set_new(parameters, "timeoutUsec",
+					   json_integer(atoll(timeout_us_text)));
+	talk_stream("Wait", parameters, draw, &last);
+	progress_clear();
+	return last;
+}
+
+/* Options of one kind do not go with another. */
+static void check_kind(const struct words *words, const char *kind)
+{
+	static const struct {
+		const char *kind;
+		const struct option_row *rows;
+	} tables[] = {{"ping", ping_options}, {"ssh", ssh_options}};
+	const char *const kinds[] = {"ping", "ssh", NULL};
+	bool is_known = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
+		if (streq(kind, tables[i].kind)) {
+			is_known = true;
+			continue;
+		}
+		for (const struct option_row *row = tables[i].rows; row->name; row++) {
+			const char *dot = strchr(row->parameter, '.');
+			const json_t *object = dot ? json_object_get(words->parameters,
+								     tables[i].kind)
+						   : words->own;
+
+			if (json_object_get(object, dot ? dot + 1 : row->parameter + 1))
+				fail(STATUS_WORDS, "--%s is of kind %s, not of %s", row->name,
+				     tables[i].kind, kind);
+		}
+	}
+	if (!is_known) {
+		const char *meant = nearest(kind, kinds);
+
+		fail(STATUS_WORDS, "unknown kind '%s'; %s%s%s", kind,
+		     meant ? "did you mean '" : "the kinds are ping and ssh", meant ? meant : "",
+		     meant ? "'?" : "");
+	}
+}
+
+/* The object of the kind's own parameters. */
+static json_t *kind_object(struct words *words, const char *kind)
+{
+	json_t *object = json_object_get(words->parameters, kind);
+
+	if (!object) {
+		object = json_object();
+		(void) json_object_set_new(words->parameters, kind, object);
+	}
+	return object;
+}
+
+/* The lines of a file, each a command; blank ones and comments are left out. */
+static void read_commands(json_t *lines, const char *path)
+{
+	FILE *file = fopen(path, "re");
+	autofree char *line = NULL;
+	size_t size = 0;
+
+	if (!file)
+		fail(STATUS_WORDS, "cannot read the commands of @%s: %m", path);
+	while (getline(&line, &size, file) >= 0) {
+		line[strcspn(line, "\r\n")] = '\0';
+		if (line[0] != '\0' && line[0] != '#')
+			(void) json_array_append_new(lines, json_string(line));
+	}
+	(void) fclose(file);
+}
+
+/* --command, @FILE and what stands behind "--". */
+static void take_commands(struct words *words, json_t *ssh)
+{
+	const json_t *given = json_object_get(words->own, "command");
+	json_t *lines = json_array();
+	char *text = NULL;
+	size_t size;
+
+	for (size_t i = 0; i < json_array_size(given); i++) {
+		const char *command = json_string_value(json_array_get(given, i));
+
+		if (command[0] == '@')
+			read_commands(lines, command + 1);
+		else
+			(void) json_array_append_new(lines, json_string(command));
+	}
+	if (words->rest_count > 0) {
+		FILE *out = open_memstream(&text, &size);
+
+		/* As ssh(1) does: the words with blanks between, for the far side's shell. */
+		for (size_t i = 0; out && i < words->rest_count; i++)
+			(void) fprintf(out, "%s%s", i > 0 ? " " : "", words->rest[i]);
+		if (!out || fclose(out) != 0)
+			abort();
+		(void) json_array_append_new(lines, json_string(text));
+		free(text);
+	}
+	if (json_array_size(lines) == 0)
+		fail(STATUS_WORDS, "what should run there? jobctl start ssh TARGET... -- COMMAND");
+	(void) json_object_set_new(ssh, "commands", lines);
+}
+
+static void take_stdin(const char *path, json_t *ssh)
+{
+	FILE *file = streq(path, "-") ? stdin : fopen(path, "re");
+	autofree char *bytes = NULL;
+	size_t size = 0, capacity = 0;
+
+	if (!file)
+		fail(STATUS_WORDS, "--stdin: cannot read %s: %m", path);
+	do {
+		capacity = capacity ? 2 * capacity : 65536;
+		bytes = xrealloc(bytes, capacity);
+		size += fread(bytes + size, 1, capacity - size, file);
+	} while (size == capacity);
+	if (ferror(file))
+		fail(STATUS_WORDS, "--stdin: cannot read %s: %m", path);
+	if (file != stdin)
+		(void) fclose(file);
+	autofree char *text = base64_encode(bytes, size);
+	(void) json_object_set_new(ssh, "stdin", json_string(text));
+}
+
+static void take_kind(struct words *words, const char *kind)
+{
+	json_t *object = kind_object(words, kind);
+	bool is_4 = words_flag(words, "4"), is_6 = words_flag(words, "6");
+	const char *identity = words_text(words, "identity");
+
+	if (streq(kind, "ssh")) {
+		take_commands(words, object);
+		if (words_text(words, "stdin"))
+			take_stdin(words_text(words, "stdin"), object);
+		if (identity) {
+			/* jobd works in another folder. */
+			autofree char *whole = realpath(identity, NULL);
+
+			if (!whole)
+				fail(STATUS_WORDS, "--identity: cannot read %s: %m", identity);
+			(void) json_object_set_new(object, "identity", json_string(whole));
+		}
+		return;
+	}
+	if (words->has_rest)
+		fail(STATUS_WORDS, "a ping takes no command: leave out '--' and what follows");
+	if (is_4 && is_6)
+		fail(STATUS_WORDS, "-4 and -6 do not go together");
+	if (is_4 || is_6)
+		(void) json_object_set_new(object, "family", json_string(is_4 ? "ipv4" : "ipv6"));
+}
+
+static void take_targets(struct words *words)
+{
+	const json_t *excluded = json_object_get(words->own, "exclude");
+	json_t *targets = json_array(), *exclude = json_array();
+
+	for (size_t i = 1; i < words->argument_count; i++)
+		targets_read(targets, words->arguments[i]);
+	for (size_t i = 0; i < json_array_size(excluded); i++)
+		targets_read(exclude, json_string_value(json_array_get(excluded, i)));
+	(void) json_object_set_new(words->parameters, "targets", targets);
+	if (json_array_size(exclude) > 0)
+		(void) json_object_set(words->parameters, "exclude", exclude);
+	json_decref(exclude);
+}
+
+/* Stays until the end: progress, results, their status. */
+static enum status wait_and_receive(const struct words *words, int64_t id, bool is_single)
+{
+	struct results_options options = results_options_of(words, is_single);
+	autofree char *line =
+		xasprintf("jobctl: job %lld runs on: jobctl wait %lld", (long long) id,
+			  (long long) id);
+	autofree char *selector = xasprintf("%lld", (long long) id);
+	json_t *selection = json_pack("{s:[s]}", "selectors", selector);
+	bool is_failed;
+	json_t *sums;
+	int64_t not_done;
+
+	talk_on_interrupt(line);
+	sums = wait_for(selection, NULL);
+	results_receive(json_pack("{s:o}", "selection", selection), &options, &is_failed);
+	not_done = number_of(sums, "tasks") - number_of(sums, "succeeded");
+	json_decref(sums);
+	return not_done > 0 ? STATUS_FAILED : STATUS_OK;
+}
+
+enum status cmd_start(struct words *words)
+{
+	const char *kind = words->argument_count > 0 ? words->arguments[0] : NULL;
+	json_t *reply;
+	int64_t id;
+	bool is_single;
+
+	if (!kind)
+		fail(STATUS_WORDS, "which kind? jobctl start ping TARGET..., or jobctl start ssh "
+				   "TARGET... -- COMMAND");
+	check_kind(words, kind);
+	if (words->argument_count < 2)
+		fail(STATUS_WORDS, "no target: jobctl start %s TARGET...", kind);
+	take_kind(words, kind);
+	take_targets(words);
+	(void) json_object_set_new(words->parameters, "kind", json_string(kind));
+	(void) json_object_set_new(words->parameters, "token", new_token());
+	reply = talk("Start", json_incref(words->parameters));
+	id = number_of(reply, "id");
+	is_single = number_of(reply, "tasks") == 1;
+	if (globals.is_json)
+		print_json(reply);
+	json_decref(reply);
+	if (words_flag(words, "wait"))
+		return wait_and_receive(words, id, is_single);
+	if (!globals.is_json)
+		printf("%lld\n", (long long) id);
+	return STATUS_OK;
+}

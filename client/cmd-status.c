@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* jobctl status: the daemon. */
+#include "client/client.h"
+
+#include "common/units.h"
+#include "common/util.h"
+
+static void print_row(const char *name, const char *value)
+{
+	printf("%14s: %s\n", name, value);
+}
+
+static void print_number(const char *name, int64_t value)
+{
+	printf("%14s: %lld\n", name, (long long) value);
+}
+
+enum status cmd_status(struct words *words)
+{
+	json_t *status = talk("GetStatus", NULL);
+	json_t *limits = json_object_get(status, "limits");
+	char text[UNITS_TEXT_MAX];
+	const char *name;
+	json_t *value;
+
+	if (words->argument_count > 0)
+		fail(STATUS_WORDS, "jobctl status takes no argument");
+	if (globals.is_json) {
+		print_json(status);
+		json_decref(status);
+		return STATUS_OK;
+	}
+	print_row("version", text_of(status, "version"));
+	print_number("process", number_of(status, "pid"));
+	print_row("running for",
+		  duration_text(now_real_us() - number_of(status, "startedUsec"), text));
+	print_row("socket", text_of(status, "socket"));
+	print_row("database", text_of(status, "database"));
+	print_row("size", size_text(number_of(status, "databaseBytes"), text));
+	if (*text_of(status, "storageError"))
+		print_row("CANNOT STORE", text_of(status, "storageError"));
+	print_number("commits", number_of(status, "commits"));
+	print_row("longest turn", duration_text(number_of(status, "longestTurnUsec"), text));
+	print_number("workers", number_of(status, "workers"));
+	print_number("clients", number_of(status, "clients"));
+	print_number("live jobs", number_of(status, "jobs"));
+	print_number("queued tasks", number_of(status, "tasksQueued"));
+	print_number("running tasks", number_of(status, "tasksRunning"));
+	json_object_foreach(limits, name, value)
+	{
+		printf("%14s: %s %lld\n", "limit", name, (long long) json_integer_value(value));
+	}
+	json_decref(status);
+	return STATUS_OK;
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* jobctl wait, and jobctl receive. */
+#include "client/client.h"
+
+#include "common/util.h"
+
+/* Waited for, and what came of it. */
+static enum status status_of_sums(const json_t *sums)
+{
+	if (json_is_true(json_object_get(sums, "isTimedOut")))
+		return STATUS_TIMEOUT;
+	return number_of(sums, "succeeded") < number_of(sums, "tasks") ? STATUS_FAILED : STATUS_OK;
+}
+
+static void print_sums(const json_t *sums)
+{
+	int64_t others = number_of(sums, "stopped") + number_of(sums, "interrupted");
+
+	if (json_is_true(json_object_get(sums, "isTimedOut")))
+		(void) fprintf(stderr,
+			       "jobctl: the time is out: %lld of %lld jobs have ended, %lld tasks "
+			       "run, %lld wait\n",
+			       (long long) number_of(sums, "jobsEnded"),
+			       (long long) number_of(sums, "jobs"),
+			       (long long) number_of(sums, "running"),
+			       (long long) number_of(sums, "queued"));
+	else if (number_of(sums, "succeeded") < number_of(sums, "tasks"))
+		(void) fprintf(stderr,
+			       "jobctl: of %lld tasks %lld succeeded, %lld failed%s%.0lld%s\n",
+			       (long long) number_of(sums, "tasks"),
+			       (long long) number_of(sums, "succeeded"),
+			       (long long) number_of(sums, "failed"), others ? ", " : "",
+			       (long long) others, others ? " were stopped or interrupted" : "");
+}
+
+enum status cmd_wait(struct words *words)
+{
+	const json_t *timeout = json_object_get(words->parameters, "timeoutUsec");
+	autofree char *text =
+		timeout ? xasprintf("%lld", (long long) json_integer_value(timeout)) : NULL;
+	enum status status;
+	json_t *sums;
+
+	words_select(words);
+	talk_on_interrupt(NULL);
+	sums = wait_for(json_object_get(words->parameters, "selection"), text);
+	status = status_of_sums(sums);
+	if (globals.is_json)
+		print_json(sums);
+	else if (!globals.is_quiet)
+		print_sums(sums);
+	json_decref(sums);
+	return status;
+}
+
+/* How many tasks a selection has, without waiting for any. */
+static int64_t count_tasks(json_t *selection)
+{
+	json_t *parameters = json_pack("{s:i}", "timeoutUsec", 0);
+	json_t *sums;
+	int64_t count;
+
+	if (selection)
+		(void) json_object_set(parameters, "selection", selection);
+	sums = talk("Wait", parameters);
+	count = number_of(sums, "tasks");
+	json_decref(sums);
+	return count;
+}
+
+/* One task and no more is meant: one job of one target, or 7/r03. */
+static bool is_single(json_t *selection)
+{
+	const json_t *selectors = json_object_get(selection, "selectors");
+	const char *word = json_string_value(json_array_get(selectors, 0));
+
+	if (json_array_size(selectors) == 1 && strchr(word, '/') && !strchr(word, '['))
+		return true;
+	return count_tasks(selection) == 1;
+}
+
+enum status cmd_receive(struct words *words)
+{
+	bool is_wait = json_is_true(json_object_get(words->parameters, "wait"));
+	struct results_options options;
+	bool is_failed;
+
+	words_select(words);
+	options = results_options_of(
+		words, is_single(json_object_get(words->parameters, "selection")));
+	talk_on_interrupt(NULL);
+	results_receive(json_incref(words->parameters), &options, &is_failed);
+	return is_wait && is_failed ? STATUS_FAILED : STATUS_OK;
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* jobctl: the table of commands, the global options, help. */
+#include "client/client.h"
+
+#include "common/util.h"
+
+#include <unistd.h>
+
+struct globals globals;
+
+#define TABLES(...)  ((const struct option_row *const[]){__VA_ARGS__, global_options, NULL})
+#define GLOBALS_ONLY ((const struct option_row *const[]){global_options, NULL})
+
+static const struct option_row receive_options[] = {
+	{"keep", OPTION_FLAG, NULL, "keep", "leave the cursor: the next receive gives it again", NULL},
+	{"again", OPTION_FLAG, NULL, "again", "from the beginning", NULL},
+	{"cursor", OPTION_TEXT, "NAME", "cursor", "a reading position of this name", NULL},
+	{"wait", OPTION_FLAG, NULL, "wait", "go on until the jobs end", NULL},
+	{"remove", OPTION_FLAG, NULL, "remove", "remove each job once wholly received", NULL},
+	{"failed", OPTION_FLAG, NULL, "failedOnly", "only what did not succeed", NULL},
+	{0},
+};
+static const struct option_row wait_options[] = {
+	{"timeout", OPTION_DURATION, "D", "timeoutUsec", "give up after D, with status 124", NULL},
+	{0},
+};
+static const struct option_row stop_options[] = {
+	{"grace", OPTION_DURATION, "D", "graceUsec", "wait D between TERM and KILL", NULL},
+	{0},
+};
+static const struct option_row adjust_options[] = {
+	{"name", OPTION_TEXT, "NAME", "name", "another name", NULL},
+	{"parallel", OPTION_NUMBER, "N", "parallel", "so many tasks at a time (0: no bound)", NULL},
+	{"rate", OPTION_NUMBER, "N", "rate", "requests a second, ping only (0: no bound)", NULL},
+	{"deadline", OPTION_DURATION, "D", "deadlineUsec", "end the job D after its start (0: never)",
+	 NULL},
+	{0},
+};
+static const struct option_row remove_options[] = {
+	{"force", OPTION_FLAG, NULL, "force", "stop what runs, then remove it", NULL},
+	{0},
+};
+
+const struct command commands[] = {
+	{"start", "KIND [OPTION...] TARGET... [-- COMMAND]", "make a job; prints its id",
+	 "  jobctl start ping 8.8.8.8 10.0.0.0/24\n"
+	 "  jobctl start ssh 'r[01-30]' -- show version\n"
+	 "  jobctl start ssh --wait --credential lab @routers.txt -- show version\n",
+	 TABLES(start_options, ping_options, ssh_options, results_options), cmd_start},
+	{"list", "[SELECTOR...]", "one row a job",
+	 "  jobctl list\n  jobctl list --state running,failed --since 2h\n", TABLES(filter_options),
+	 cmd_list},
+	{"show", "ID...", "one job whole: its options, its tasks",
+	 "  jobctl show 7\n  jobctl show 7/r03\n", TABLES(filter_options), cmd_show},
+	{"receive", "[SELECTOR...]", "what has not been received yet",
+	 "  jobctl receive\n  jobctl receive 7 --again --group\n  jobctl receive --wait --remove\n",
+	 TABLES(receive_options, results_options, filter_options), cmd_receive},
+	{"wait", "[SELECTOR...]", "until they end, with a progress bar",
+	 "  jobctl wait\n  jobctl wait 7 --timeout 30s\n", TABLES(wait_options, filter_options),
+	 cmd_wait},
+	{"stop", "SELECTOR...", "stop what runs, drop what is queued",
+	 "  jobctl stop 7\n  jobctl stop 7/r03\n  jobctl stop --all\n",
+	 TABLES(stop_options, filter_options), cmd_stop},
+	{"adjust", "ID", "change a job while it runs",
+	 "  jobctl adjust 7 --parallel 10 --name slowly\n", TABLES(adjust_options), cmd_adjust},
+	{"pause", "SELECTOR...", "start no further tasks", "  jobctl pause 7\n",
+	 TABLES(filter_options), cmd_pause},
+	{"resume", "SELECTOR...", "go on", "  jobctl resume 7\n", TABLES(filter_options), cmd_resume},
+	{"retry", "ID", "a new job of just the tasks that did not succeed", "  jobctl retry 7\n",
+	 GLOBALS_ONLY, cmd_retry},
+	{"remove", "SELECTOR...|--all", "forget jobs and their results",
+	 "  jobctl remove 7 9-12\n  jobctl remove --all\n", TABLES(remove_options, filter_options),
+	 cmd_remove},
+	{"status", "", "the daemon: version, sockets, queue, store, limits", "  jobctl status\n",
+	 GLOBALS_ONLY, cmd_status},
+};
+const size_t command_count = ARRAY_SIZE(commands);
+
+/* --- Help --- */
+
+static void print_options(const struct option_row *rows)
+{
+	for (; rows->name; rows++) {
+		autofree char *left =
+			xasprintf("--%s%s%s", rows->name, rows->argument ? " " : "",
+				  rows->argument ? rows->argument : "");
+
+		printf("  %-24s %s\n", left, rows->help);
+	}
+}
+
+static void print_command_help(const struct command *command)
+{
+	printf("Usage: jobctl %s %s\n\n%s\n\nOptions:\n", command->name, command->arguments,
+	       command->summary);
+	for (size_t i = 0; command->tables[i]; i++) {
+		if (command->tables[i] == ping_options)
+			printf("\nOf kind ping:\n");
+		if (command->tables[i] == ssh_options)
+			printf("\nOf kind ssh:\n");
+		if (command->tables[i] == results_options && command->tables[i + 1])
+			printf("\nFor the results:\n");
+		if (command->tables[i] == filter_options)
+			printf("\nWhich jobs:\n");
+		if (command->tables[i] == global_options && i > 0)
+			printf("\nEverywhere:\n");
+		print_options(command->tables[i]);
+	}
+	printf("\nExamples:\n%s\nThe page jobctl(1) says more.\n", command->examples);
+}
+
+static void print_help(void)
+{
+	printf("Usage: jobctl COMMAND [OPTION...] [ARGUMENT...]\n\n"
+	       "Runs ping and SSH jobs against any number of hosts in the background, by jobd.\n\n"
+	       "Commands:\n");
+	for (size_t i = 0; i < command_count; i++)
+		printf("  %-8s %s\n", commands[i].name, commands[i].summary);
+	printf("\nEverywhere:\n");
+	print_options(global_options);
+	printf("\nExamples:\n"
+	       "  jobctl start ping 8.8.8.8        # prints the job's id\n"
+	       "  jobctl wait && jobctl receive\n"
+	       "  jobctl start ssh --wait 'r[01-30]' -- show version\n"
+	       "\n`jobctl COMMAND --help` shows a command's options; the page jobctl(1) says "
+	       "more.\n");
+}
+
+/* For shell completion and the test of the man page: command, option, argument, help. */
+static void dump_options(void)
+{
+	for (size_t i = 0; i < command_count; i++) {
+		printf("%s\t\t%s\t%s\n", commands[i].name, commands[i].arguments,
+		       commands[i].summary);
+		for (const struct option_row *const *table = commands[i].tables; *table; table++) {
+			for (const struct option_row *row = *table; row->name; row++)
+				printf("%s\t--%s\t%s\t%s\n", commands[i].name, row->name,
+				       row->argument ? row->argument : "", row->help);
+		}
+	}
+}
+
+/* --- Running --- */
+
+static void set_globals(const struct words *words)
+{
+	const char *when = words_text(words, "color");
+	const char *no_color = getenv("NO_COLOR");
+
+	globals.socket = words_text(words, "socket");
+	globals.is_user = words_flag(words, "user");
+	globals.is_system = words_flag(words, "system");
+	globals.is_json = words_flag(words, "json");
+	globals.is_quiet = words_flag(words, "quiet");
+	if (when && !streq(when, "auto"))
+		globals.has_color = streq(when, "always");
+	else
+		globals.has_color = isatty(STDOUT_FILENO) && !(no_color && no_color[0] != '\0');
+	if (globals.is_user && globals.is_system)
+		fail(STATUS_WORDS, "--user and --system do not go together");
+}
+
+static const struct command *find_command(const char *name)
+{
+	const char *names[ARRAY_SIZE(commands) + 1];
+	const char *meant;
+
+	for (size_t i = 0; i < command_count; i++) {
+		if (streq(commands[i].name, name))
+			return &commands[i];
+		names[i] = commands[i].name;
+	}
+	names[command_count] = NULL;
+	meant = nearest(name, names);
+	if (meant)
+		fail(STATUS_WORDS, "unknown command '%s'; did you mean '%s'?", name, meant);
+	fail(STATUS_WORDS, "unknown command '%s'; see jobctl --help", name);
+}
+
+/* The command is the first word that is no option and no option's value. */
+static int command_place(int argc, char **argv)
+{
+	int i = 1;
+
+	while (i < argc && argv[i][0] == '-' && !streq(argv[i], "--"))
+		i += streq(argv[i], "--socket") || streq(argv[i], "--color") ? 2 : 1;
+	return i;
+}
+
+static enum status run(int argc, char **argv)
+{
+	static const struct option_row *const only_globals[] = {global_options, NULL};
+	int place = command_place(argc, argv);
+	const struct command *command;
+	struct words words;
+	enum status status;
+
+	if (place >= argc) {
+		words_parse(&words, argc - 1, argv + 1, only_globals);
+		if (words_flag(&words, "version"))
+			printf("jobctl %s\n", PACKAGE_VERSION);
+		else if (words_flag(&words, "help"))
+			print_help();
+		else
+			fail(STATUS_WORDS, "a command is missing; see jobctl --help");
+		words_done(&words);
+		return STATUS_OK;
+	}
+	if (streq(argv[place], "help")) {
+		if (place + 1 < argc)
+			print_command_help(find_command(argv[place + 1]));
+		else
+			print_help();
+		return STATUS_OK;
+	}
+	command = find_command(argv[place]);
+	/* Options before the command are global ones: they move behind it. */
+	for (int i = place; i > 1; i--)
+		argv[i] = argv[i - 1];
+	words_parse(&words, argc - 2, argv + 2, command->tables);
+	set_globals(&words);
+	if (words_flag(&words, "help")) {
+		print_command_help(command);
+		status = STATUS_OK;
+	} else if (words_flag(&words, "version")) {
+		printf("jobctl %s\n", PACKAGE_VERSION);
+		status = STATUS_OK;
+	} else {
+		status = command->run(&words);
+	}
+	words_done(&words);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	enum status status;
+
+	if (argc == 2 && streq(argv[1], "--dump-options")) {
+		dump_options();
+		return STATUS_OK;
+	}
+	status = run(argc, argv);
+	if (fflush(stdout) != 0 && status == STATUS_OK)
+		fail(STATUS_REFUSED, "cannot write the output: %m");
+	return (int) status;
+}

@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Every option of jobctl stands here once, with its place in the interface; parsing, help, shell
+ * completion and the test of the man page all read these tables.
+ */
+#include "client/client.h"
+
+#include "common/states.h"
+#include "common/units.h"
+#include "common/util.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+
+static const char *const color_words[] = {"auto", "always", "never", NULL};
+static const char *const host_key_words[] = {"strict", "accept-new", "off", NULL};
+static const char *const kind_words[] = {"ping", "ssh", NULL};
+
+const struct option_row global_options[] = {
+	{"json", OPTION_FLAG, NULL, "-json", "one JSON object a line, the interface's own types", NULL},
+	{"socket", OPTION_TEXT, "PATH", "-socket", "talk to the jobd that listens on PATH", NULL},
+	{"user", OPTION_FLAG, NULL, "-user", "talk to the user's own jobd", NULL},
+	{"system", OPTION_FLAG, NULL, "-system", "talk to the system's jobd", NULL},
+	{"quiet", OPTION_FLAG, NULL, "-quiet", "no notes and no progress", NULL},
+	{"color", OPTION_WORD, "WHEN", "-color", "auto, always or never (auto)", color_words},
+	{"help", OPTION_FLAG, NULL, "-help", "show this and exit", NULL},
+	{"version", OPTION_FLAG, NULL, "-version", "show the version and exit", NULL},
+	{0},
+};
+
+const struct option_row start_options[] = {
+	{"name", OPTION_TEXT, "NAME", "name", "a name for the job", NULL},
+	{"exclude", OPTION_LIST, "LIST", "-exclude", "leave these targets out", NULL},
+	{"parallel", OPTION_NUMBER, "N", "parallel", "so many tasks of this job at a time", NULL},
+	{"timeout", OPTION_DURATION, "D", "timeoutUsec", "end an attempt of a task after D", NULL},
+	{"deadline", OPTION_DURATION, "D", "deadlineUsec", "end the whole job after D", NULL},
+	{"retries", OPTION_NUMBER, "N", "retries", "try a failed task N times more", NULL},
+	{"retry-delay", OPTION_DURATION, "D", "retryDelayUsec",
+	 "wait D before the first retry, then twice as long each time (1s)", NULL},
+	{"rerun", OPTION_FLAG, NULL, "rerun", "tasks that a crash cut off run again", NULL},
+	{"wait", OPTION_FLAG, NULL, "-wait", "stay: progress, results, their exit status", NULL},
+	{0},
+};
+
+const struct option_row ping_options[] = {
+	{"count", OPTION_NUMBER, "N", "ping.count",
+	 "send N requests whatever comes back (without: up to 4, until a reply)", NULL},
+	{"interval", OPTION_DURATION, "D", "ping.intervalUsec", "between two requests (1s)", NULL},
+	{"reply-timeout", OPTION_DURATION, "D", "ping.replyTimeoutUsec",
+	 "wait D for each reply (1s)", NULL},
+	{"size", OPTION_SIZE, "B", "ping.size", "payload bytes (56)", NULL},
+	{"ttl", OPTION_NUMBER, "N", "ping.ttl", "time to live", NULL},
+	{"dont-fragment", OPTION_FLAG, NULL, "ping.dontFragment", "forbid fragmentation", NULL},
+	{"4", OPTION_FLAG, NULL, "-4", "IPv4 only (also -4)", NULL},
+	{"6", OPTION_FLAG, NULL, "-6", "IPv6 only (also -6)", NULL},
+	{"source", OPTION_TEXT, "ADDR|IFACE", "ping.source", "send from this address or interface",
+	 NULL},
+	{"success", OPTION_TEXT, "any|all|N%", "ping.success",
+	 "how many replies make a success (any)", NULL},
+	{"max-rtt", OPTION_DURATION, "D", "ping.maxRttUsec", "a slower reply is no success", NULL},
+	{"rate", OPTION_NUMBER, "N", "ping.rate", "requests a second, for this job", NULL},
+	{0},
+};
+
+const struct option_row ssh_options[] = {
+	{"command", OPTION_REPEAT, "COMMAND", "-command",
+	 "a command, or @FILE with one a line; may be repeated", NULL},
+	{"login", OPTION_TEXT, "USER", "ssh.login", "remote user", NULL},
+	{"port", OPTION_NUMBER, "N", "ssh.port", "port (22)", NULL},
+	{"identity", OPTION_TEXT, "FILE", "-identity", "private key", NULL},
+	{"credential", OPTION_TEXT, "NAME", "ssh.credential", "a credential of jobd.conf", NULL},
+	{"connect-timeout", OPTION_DURATION, "D", "ssh.connectTimeoutUsec",
+	 "until logged in (30s)", NULL},
+	{"idle-timeout", OPTION_DURATION, "D", "ssh.idleTimeoutUsec",
+	 "end a task that writes nothing for D", NULL},
+	{"host-key", OPTION_WORD, "POLICY", "ssh.hostKey", "strict, accept-new or off (strict)",
+	 host_key_words},
+	{"legacy", OPTION_FLAG, NULL, "ssh.legacy",
+	 "also the old ciphers and key exchanges of old routers", NULL},
+	{"max-output", OPTION_SIZE, "SIZE", "ssh.maxOutput", "output kept of each task (16M)", NULL},
+	{"stdin", OPTION_TEXT, "FILE", "-stdin", "give FILE to each command as its input", NULL},
+	{"success-codes", OPTION_NUMBERS, "LIST", "ssh.successCodes",
+	 "exit statuses that are success (0)", NULL},
+	{0},
+};
+
+const struct option_row filter_options[] = {
+	{"all", OPTION_FLAG, NULL, "selection.all", "every job that you may see", NULL},
+	{"state", OPTION_WORDS, "LIST", "selection.states", "jobs in these states", job_state_words},
+	{"kind", OPTION_WORD, "KIND", "selection.kind", "jobs of this kind", kind_words},
+	{"since", OPTION_TIME, "TIME", "selection.sinceUsec",
+	 "made since then: 2h, 2026-11-23, 14:05", NULL},
+	{"until", OPTION_TIME, "TIME", "selection.untilUsec", "made until then", NULL},
+	{"newest", OPTION_NUMBER, "N", "selection.newest", "of these the newest N", NULL},
+	{"with-results", OPTION_FLAG, NULL, "selection.withResults",
+	 "jobs with something to receive", NULL},
+	{0},
+};
+
+void fail(enum status status, const char *format, ...)
+{
+	va_list arguments;
+
+	(void) fflush(stdout);
+	(void) fputs("jobctl: ", stderr);
+	va_start(arguments, format);
+	(void) vfprintf(stderr, format, arguments);
+	va_end(arguments);
+	(void) fputc('\n', stderr);
+	exit((int) status);
+}
+
+/* --- The nearest word --- */
+
+/* Edits from a to b (Levenshtein), at most `limit` + 1. */
+static size_t edit_distance(const char *a, const char *b, size_t limit)
+{
+	enum { WORD_MAX_BYTES = 40 };
+	size_t row[WORD_MAX_BYTES + 1];
+	size_t size = strlen(b);
+
+	if (size > WORD_MAX_BYTES || strlen(a) > WORD_MAX_BYTES)
+		return limit + 1;
+	for (size_t j = 0; j <= size; j++)
+		row[j] = j;
+	for (size_t i = 1; a[i - 1]; i++) {
+		size_t diagonal = row[0];
+
+		row[0] = i;
+		for (size_t j = 1; j <= size; j++) {
+			size_t change = diagonal + (a[i - 1] != b[j - 1]);
+			size_t smaller = row[j] < row[j - 1] ? row[j] : row[j - 1];
+
+			diagonal = row[j];
+			row[j] = change < smaller + 1 ? change : smaller + 1;
+		}
+	}
+	return row[size];
+}
+
+const char *nearest(const char *word, const char *const *candidates)
+{
+	size_t best = strlen(word) / 3 + 2; /* more edits than this is no typing mistake */
+	const char *found = NULL;
+
+	for (; *candidates; candidates++) {
+		size_t distance = edit_distance(word, *candidates, best);
+
+		if (distance < best) {
+			best = distance;
+			found = *candidates;
+		}
+	}
+	return found;
+}
+
+/* --- Parsing --- */
+
+static const struct option_row *find_option(const char *name,
+					    const struct option_row *const *tables)
+{
+	for (; *tables; tables++)
+		for (const struct option_row *row = *tables; row->name; row++)
+			if (streq(row->name, name))
+				return row;
+	return NULL;
+}
+
+static _Noreturn void unknown_option(const char *name, const struct option_row *const *tables)
+{
+	const char *names[128];
+	size_t count = 0;
+	const char *meant;
+
+	for (; *tables; tables++)
+		for (const struct option_row *row = *tables; row->name; row++)
+			if (count + 1 < ARRAY_SIZE(names))
+				names[count++] = row->name;
+	names[count] = NULL;
+	meant = nearest(name, names);
+	if (meant)
+		fail(STATUS_WORDS, "unknown option --%s; did you mean --%s?", name, meant);
+	fail(STATUS_WORDS, "unknown option --%s; see --help", name);
+}
+
+static _Noreturn void bad_value(const struct option_row *row, const char *value, const char *what)
+{
+	fail(STATUS_WORDS, "--%s takes %s, not '%s'", row->name, what, value);
+}
+
+static const char *check_word(const struct option_row *row, const char *value)
+{
+	const char *meant;
+
+	if (word_find(row->words, value) >= 0)
+		return value;
+	meant = nearest(value, row->words);
+	if (meant)
+		fail(STATUS_WORDS, "--%s cannot be '%s'; did you mean '%s'?", row->name, value,
+		     meant);
+	fail(STATUS_WORDS, "--%s cannot be '%s'; see --help", row->name, value);
+}
+
+/* The interface's words have '_' where people's have '-'. */
+static json_t *interface_word(const char *word)
+{
+	autofree char *copy = xstrdup(word);
+
+	for (char *at = copy; (at = strchr(at, '-')); at++)
+		*at = '_';
+	return json_string(copy);
+}
+
+static void append_item(const struct option_row *row, json_t *array, const char *item)
+{
+	int64_t number;
+
+	if (row->type == OPTION_NUMBERS) {
+		if (number_parse(item, INT32_MIN, INT32_MAX, &number) < 0)
+			bad_value(row, item, "numbers");
+		(void) json_array_append_new(array, json_integer(number));
+	} else if (row->type == OPTION_WORDS) {
+		(void) json_array_append_new(array, interface_word(check_word(row, item)));
+	} else {
+		json_t *string = json_string(item);
+
+		if (!string)
+			fail(STATUS_WORDS, "--%s: '%s' is not UTF-8", row->name, item);
+		(void) json_array_append_new(array, string);
+	}
+}
+
+/* A list: with commas, but not within brackets (r[1,3]). Goes on with what was there before. */
+static json_t *parse_list(const struct option_row *row, const char *value, json_t *before)
+{
+	json_t *array = json_is_array(before) ? json_incref(before) : json_array();
+	autofree char *copy = xstrdup(value);
+	char *start = copy;
+	int depth = 0;
+
+	if (row->type == OPTION_REPEAT) {
+		append_item(row, array, value);
+		return array;
+	}
+	for (char *at = copy;; at++) {
+		bool is_end = *at == '\0';
+
+		depth += (*at == '[') - (*at == ']');
+		if (!is_end && (*at != ',' || depth > 0))
+			continue;
+		*at = '\0';
+		if (*start)
+			append_item(row, array, start);
+		start = at + 1;
+		if (is_end)
+			return array;
+	}
+}
+
+static json_t *parse_value(const struct option_row *row, const char *value, json_t *before)
+{
+	int64_t number = 0;
+	json_t *text;
+
+	switch (row->type) {
+	case OPTION_FLAG:
+		return json_true();
+	case OPTION_NUMBER:
+		if (number_parse(value, INT64_MIN / 2, INT64_MAX / 2, &number) < 0)
+			bad_value(row, value, "a number");
+		return json_integer(number);
+	case OPTION_DURATION:
+		if (duration_parse(value, &number) < 0)
+			bad_value(row, value, "a duration such as 500ms, 10s or 5min");
+		return json_integer(number);
+	case OPTION_SIZE:
+		if (size_parse(value, &number) < 0)
+			bad_value(row, value, "a size such as 512, 64K or 16M");
+		return json_integer(number);
+	case OPTION_TIME:
+		if (time_parse(value, now_real_us(), &number) < 0)
+			bad_value(row, value, "a time such as 2h, 14:05 or 2026-11-23");
+		return json_integer(number);
+	case OPTION_WORD:
+		return interface_word(check_word(row, value));
+	case OPTION_TEXT:
+		text = json_string(value);
+		if (!text)
+			bad_value(row, value, "UTF-8 text");
+		return text;
+	case OPTION_NUMBERS:
+	case OPTION_WORDS:
+	case OPTION_REPEAT:
+	case OPTION_LIST:
+		return parse_list(row, value, before);
+	}
+	return NULL;
+}
+
+/* Where an option's value goes: the object, and the member's name. */
+static json_t *place_of(struct words *words, const struct option_row *row, const char **ret_member)
+{
+	const char *dot = strchr(row->parameter, '.');
+	json_t *object;
+
+	if (row->parameter[0] == '-') {
+		*ret_member = row->parameter + 1;
+		return words->own;
+	}
+	if (!dot) {
+		*ret_member = row->parameter;
+		return words->parameters;
+	}
+	autofree char *outer = strndup(row->parameter, (size_t) (dot - row->parameter));
+	object = json_object_get(words->parameters, outer);
+	if (!object) {
+		object = json_object();
+		(void) json_object_set_new(words->parameters, outer, object);
+	}
+	*ret_member = dot + 1;
+	return object;
+}
+
+static void take_option(struct words *words, const struct option_row *row, const char *value)
+{
+	const char *member;
+	json_t *object = place_of(words, row, &member);
+
+	(void) json_object_set_new(object, member,
+				   parse_value(row, value, json_object_get(object, member)));
+}
+
+/* "--name=value", "--name value", "-4"; returns how many words it took. */
+static int parse_option(struct words *words, char **values, int left,
+			const struct option_row *const *tables)
+{
+	const char *word = values[0] + (values[0][1] == '-' ? 2 : 1);
+	size_t size = strcspn(word, "=");
+	autofree char *name = strndup(word, size);
+	const struct option_row *row = find_option(name, tables);
+	const char *value = word[size] == '=' ? word + size + 1 : NULL;
+
+	if (!row)
+		unknown_option(name, tables);
+	if (row->type == OPTION_FLAG && value)
+		fail(STATUS_WORDS, "--%s takes no value", name);
+	if (row->type != OPTION_FLAG && !value) {
+		if (left < 2)
+			fail(STATUS_WORDS, "--%s needs a value: --%s %s", name, name,
+			     row->argument);
+		take_option(words, row, values[1]);
+		return 2;
+	}
+	take_option(words, row, value);
+	return 1;
+}
+
+void words_parse(struct words *words, int count, char **values,
+		 const struct option_row *const *tables)
+{
+	*words = (struct words){.parameters = json_object(), .own = json_object()};
+	words->arguments = xcalloc((size_t) count + 1, sizeof(*words->arguments));
+	for (int i = 0; i < count;) {
+		if (streq(values[i], "--")) {
+			words->has_rest = true;
+			words->rest = (const char **) (void *) &values[i + 1];
+			words->rest_count = (size_t) (count - i - 1);
+			return;
+		}
+		if (values[i][0] == '-' && values[i][1] != '\0')
+			i += parse_option(words, values + i, count - i, tables);
+		else
+			words->arguments[words->argument_count++] = values[i++];
+	}
+}
+
+bool words_flag(const struct words *words, const char *name)
+{
+	return json_is_true(json_object_get(words->own, name));
+}
+
+const char *words_text(const struct words *words, const char *name)
+{
+	return json_string_value(json_object_get(words->own, name));
+}
+
+void words_done(struct words *words)
+{
+	json_decref(words->parameters);
+	json_decref(words->own);
+	free(words->arguments);
+}
+
+void words_select(struct words *words)
+{
+	json_t *selection = json_object_get(words->parameters, "selection");
+	json_t *selectors;
+
+	if (words->has_rest)
+		fail(STATUS_WORDS, "'--' and what follows has no meaning here");
+	if (words->argument_count == 0)
+		return;
+	if (!selection) {
+		selection = json_object();
+		(void) json_object_set_new(words->parameters, "selection", selection);
+	}
+	selectors = json_array();
+	for (size_t i = 0; i < words->argument_count; i++) {
+		json_t *word = json_string(words->arguments[i]);
+
+		if (!word)
+			fail(STATUS_WORDS, "'%s' is not UTF-8", words->arguments[i]);
+		(void) json_array_append_new(selectors, word);
+	}
+	(void) json_object_set_new(selection, "selectors", selectors);
+}

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The connection to jobd, made with the first call. Which jobd: --socket or $JOBD_SOCKET; --user or
+ * --system; else the user's own if it answers, else the system's; and where there is none, a private
+ * daemon for the user is started, once, as tmux does it.
+ */
+#include "client/client.h"
+
+#include "common/error.h"
+#include "common/paths.h"
+#include "common/protocol.h"
+#include "common/util.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int connection = -1;
+static struct frame_buffer input;
+static const char *interrupt_line;
+static volatile sig_atomic_t is_interrupted;
+
+/* --- Connecting --- */
+
+/* A connected socket, or a negative errno. */
+static int connect_to(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd;
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		return -ENAMETOOLONG;
+	memcpy(address.sun_path, path, strlen(path) + 1);
+	if (path_check_socket_folder(path) < 0)
+		fail(STATUS_DAEMON, "the folder of %s is not yours alone: remove it, or set "
+				    "XDG_RUNTIME_DIR",
+		     path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (struct sockaddr *) &address, sizeof(address)) < 0) {
+		int number = errno;
+
+		(void) close(fd);
+		return -number;
+	}
+	return fd;
+}
+
+/* Runs jobd, which returns when the daemon is ready, or after its error line. */
+static void run_daemon(const char *socket_path)
+{
+	extern char **environ;
+	const char *named = getenv("JOBD");
+	const char *program = named ? named : JOBD_PATH;
+	char *arguments[] = {(char *) (uintptr_t) "jobd", (char *) (uintptr_t) "--user",
+			     (char *) (uintptr_t) "--socket", (char *) (uintptr_t) socket_path,
+			     NULL};
+	int status, r;
+	pid_t pid;
+
+	r = posix_spawn(&pid, program, NULL, NULL, arguments, environ);
+	if (r != 0)
+		fail(STATUS_DAEMON, "no jobd runs, and %s cannot be started: %s", program,
+		     strerror(r));
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			fail(STATUS_DAEMON, "jobd was lost: %m");
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+		fail(STATUS_DAEMON, "no jobd runs, and a private one does not start (see above)");
+}
+
+/* Of racing clients one starts the daemon, and the others then find it. */
+static int start_daemon(const char *socket_path)
+{
+	autofree char *lock_path = xasprintf("%s.lock", socket_path);
+	autoclose int lock = -1;
+	int fd;
+
+	if (path_check_socket_folder(socket_path) < 0 || path_make_parent(socket_path) < 0)
+		fail(STATUS_DAEMON, "no folder can be made for %s", socket_path);
+	lock = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (lock < 0 || flock(lock, LOCK_EX) < 0)
+		fail(STATUS_DAEMON, "cannot lock %s: %m", lock_path);
+	fd = connect_to(socket_path);
+	if (fd >= 0)
+		return fd;
+	run_daemon(socket_path);
+	return connect_to(socket_path);
+}
+
+static _Noreturn void no_daemon(const char *path, int number)
+{
+	if (number == -EACCES)
+		fail(STATUS_DAEMON, "you may not talk to the jobd on %s", path);
+	fail(STATUS_DAEMON, "no jobd listens on %s: start it with `jobd --socket %s`", path, path);
+}
+
+static void connect_once(void)
+{
+	const char *named = globals.socket ? globals.socket : getenv("JOBD_SOCKET");
+	autofree char *user = path_socket(true);
+	autofree char *system = path_socket(false);
+
+	if (connection >= 0)
+		return;
+	frame_buffer_init(&input, SIZE_MAX / 4);
+	if (named && !globals.is_user && !globals.is_system) {
+		connection = connect_to(named);
+		if (connection < 0)
+			no_daemon(named, connection);
+		return;
+	}
+	if (globals.is_system) {
+		connection = connect_to(system);
+		if (connection < 0)
+			fail(STATUS_DAEMON, "no jobd listens on %s: start it with `systemctl start "
+					    "jobd`",
+			     system);
+		return;
+	}
+	connection = connect_to(user);
+	if (connection < 0 && !globals.is_user)
+		connection = connect_to(system);
+	if (connection < 0)
+		connection = start_daemon(user);
+	if (connection < 0)
+		no_daemon(user, connection);
+}
+
+/* --- Interrupts --- */
+
+static void on_signal(int number)
+{
+	(void) number;
+	is_interrupted = 1;
+}
+
+void talk_on_interrupt(const char *line)
+{
+	/* No SA_RESTART: a read that waits comes back. */
+	struct sigaction action = {.sa_handler = on_signal};
+
+	interrupt_line = line;
+	(void) sigaction(SIGINT, &action, NULL);
+	(void) sigaction(SIGTERM, &action, NULL);
+}
+
+static void check_interrupt(void)
+{
+	if (!is_interrupted)
+		return;
+	progress_clear();
+	(void) fflush(stdout);
+	if (interrupt_line && !globals.is_quiet)
+		(void) fprintf(stderr, "%s\n", interrupt_line);
+	exit(STATUS_INTERRUPTED);
+}
+
+/* --- Calling --- */
+
+static void send_call(const char *method, json_t *parameters, bool is_more)
+{
+	autofree char *name = xasprintf("org.jobd.%s", method);
+	json_t *message = call_build(name, parameters, is_more);
+	size_t size, sent = 0;
+	autofree char *text = message_encode(message, &size);
+
+	json_decref(message);
+	connect_once();
+	while (sent < size) {
+		ssize_t part = send(connection, text + sent, size - sent, MSG_NOSIGNAL);
+
+		if (part < 0 && errno == EINTR)
+			check_interrupt();
+		else if (part < 0)
+			break; /* why, the reply says, or the end of the connection */
+		else
+			sent += (size_t) part;
+	}
+}
+
+static json_t *read_message(void)
+{
+	for (;;) {
+		json_t *message;
+		size_t room;
+		char *at;
+		ssize_t size;
+		int r = frame_buffer_next(&input, &message);
+
+		if (r > 0)
+			return message;
+		if (r < 0)
+			fail(STATUS_DAEMON, "jobd's reply is not readable: are jobctl and jobd of "
+					    "one version?");
+		at = frame_buffer_room(&input, &room);
+		size = read(connection, at, room);
+		if (size < 0 && errno == EINTR) {
+			check_interrupt();
+			continue;
+		}
+		if (size <= 0)
+			fail(STATUS_DAEMON, "jobd closed the connection: see its log");
+		frame_buffer_filled(&input, (size_t) size);
+	}
+}
+
+static enum status status_of(int error)
+{
+	switch (error) {
+	case ERROR_INVALID_SELECTOR:
+	case ERROR_INVALID_TARGET:
+	case ERROR_INVALID_OPTION:
+	case ERROR_INVALID_PARAMETER:
+		return STATUS_WORDS;
+	case ERROR_STORAGE_FAILED:
+		return STATUS_DAEMON;
+	default:
+		return STATUS_REFUSED;
+	}
+}
+
+/* "--reply-timeout" for "replyTimeoutUsec" */
+static char *option_name(const char *parameter)
+{
+	const char *last = strrchr(parameter, '.');
+	const char *from = last ? last + 1 : parameter;
+	size_t size = strlen(from);
+	autofree char *name = xcalloc(2 * size + 3, 1);
+	char *to = name;
+
+	if (size > 4 && streq(from + size - 4, "Usec"))
+		size -= 4;
+	for (size_t i = 0; i < size; i++) {
+		if (from[i] >= 'A' && from[i] <= 'Z') {
+			*to++ = '-';
+			*to++ = (char) (from[i] - 'A' + 'a');
+		} else {
+			*to++ = from[i];
+		}
+	}
+	return xasprintf("--%s", name);
+}
+
+/* An error reply for people, and the end. */
+static _Noreturn void tell_error(const struct reply_header *header)
+{
+	const char *dot = strrchr(header->error, '.');
+	int error = error_find(dot ? dot + 1 : header->error);
+	const char *message =
+		json_string_value(json_object_get(header->parameters, "message"));
+	const char *parameter =
+		json_string_value(json_object_get(header->parameters, "parameter"));
+	const char *option = json_string_value(json_object_get(header->parameters, "option"));
+
+	progress_clear();
+	if (globals.is_json) {
+		json_t *object = json_pack("{s:s, s:O?}", "error", header->error, "parameters",
+					   header->parameters);
+
+		print_json(object);
+		json_decref(object);
+		(void) fflush(stdout);
+		exit((int) status_of(error));
+	}
+	if (error == ERROR_INVALID_OPTION && option && message) {
+		autofree char *name = option_name(option);
+
+		fail(STATUS_WORDS, "%s: %s", name, message);
+	}
+	if (message)
+		fail(status_of(error), "%s", message);
+	if (parameter)
+		fail(status_of(error), "jobd does not understand %s: are jobctl and jobd of one "
+				       "version?",
+		     parameter);
+	fail(status_of(error), "jobd answers %s", header->error);
+}
+
+/* The next reply: a new reference to its parameters. */
+static json_t *take_reply(bool *ret_continues)
+{
+	json_t *message = read_message();
+	struct reply_header header;
+	json_t *parameters;
+
+	if (reply_parse(message, &header) < 0)
+		fail(STATUS_DAEMON, "jobd's reply is not readable: are jobctl and jobd of one "
+				    "version?");
+	if (header.error)
+		tell_error(&header);
+	*ret_continues = header.continues;
+	parameters = header.parameters ? json_incref(header.parameters) : json_object();
+	json_decref(message);
+	return parameters;
+}
+
+json_t *talk(const char *method, json_t *parameters)
+{
+	bool continues;
+
+	send_call(method, parameters, false);
+	return take_reply(&continues);
+}
+
+void talk_stream(const char *method, json_t *parameters, talk_fn *fn, void *context)
+{
+	bool continues, goes_on;
+
+	send_call(method, parameters, true);
+	do {
+		json_t *reply = take_reply(&continues);
+
+		goes_on = fn(reply, continues, context);
+		json_decref(reply);
+	} while (continues && goes_on);
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Kind ping: is it there, and how far away? Without count, up to four requests until the first
+ * reply; with it, so many whatever comes back. A success that is a share needs a number of
+ * requests, so it makes all four as well.
+ */
+#include "daemon/kind-ping.h"
+
+#include "common/targets.h"
+#include "common/units.h"
+#include "common/util.h"
+#include "daemon/config.h"
+#include "daemon/ping-engine.h"
+#include "daemon/resolver.h"
+
+#include <net/if.h>
+
+enum {
+	REQUESTS_DEFAULT = 4,
+	/* Open requests of one target at a time: sequence numbers are few, and shared */
+	OPEN_MAX = 64,
+};
+
+static const char *const families[] = {"ipv4", "ipv6", NULL};
+
+#define AT(member) offsetof(struct ping_options, member)
+#define DAY_US     (86400 * US_PER_SEC)
+
+static const struct field fields[] = {
+	{"count", FIELD_INT, AT(count), 1, 1000000000, 0, NULL},
+	{"intervalUsec", FIELD_INT, AT(interval_us), US_PER_MS, DAY_US, US_PER_SEC, NULL},
+	{"replyTimeoutUsec", FIELD_INT, AT(reply_timeout_us), US_PER_MS, 60 * US_PER_SEC,
+	 US_PER_SEC, NULL},
+	{"size", FIELD_INT, AT(size), 0, PING_PAYLOAD_MAX, 56, NULL},
+	{"ttl", FIELD_INT, AT(ttl), 1, 255, PING_TTL_DEFAULT, NULL},
+	{"dontFragment", FIELD_BOOL, AT(is_dont_fragment), 0, 0, 0, NULL},
+	{"family", FIELD_WORD, AT(family_word), 0, 0, -1, families},
+	{"source", FIELD_STRING, AT(source), 0, ADDRESS_TEXT_MAX, 0, NULL},
+	{"success", FIELD_STRING, AT(success), 0, UNITS_TEXT_MAX, 0, NULL},
+	{"maxRttUsec", FIELD_INT, AT(max_rtt_us), 1, 60 * US_PER_SEC, 0, NULL},
+	{"rate", FIELD_INT, AT(rate), 1, 10000000, 0, NULL},
+};
+
+#undef DAY_US
+#undef AT
+
+/* --- Options --- */
+
+static int check_success(struct ping_options *options, struct error *ret_error)
+{
+	const char *success = options->success ? options->success : "any";
+
+	if (streq(success, "any"))
+		options->success_percent = 0;
+	else if (streq(success, "all"))
+		options->success_percent = 100;
+	else if (percent_parse(success, &options->success_percent) < 0 ||
+		 options->success_percent == 0)
+		return error_set(ret_error, ERROR_INVALID_OPTION, "success",
+				 "success: '%s' is none of any, all, and 1%% to 100%%", success);
+	options->is_until_reply = options->count == 0 && options->success_percent == 0;
+	options->requests = options->count > 0 ? options->count : REQUESTS_DEFAULT;
+	return 0;
+}
+
+/* An address settles the family; anything else is the name of an interface, which may come later.
+ */
+static int check_source(struct ping_options *options, struct error *ret_error)
+{
+	struct sockaddr_storage address;
+
+	options->family = options->family_word < 0    ? AF_UNSPEC
+			  : options->family_word == 0 ? AF_INET
+						      : AF_INET6;
+	if (!options->source)
+		return 0;
+	switch (address_parse(options->source, options->family, &address)) {
+	case 1:
+		memcpy(&options->source_address, &address, sizeof(options->source_address));
+		options->family = address.ss_family;
+		return 0;
+	case 0:
+		if (options->source[0] != '\0' && strlen(options->source) < IF_NAMESIZE)
+			return 0;
+		return error_set(ret_error, ERROR_INVALID_OPTION, "source",
+				 "source: '%s' is neither an address nor the name of an interface",
+				 options->source);
+	default:
+		return error_set(ret_error, ERROR_INVALID_OPTION, "source",
+				 "source: '%s' is not an %s address, as family asks for",
+				 options->source, options->family == AF_INET ? "IPv4" : "IPv6");
+	}
+}
+
+static int ping_options_check(void *context, const struct config *config, bool is_trusted,
+			      struct error *ret_error)
+{
+	struct ping_options *options = context;
+	int r;
+
+	(void)config;
+	(void)is_trusted;
+	if (options->reply_timeout_us / options->interval_us >= OPEN_MAX)
+		return error_set(ret_error, ERROR_INVALID_OPTION, "intervalUsec",
+				 "more than %d requests to one target would be open at a time; "
+				 "lengthen the interval or shorten the reply time-out",
+				 OPEN_MAX);
+	r = check_success(options, ret_error);
+	return r < 0 ? r : check_source(options, ret_error);
+}
+
+static unsigned ping_in_flight_max(const struct config *config)
+{
+	return (unsigned)config->ping_parallel;
+}
+
+/* --- Targets --- */
+
+const char *ping_address_refusal(const union ping_address *address)
+{
+	in_addr_t v4 = ntohl(address->v4.sin_addr.s_addr);
+
+	if (address->any.sa_family == AF_INET)
+		return v4 == INADDR_ANY         ? "is the unspecified address"
+		       : v4 == INADDR_BROADCAST ? "is the broadcast address"
+		       : IN_MULTICAST(v4)       ? "is a multicast address"
+						: NULL;
+	return IN6_IS_ADDR_UNSPECIFIED(&address->v6.sin6_addr) ? "is the unspecified address"
+	       : IN6_IS_ADDR_MULTICAST(&address->v6.sin6_addr) ? "is a multicast address"
+							       : NULL;
+}
+
+static int ping_target_check(const char *target, struct error *ret_error)
+{
+	struct sockaddr_storage storage;
+	union ping_address address;
+	struct target_parts parts;
+	const char *refusal;
+
+	if (target_split(target, &parts) < 0)
+		return error_set(ret_error, ERROR_INVALID_TARGET, target,
+				 "'%s' is neither a host name nor an address", target);
+	if (parts.user[0] != '\0' || parts.port != 0)
+		return error_set(ret_error, ERROR_INVALID_TARGET, target,
+				 "'%s': ping knows no %s; give '%s' alone", target,
+				 parts.port != 0 ? "ports" : "users", parts.host);
+	if (address_parse(target, AF_UNSPEC, &storage) == 0)
+		return 0;
+	memcpy(&address, &storage, sizeof(address));
+	refusal = ping_address_refusal(&address);
+	if (refusal)
+		return error_set(ret_error, ERROR_INVALID_TARGET, target,
+				 "'%s' %s; name a single host", target, refusal);
+	return 0;
+}
+
+const struct kind kind_ping = {
+	.name = "ping",
+	.placement = PLACE_ALONE,
+	.in_flight_max = ping_in_flight_max,
+	.fields = fields,
+	.field_count = ARRAY_SIZE(fields),
+	.options_size = sizeof(struct ping_options),
+	.options_check = ping_options_check,
+	.target_check = ping_target_check,
+	.engine_new = ping_engine_new,
+	.engine_free = ping_engine_free,
+	.task_start = ping_task_start,
+	.task_stop = ping_task_stop,
+	.task_resolved = ping_task_resolved,
+};

@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * All ping tasks of jobd on one thread. Whose turn it is: jobs with something to send stand in a
+ * ring, so that a small job is not behind a large one. What holds a request back: the pace of all
+ * jobs, the pace of its job, and the window, so that replies which may come at any moment fit into
+ * the receive buffer. A request older than PING_RECENT_US no longer counts there: an answer so late
+ * is rare, and silent hosts would otherwise keep the window shut.
+ *
+ * One timer wakes the engine when something is due. While few requests are open, a reply wakes it
+ * as well. While many are, a wake-up a reply would cost ten times the reply: then the engine looks
+ * every TICK_US and is not woken in between, which no round-trip time suffers from, since the
+ * kernel stamps.
+ */
+#include "daemon/ping-engine.h"
+
+#include "common/util.h"
+#include "daemon/config.h"
+#include "daemon/worker.h"
+
+#include <assert.h>
+
+enum {
+	TICK_US = 5000,
+	BURST_US = 2 * TICK_US, /* a pace makes up for so much lost time */
+	OPEN_FEW = 32,          /* so many replies may wake the engine one by one */
+	ROUNDS_MAX = 128,       /* batches of one turn, before other events have theirs */
+};
+
+#define CONTAINER(pointer, type, member) \
+	((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+
+/* --- Pace --- */
+
+static void pace_set(struct ping_pace *pace, int64_t rate)
+{
+	pace->step_ns = rate > 0 ? INT64_C(1000000000) / rate : 0;
+}
+
+static bool pace_allows(const struct ping_pace *pace, int64_t now_us)
+{
+	return pace->step_ns == 0 || pace->due_ns <= now_us * 1000;
+}
+
+static void pace_take(struct ping_pace *pace, int64_t now_us)
+{
+	int64_t earliest = (now_us - BURST_US) * 1000;
+
+	pace->due_ns = (pace->due_ns > earliest ? pace->due_ns : earliest) + pace->step_ns;
+}
+
+/* When to look again: several requests at a time rather than a wake-up for each. */
+static int64_t pace_next_us(const struct ping_pace *pace, int64_t now_us)
+{
+	int64_t due_us = pace->due_ns / 1000 + 1;
+
+	return due_us > now_us + TICK_US ? due_us : now_us + TICK_US;
+}
+
+/* --- Jobs --- */
+
+struct ping_job *ping_job_of(struct engine *engine, const struct task *task)
+{
+	const struct ping_options *options = task->options->kind_options;
+	struct ping_job *job = NULL;
+
+	HASH_FIND(hh, engine->jobs, &task->key.job, sizeof(job->id), job);
+	if (!job) {
+		job = xcalloc(1, sizeof(*job));
+		job->id = task->key.job;
+		job->timer.type = TIMER_JOB;
+		TAILQ_INIT(&job->ready);
+		HASH_ADD(hh, engine->jobs, id, sizeof(job->id), job);
+	}
+	/* Of its newest task: the rate may have been adjusted. */
+	pace_set(&job->pace, options->rate);
+	job->tasks++;
+	return job;
+}
+
+static void job_leave_ring(struct engine *engine, struct ping_job *job)
+{
+	if (job->is_in_ring)
+		TAILQ_REMOVE(&engine->ring, job, ring_link);
+	job->is_in_ring = false;
+}
+
+/* At the end of the ring, if it has something to send and its pace allows. */
+static void job_enter_ring(struct engine *engine, struct ping_job *job)
+{
+	if (job->is_in_ring || TAILQ_EMPTY(&job->ready) || job->timer.due_us > 0)
+		return;
+	TAILQ_INSERT_TAIL(&engine->ring, job, ring_link);
+	job->is_in_ring = true;
+}
+
+static void job_free(struct engine *engine, struct ping_job *job)
+{
+	wheel_clear(&engine->wheel, &job->timer);
+	HASH_DEL(engine->jobs, job);
+	free(job);
+}
+
+void ping_job_drop_task(struct engine *engine, struct ping_job *job)
+{
+	int64_t now_us = worker_now_us(engine->worker);
+
+	if (TAILQ_EMPTY(&job->ready))
+		job_leave_ring(engine, job);
+	if (--job->tasks > 0)
+		return;
+	/* It may come back in a moment with its next task, whose turn its pace has not forgotten.
+	 */
+	if (!pace_allows(&job->pace, now_us))
+		wheel_set(&engine->wheel, &job->timer, job->pace.due_ns / 1000 + 1);
+	else
+		job_free(engine, job);
+}
+
+static void job_on_timer(struct engine *engine, struct ping_job *job)
+{
+	if (job->tasks > 0)
+		job_enter_ring(engine, job);
+	else
+		job_free(engine, job);
+}
+
+/* --- Waiting for a turn --- */
+
+void ping_engine_kick(struct engine *engine)
+{
+	if (!engine->is_kicked)
+		event_active(engine->timer, EV_TIMEOUT, 0);
+	engine->is_kicked = true;
+}
+
+void ping_task_make_ready(struct ping_task *task)
+{
+	assert(!task->is_ready);
+	task->is_ready = true;
+	TAILQ_INSERT_TAIL(&task->job->ready, task, ready_link);
+	job_enter_ring(task->engine, task->job);
+}
+
+void ping_task_leave_ready(struct ping_task *task)
+{
+	if (task->is_ready)
+		TAILQ_REMOVE(&task->job->ready, task, ready_link);
+	task->is_ready = false;
+}
+
+/* --- Time --- */
+
+static void on_wheel(struct wheel_timer *timer, void *context)
+{
+	struct engine *engine = context;
+
+	switch ((enum ping_timer)timer->type) {
+	case TIMER_REQUEST:
+		ping_request_on_timer(CONTAINER(timer, struct ping_request, timer));
+		break;
+	case TIMER_PAUSE:
+		ping_task_make_ready(CONTAINER(timer, struct ping_task, pause));
+		break;
+	case TIMER_DEADLINE:
+		ping_task_on_deadline(CONTAINER(timer, struct ping_task, deadline));
+		break;
+	case TIMER_JOB:
+		job_on_timer(engine, CONTAINER(timer, struct ping_job, timer));
+		break;
+	}
+}
+
+/* --- A turn --- */
+
+/* The next task that may send just now, out of its queue; or NULL. */
+static struct ping_task *next_task(struct engine *engine, int64_t now_us)
+{
+	struct ping_job *job;
+
+	while ((job = TAILQ_FIRST(&engine->ring))) {
+		struct ping_task *task = TAILQ_FIRST(&job->ready);
+		struct ping_socket *socket = task->socket;
+
+		if (!pace_allows(&engine->pace, now_us) || !ping_request_is_free(engine) ||
+		    now_us < socket->paused_until_us || socket->expected > socket->buffer)
+			return NULL;
+		job_leave_ring(engine, job);
+		if (!pace_allows(&job->pace, now_us)) {
+			wheel_set(&engine->wheel, &job->timer, pace_next_us(&job->pace, now_us));
+			continue;
+		}
+		pace_take(&engine->pace, now_us);
+		pace_take(&job->pace, now_us);
+		ping_task_leave_ready(task);
+		job_enter_ring(engine, job); /* behind the others */
+		return task;
+	}
+	return NULL;
+}
+
+/* Until a batch is full or nothing may be sent; false where there was nothing at all. */
+static bool fill_batches(struct engine *engine, int64_t now_us)
+{
+	bool has_added = false;
+	struct ping_task *task;
+
+	while ((task = next_task(engine, now_us))) {
+		ping_task_start_clock(task, now_us);
+		ping_socket_add(task->socket, ping_request_new(task));
+		has_added = true;
+		if (ping_socket_is_full(task->socket))
+			break;
+	}
+	return has_added;
+}
+
+/* Reading after every batch keeps the receive buffer nearly empty. False: there is more to do at
+ * once. */
+static bool send_ready(struct engine *engine, int64_t now_us)
+{
+	for (unsigned round = 0; round < ROUNDS_MAX; round++) {
+		if (!fill_batches(engine, now_us))
+			return true;
+		for (unsigned i = 0; i < PING_SOCKET_COUNT; i++) {
+			struct ping_socket *socket = &engine->sockets[i];
+
+			if (!ping_socket_is_empty(socket)) {
+				ping_socket_flush(socket);
+				(void)ping_socket_read(socket);
+			}
+		}
+	}
+	return false;
+}
+
+static bool read_sockets(struct engine *engine)
+{
+	bool is_all = true;
+
+	for (unsigned i = 0; i < PING_SOCKET_COUNT; i++)
+		if (engine->sockets[i].fd >= 0 && !ping_socket_read(&engine->sockets[i]))
+			is_all = false;
+	return is_all;
+}
+
+/* One that nobody uses would only collect what is meant for others. */
+static void tend_sockets(struct engine *engine, bool is_busy)
+{
+	for (unsigned i = 0; i < PING_SOCKET_COUNT; i++) {
+		struct ping_socket *socket = &engine->sockets[i];
+
+		if (socket->tasks == 0)
+			ping_socket_close(socket);
+		else
+			ping_socket_watch(socket, !is_busy);
+	}
+}
+
+static void arm(struct engine *engine, int64_t now_us)
+{
+	bool is_busy = engine->open > OPEN_FEW;
+	int64_t due_us = wheel_next_us(&engine->wheel);
+	int64_t tick_us = INT64_MAX;
+	struct timeval wait;
+
+	tend_sockets(engine, is_busy);
+	if (!TAILQ_EMPTY(&engine->ring)) /* held back by the pace or the window */
+		tick_us = pace_next_us(&engine->pace, now_us);
+	if (is_busy)
+		tick_us = now_us + TICK_US;
+	if (tick_us < due_us)
+		due_us = tick_us;
+	if (due_us == INT64_MAX) {
+		(void)event_del(engine->timer);
+		return;
+	}
+	due_us = due_us > now_us ? due_us - now_us : 0;
+	wait = (struct timeval){due_us / US_PER_SEC, due_us % US_PER_SEC};
+	if (event_add(engine->timer, &wait) < 0)
+		abort();
+}
+
+static void take_turn(struct engine *engine)
+{
+	int64_t now_us = worker_now_us(engine->worker);
+	bool is_all_read, is_all_sent;
+
+	engine->is_kicked = true; /* what ends during the turn needs no other one */
+	is_all_read = read_sockets(engine);
+	/* Reading goes first: a reply that is here has not timed out. */
+	wheel_advance(&engine->wheel, now_us, on_wheel, engine);
+	is_all_sent = send_ready(engine, now_us);
+	engine->is_kicked = false;
+	arm(engine, worker_now_us(engine->worker));
+	if (!is_all_read || !is_all_sent)
+		ping_engine_kick(engine);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd;
+	(void)what;
+	take_turn(context);
+}
+
+void ping_engine_readable(struct engine *engine)
+{
+	take_turn(engine);
+}
+
+/* --- The engine --- */
+
+struct engine *ping_engine_new(struct worker *worker, const struct config *config)
+{
+	struct engine *engine = xcalloc(1, sizeof(*engine));
+	struct event_base *base = worker_base(worker);
+
+	engine->worker = worker;
+	engine->timer = event_new(base, -1, 0, on_timer, engine);
+	if (!engine->timer)
+		abort();
+	wheel_init(&engine->wheel, worker_now_us(worker));
+	STAILQ_INIT(&engine->free_requests);
+	TAILQ_INIT(&engine->ring);
+	pace_set(&engine->pace, config->ping_rate);
+	for (unsigned i = 0; i < PING_SOCKET_COUNT; i++)
+		ping_socket_init(&engine->sockets[i], i, engine, base);
+	return engine;
+}
+
+void ping_engine_free(struct engine *engine)
+{
+	struct ping_job *job, *next;
+
+	if (!engine)
+		return;
+	assert(engine->open == 0);
+	HASH_ITER (hh, engine->jobs, job, next) {
+		assert(job->tasks == 0);
+		job_free(engine, job);
+	}
+	for (unsigned i = 0; i < PING_SOCKET_COUNT; i++)
+		ping_socket_close(&engine->sockets[i]);
+	for (unsigned i = 0; i < engine->chunk_count; i++)
+		free(engine->chunks[i]);
+	event_free(engine->timer);
+	free(engine);
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What ping tasks came to: type PingResult of the interface, and sentences. */
+#pragma once
+
+#include "daemon/task.h"
+
+struct ping_task;
+
+/* How a task ended whose requests are all answered or given up. */
+void ping_result(const struct ping_task *task, struct outcome *ret_outcome);
+/* How one ended before that; message: ownership passes. */
+void ping_result_cut_off(const struct ping_task *task, enum task_state state,
+			 enum error_class class, char *message, struct outcome *ret_outcome);
+/* Why no socket could be opened: a negative errno of ping_socket_open. The caller frees. */
+char *ping_open_sentence(int family, int error);

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A target, from its name to its outcome. */
+#include "daemon/ping-engine.h"
+
+#include "common/util.h"
+#include "daemon/ping-result.h"
+#include "daemon/resolver.h"
+#include "daemon/worker.h"
+
+#include <assert.h>
+#include <net/if.h>
+
+enum {
+	BACK_OFF_MIN_US = 2000,
+	BACK_OFF_MAX_US = 256000,
+	UNSENT_MAX_US = 30000000,
+};
+
+/* --- The end --- */
+
+/* Back to main. Sockets that nobody uses any more are closed at the end of the turn. */
+static void task_end(struct ping_task *task, struct outcome *outcome)
+{
+	struct engine *engine = task->engine;
+	struct ping_request *request;
+
+	while ((request = LIST_FIRST(&task->requests))) {
+		assert(request->state != REQUEST_BATCHED);
+		ping_request_free(request);
+	}
+	wheel_clear(&engine->wheel, &task->pause);
+	wheel_clear(&engine->wheel, &task->deadline);
+	ping_task_leave_ready(task);
+	ping_job_drop_task(engine, task->job);
+	if (task->socket)
+		task->socket->tasks--;
+	worker_ended(engine->worker, task->task, outcome);
+	free(task);
+	ping_engine_kick(engine);
+}
+
+/* It ends before its time; message: ownership passes. */
+static void task_cut_off(struct ping_task *task, enum task_state state, enum error_class class,
+			 char *message)
+{
+	struct outcome outcome;
+
+	ping_result_cut_off(task, state, class, message, &outcome);
+	task_end(task, &outcome);
+}
+
+void ping_task_finish(struct ping_task *task)
+{
+	struct outcome outcome;
+
+	ping_result(task, &outcome);
+	task_end(task, &outcome);
+}
+
+void ping_task_on_deadline(struct ping_task *task)
+{
+	double seconds = (double)task->task->options->timeout_us / (double)US_PER_SEC;
+
+	task_cut_off(task, TASK_FAILED, CLASS_TIMEOUT,
+		     xasprintf("did not end within %g s (%lld sent, %lld replies); allow more with "
+			       "--timeout",
+			       seconds, (long long)task->sent, (long long)task->received));
+}
+
+/* --- Its requests --- */
+
+bool ping_task_is_done(const struct ping_task *task)
+{
+	return task->made == task->options->requests && task->open == 0;
+}
+
+/* One more request was made; the next one follows after the interval. */
+void ping_task_made_request(struct ping_task *task, int64_t now_us)
+{
+	task->made++;
+	task->unsent_since_us = task->back_off_us = 0;
+	if (task->made < task->options->requests)
+		wheel_set(&task->engine->wheel, &task->pause, now_us + task->options->interval_us);
+}
+
+/* The clock of the whole task stands still while its turn has not come. */
+void ping_task_start_clock(struct ping_task *task, int64_t now_us)
+{
+	if (task->time_left_us > 0 && task->deadline.due_us == 0)
+		wheel_set(&task->engine->wheel, &task->deadline, now_us + task->time_left_us);
+}
+
+bool ping_task_backs_off(struct ping_task *task)
+{
+	int64_t now_us = worker_now_us(task->engine->worker);
+
+	if (task->unsent_since_us == 0)
+		task->unsent_since_us = now_us;
+	else if (now_us - task->unsent_since_us > UNSENT_MAX_US)
+		return false;
+	task->back_off_us = task->back_off_us == 0 ? BACK_OFF_MIN_US : task->back_off_us * 2;
+	if (task->back_off_us > BACK_OFF_MAX_US)
+		task->back_off_us = BACK_OFF_MAX_US;
+	wheel_set(&task->engine->wheel, &task->pause, now_us + task->back_off_us);
+	return true;
+}
+
+/* --- The beginning --- */
+
+/* Which socket, and from where. False where the task has ended over it. */
+static bool task_choose_path(struct ping_task *task)
+{
+	const struct ping_options *options = task->options;
+	bool is_v4 = task->address.any.sa_family == AF_INET;
+	enum ping_socket_type type = options->is_dont_fragment
+					     ? (is_v4 ? PING_V4_WHOLE : PING_V6_WHOLE)
+					     : (is_v4 ? PING_V4 : PING_V6);
+	int r;
+
+	if (options->source_address.any.sa_family != AF_UNSPEC)
+		task->source = options->source_address;
+	else if (options->source)
+		task->source_interface = if_nametoindex(options->source);
+	if (options->source && task->source.any.sa_family == AF_UNSPEC &&
+	    task->source_interface == 0) {
+		task_cut_off(task, TASK_FAILED, CLASS_UNREACHABLE,
+			     xasprintf("there is no interface '%s' to send from; `ip link` shows "
+				       "which there are",
+				       options->source));
+		return false;
+	}
+	r = ping_socket_open(&task->engine->sockets[type]);
+	if (r < 0) {
+		task_cut_off(task, TASK_FAILED, CLASS_INTERNAL,
+			     ping_open_sentence(task->address.any.sa_family, r));
+		return false;
+	}
+	task->socket = &task->engine->sockets[type];
+	task->socket->tasks++;
+	return true;
+}
+
+/* Its address is known. */
+static void task_begin(struct ping_task *task, const struct sockaddr_storage *address)
+{
+	const char *refusal;
+
+	memcpy(&task->address, address, sizeof(task->address));
+	refusal = ping_address_refusal(&task->address);
+	if (refusal) {
+		char text[ADDRESS_TEXT_MAX];
+
+		task_cut_off(task, TASK_FAILED, CLASS_UNREACHABLE,
+			     xasprintf("%s %s; name a single host", address_text(address, text),
+				       refusal));
+		return;
+	}
+	if (!task_choose_path(task))
+		return;
+	ping_task_make_ready(task);
+	ping_engine_kick(task->engine);
+}
+
+void ping_task_start(struct engine *engine, struct task *task)
+{
+	struct ping_task *ping = xcalloc(1, sizeof(*ping));
+	struct sockaddr_storage address;
+	int r;
+
+	ping->engine = engine;
+	ping->task = task;
+	ping->options = task->options->kind_options;
+	ping->job = ping_job_of(engine, task);
+	ping->pause.type = TIMER_PAUSE;
+	ping->deadline.type = TIMER_DEADLINE;
+	ping->time_left_us = task->options->timeout_us;
+	ping->ttl = -1;
+	LIST_INIT(&ping->requests);
+	task->engine_task = ping;
+	r = address_parse(task->target, ping->options->family, &address);
+	if (r > 0) {
+		task_begin(ping, &address);
+	} else if (r < 0) {
+		task_cut_off(ping, TASK_FAILED, CLASS_RESOLVE,
+			     xasprintf("%s is not an %s address, and only such ones were asked for",
+				       task->target,
+				       ping->options->family == AF_INET ? "IPv4" : "IPv6"));
+	} else {
+		ping_task_start_clock(ping, worker_now_us(engine->worker));
+		worker_resolve(engine->worker, task, task->target, ping->options->family);
+		ping_engine_kick(engine);
+	}
+}
+
+void ping_task_resolved(struct engine *engine, struct task *task,
+			const struct sockaddr_storage *addresses, size_t count, const char *error)
+{
+	struct ping_task *ping = task->engine_task;
+
+	if (ping->deadline.due_us > 0) {
+		ping->time_left_us = ping->deadline.due_us - worker_now_us(engine->worker);
+		if (ping->time_left_us <= 0)
+			ping->time_left_us = 1;
+		wheel_clear(&engine->wheel, &ping->deadline);
+	}
+	assert(error || count > 0);
+	if (error)
+		task_cut_off(ping, TASK_FAILED, CLASS_RESOLVE, xstrdup(error));
+	else
+		task_begin(ping, &addresses[0]);
+}
+
+/* Nothing runs on the far side, so there is no grace to give, and main knows what to do of it. */
+void ping_task_stop(struct engine *engine, struct task *task, enum stop_reason reason,
+		    int64_t grace_us)
+{
+	(void)engine;
+	(void)reason;
+	(void)grace_us;
+	task_cut_off(task->engine_task, TASK_STOPPED, CLASS_NONE, NULL);
+}

@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Is it the right host, and may we in?
+ *
+ * Ways to authenticate are one table, in the order in which they are tried: what was named for this
+ * job first, then what the user has lying about, since a server counts failed tries. "none" always
+ * opens: it tells which methods the server takes, and a first call with an RSA key is sometimes
+ * denied by mistake (libssh 0.10). After a partial success the table begins anew, without the ways
+ * that were used.
+ */
+#include "daemon/kind-ssh.h"
+
+#include "common/log.h"
+#include "common/util.h"
+#include "daemon/config.h"
+#include "daemon/ssh-agent.h"
+#include "daemon/ssh-identity.h"
+#include "daemon/ssh-known-hosts.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+enum { PROMPT_ROUNDS_MAX = 8, PROMPTS_MAX = 8, TRIED_TEXT_MAX = 256 };
+
+/* --- Host key --- */
+
+struct host_key {
+	const char *type;
+	char *text; /* base64 */
+};
+
+static int read_host_key(struct visit *visit, ssh_key *ret_key, struct host_key *ret_host_key)
+{
+	ssh_key key = NULL;
+
+	if (ssh_get_server_publickey(visit->session, &key) != SSH_OK)
+		return -ENOKEY;
+	if (ssh_pki_export_pubkey_base64(key, &ret_host_key->text) != SSH_OK) {
+		ssh_key_free(key);
+		return -ENOKEY;
+	}
+	/* For ECDSA the one name would leave the curve open. */
+	ret_host_key->type = ssh_pki_key_ecdsa_name(key);
+	if (!ret_host_key->type || strncmp(ret_host_key->type, "ecdsa-", 6) != 0)
+		ret_host_key->type = ssh_key_type_to_char(ssh_key_type(key));
+	*ret_key = key;
+	return 0;
+}
+
+static enum progress accept_new(struct visit *visit, const struct host_key *key)
+{
+	const char *host = visit->target.host;
+	int r = known_hosts_add(visit->engine->known_hosts, host, visit_port(visit), key->type,
+				key->text);
+
+	if (r == 0)
+		return visit_go(visit, STEP_AUTHENTICATE);
+	if (r == -EEXIST)
+		return visit_fail(visit, CLASS_HOST_KEY,
+				  "%s showed another key a moment ago: see who else answers there",
+				  host);
+	return visit_fail(visit, CLASS_HOST_KEY,
+			  "the new key of %s cannot be written to known_hosts (%s): it was not "
+			  "trusted",
+			  host, strerrordesc_np(-r));
+}
+
+static enum progress judge_host_key(struct visit *visit, const struct host_key *key)
+{
+	const char *host = visit->target.host;
+	struct known_host_place place = {0};
+
+	switch (known_hosts_check(visit->engine->known_hosts, host, visit_port(visit), key->text,
+				  &place)) {
+	case KNOWN_HOST_MATCHES:
+		return visit_go(visit, STEP_AUTHENTICATE);
+	case KNOWN_HOST_CHANGED:
+		return visit_fail(
+			visit, CLASS_HOST_KEY,
+			"the key of %s changed; if that is expected, remove line %u of %s", host,
+			place.line, place.file);
+	case KNOWN_HOST_REVOKED:
+		return visit_fail(visit, CLASS_HOST_KEY,
+				  "the key of %s is revoked by line %u of %s: give the host a new "
+				  "one",
+				  host, place.line, place.file);
+	case KNOWN_HOST_UNKNOWN:
+		break;
+	}
+	if (visit->options->host_key == HOST_KEY_ACCEPT_NEW)
+		return accept_new(visit, key);
+	return visit_fail(visit, CLASS_HOST_KEY,
+			  "the key of %s is not known; connect once with ssh, or use --host-key "
+			  "accept-new",
+			  host);
+}
+
+enum progress visit_step_host_key(struct visit *visit)
+{
+	struct host_key host_key = {0};
+	enum progress progress;
+	ssh_key key = NULL;
+
+	if (visit->options->host_key == HOST_KEY_OFF)
+		return visit_go(visit, STEP_AUTHENTICATE);
+	if (read_host_key(visit, &key, &host_key) < 0)
+		return visit_fail(visit, CLASS_HOST_KEY, "the key of %s cannot be read: %s",
+				  visit->target.host, ssh_get_error(visit->session));
+	progress = judge_host_key(visit, &host_key);
+	ssh_string_free_char(host_key.text);
+	ssh_key_free(key);
+	return progress;
+}
+
+/* --- Ways --- */
+
+static const struct credential *credential_of(const struct visit *visit)
+{
+	return visit->options->credential
+		       ? config_credential(visit->engine->config, visit->options->credential)
+		       : NULL;
+}
+
+/* target's user@, --login, the credential's, the job's owner */
+static const char *user_of(struct visit *visit)
+{
+	const struct credential *credential = credential_of(visit);
+
+	if (visit->target.user[0] != '\0')
+		return visit->target.user;
+	if (visit->options->login)
+		return visit->options->login;
+	if (credential && credential->user)
+		return credential->user;
+	return engine_user_name(visit->engine, visit->task->options->uid);
+}
+
+/* Kept for the sentence that is needed where nothing else lets us in. */
+static void hint(struct visit *visit, const char *file, int r)
+{
+	free(visit->auth_hint);
+	visit->auth_hint =
+		r == -ENOKEY ? xasprintf("%s is encrypted: load it into an agent (ssh-add)", file)
+		: r == -EBADMSG ? xasprintf("%s is no private key", file)
+				: xasprintf("%s cannot be read (%s)", file, strerrordesc_np(-r));
+}
+
+static bool has_key_file(struct visit *visit, const char *file, bool is_named)
+{
+	int r = identity_get(visit->engine->identities, file, &visit->identity);
+
+	if (r < 0 && (is_named || (r == -ENOKEY && !visit->auth_hint)))
+		hint(visit, file, r);
+	return r == 0;
+}
+
+static bool has_none(struct visit *visit, const char *file)
+{
+	(void)visit;
+	(void)file;
+	return true;
+}
+
+static bool has_credential_key(struct visit *visit, const char *file)
+{
+	const struct credential *credential = credential_of(visit);
+
+	(void)file;
+	return credential && credential->identity &&
+	       has_key_file(visit, credential->identity, true);
+}
+
+static bool has_password(struct visit *visit, const char *file)
+{
+	const struct credential *credential = credential_of(visit);
+	int r;
+
+	(void)file;
+	if (!credential || visit->password)
+		return visit->password != NULL;
+	r = credential_password(credential, &visit->password);
+	if (r < 0)
+		hint(visit, "the password of the credential", r);
+	return r == 0 && visit->password;
+}
+
+static bool has_identity(struct visit *visit, const char *file)
+{
+	(void)file;
+	return visit->options->identity && has_key_file(visit, visit->options->identity, true);
+}
+
+static bool has_agent(struct visit *visit, const char *file)
+{
+	(void)file;
+	return visit->engine->agent != NULL;
+}
+
+static bool has_default_key(struct visit *visit, const char *file)
+{
+	autofree char *path = NULL;
+
+	if (!visit->engine->home)
+		return false;
+	path = xasprintf("%s/.ssh/%s", visit->engine->home, file);
+	return has_key_file(visit, path, false);
+}
+
+static int try_none(struct visit *visit)
+{
+	return ssh_userauth_none(visit->session, visit->user);
+}
+
+static int try_key(struct visit *visit)
+{
+	return ssh_userauth_publickey(visit->session, visit->user, identity_key(visit->identity));
+}
+
+static int try_password(struct visit *visit)
+{
+	return ssh_userauth_password(visit->session, visit->user, visit->password);
+}
+
+static int try_agent(struct visit *visit)
+{
+	if (visit->agent_answer != AGENT_NO_ANSWER)
+		return visit->agent_answer;
+	key_agent_lend(visit->engine->agent, visit);
+	return SSH_AUTH_AGAIN;
+}
+
+/* A prompt that hides what is typed gets the password, one that shows it the user. */
+static bool answer_prompts(struct visit *visit, int count)
+{
+	bool is_given = false;
+
+	for (int i = 0; i < count; i++) {
+		char is_shown = 0;
+
+		(void)ssh_userauth_kbdint_getprompt(visit->session, (unsigned)i, &is_shown);
+		if (ssh_userauth_kbdint_setanswer(visit->session, (unsigned)i,
+						  is_shown ? visit->user : visit->password) < 0)
+			return false;
+		is_given |= !is_shown;
+	}
+	/* Asked again: it was wrong, and a second time may lock the account. */
+	if (is_given && visit->has_answered)
+		return false;
+	visit->has_answered |= is_given;
+	return true;
+}
+
+static int try_prompts(struct visit *visit)
+{
+	int r = ssh_userauth_kbdint(visit->session, visit->user, NULL);
+
+	while (r == SSH_AUTH_INFO) {
+		int count = ssh_userauth_kbdint_getnprompts(visit->session);
+
+		if (count < 0 || count > PROMPTS_MAX ||
+		    ++visit->prompt_rounds > PROMPT_ROUNDS_MAX || !answer_prompts(visit, count))
+			return SSH_AUTH_DENIED;
+		r = ssh_userauth_kbdint(visit->session, visit->user, NULL);
+	}
+	return r;
+}
+
+static const struct {
+	const char *name;
+	unsigned method; /* which the server must allow; 0: it is asked without */
+	bool (*is_possible)(struct visit *visit, const char *file);
+	int (*attempt)(struct visit *visit); /* enum ssh_auth_e */
+	const char *file;
+} ways[] = {
+	{"none", 0, has_none, try_none, NULL},
+	{"the credential's key", SSH_AUTH_METHOD_PUBLICKEY, has_credential_key, try_key, NULL},
+	{"the credential's password", SSH_AUTH_METHOD_PASSWORD, has_password, try_password, NULL},
+	{"the credential's password at a prompt", SSH_AUTH_METHOD_INTERACTIVE, has_password,
+	 try_prompts, NULL},
+	{"--identity", SSH_AUTH_METHOD_PUBLICKEY, has_identity, try_key, NULL},
+	{"the agent", SSH_AUTH_METHOD_PUBLICKEY, has_agent, try_agent, NULL},
+	{"id_ed25519", SSH_AUTH_METHOD_PUBLICKEY, has_default_key, try_key, "id_ed25519"},
+	{"id_ecdsa", SSH_AUTH_METHOD_PUBLICKEY, has_default_key, try_key, "id_ecdsa"},
+	{"id_rsa", SSH_AUTH_METHOD_PUBLICKEY, has_default_key, try_key, "id_rsa"},
+};
+
+/* --- The step --- */
+
+static void wipe(char **password)
+{
+	if (*password)
+		explicit_bzero(*password, strlen(*password));
+	free(*password);
+	*password = NULL;
+}
+
+void visit_forget_secrets(struct visit *visit)
+{
+	wipe(&visit->password);
+	identity_unref(visit->identity);
+	visit->identity = NULL;
+}
+
+static bool choose_way(struct visit *visit)
+{
+	unsigned allowed = (unsigned)ssh_userauth_list(visit->session, NULL);
+
+	visit_forget_secrets(visit);
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+		if (visit->ways_tried & 1u << i || (ways[i].method & allowed) != ways[i].method ||
+		    !ways[i].is_possible(visit, ways[i].file))
+			continue;
+		visit->way = (int)i;
+		visit->ways_tried |= 1u << i;
+		visit->agent_answer = AGENT_NO_ANSWER;
+		return true;
+	}
+	return false;
+}
+
+static void methods_text(unsigned methods, char ret_text[static TRIED_TEXT_MAX])
+{
+	static const struct {
+		unsigned method;
+		const char *name;
+	} names[] = {
+		{SSH_AUTH_METHOD_PUBLICKEY, "publickey"},
+		{SSH_AUTH_METHOD_PASSWORD, "password"},
+		{SSH_AUTH_METHOD_INTERACTIVE, "keyboard-interactive"},
+		{SSH_AUTH_METHOD_HOSTBASED, "hostbased"},
+		{SSH_AUTH_METHOD_GSSAPI_MIC, "gssapi-with-mic"},
+	};
+	size_t used = 0;
+
+	ret_text[0] = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (methods & names[i].method)
+			used += (size_t)snprintf(ret_text + used, TRIED_TEXT_MAX - used, "%s%s",
+						 used > 0 ? ", " : "", names[i].name);
+}
+
+static enum progress fail_denied(struct visit *visit)
+{
+	char tried[TRIED_TEXT_MAX] = "nothing to try", taken[TRIED_TEXT_MAX];
+	size_t used = 0;
+
+	for (size_t i = 1; i < ARRAY_SIZE(ways); i++)
+		if (visit->ways_tried & 1u << i)
+			used += (size_t)snprintf(tried + used, sizeof(tried) - used, "%s%s",
+						 used > 0 ? ", " : "tried ", ways[i].name);
+	methods_text((unsigned)ssh_userauth_list(visit->session, NULL), taken);
+	return visit_fail(visit, CLASS_AUTH, "%s does not let user %s in (it takes %s; %s)%s%s",
+			  visit->target.host, visit->user, taken, tried,
+			  visit->auth_hint ? ": "
+					   : ": give --identity, --credential or an agent key",
+			  visit->auth_hint ? visit->auth_hint : "");
+}
+
+enum progress visit_step_authenticate(struct visit *visit)
+{
+	if (!visit->user) {
+		visit->user = user_of(visit);
+		if (visit->user[0] == '\0')
+			return visit_fail(visit, CLASS_AUTH,
+					  "user id %lu has no name to log in with: give --login",
+					  (unsigned long)visit->task->options->uid);
+	}
+	while (visit->way >= 0 || choose_way(visit)) {
+		int r = ways[visit->way].attempt(visit);
+
+		if (r == SSH_AUTH_AGAIN)
+			return visit->is_lent ? PROGRESS_WAIT : PROGRESS_AGAIN;
+		if (r == SSH_AUTH_SUCCESS) {
+			visit_forget_secrets(visit);
+			visit_release_slot(visit);
+			visit_release_place(visit);
+			visit->step_deadline_us = worker_now_us(visit->engine->worker) +
+						  visit->options->connect_timeout_us;
+			return visit_go(visit, STEP_OPEN);
+		}
+		if (visit_is_lost(visit))
+			return visit_lost(visit);
+		visit->denials += visit->way > 0 && r != SSH_AUTH_PARTIAL;
+		visit->way = -1;
+	}
+	return fail_denied(visit);
+}

@@ -1,0 +1,912 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The control socket against the MUSTs of UAPI.20, and what it promises beyond: replies held until
+ * the commit, bounded memory, and one client never in another's way.
+ */
+#include "common/util.h"
+#include "daemon/interface.h"
+#include "tests/lib/server-box.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <cmocka.h>
+
+#define CALL(method)                  "{\"method\":\"" method "\"}"
+#define CALL_WITH(method, parameters) "{\"method\":\"" method "\",\"parameters\":" parameters "}"
+#define PARAMETERS(text)              "{\"parameters\":" text "}"
+#define ERROR(name, text)             "{\"error\":\"" name "\",\"parameters\":" text "}"
+#define SERVICE                       "org.varlink.service."
+#define START                         CALL_WITH("org.jobd.Start", "{\"kind\":\"ping\",\"targets\":[]}")
+#define STOP                          CALL_WITH("org.jobd.Stop", "{\"selection\":{}}")
+#define LIST                          CALL("org.jobd.List")
+#define LIST_MORE                     "{\"method\":\"org.jobd.List\",\"more\":true}"
+#define TASKS_MORE \
+	"{\"method\":\"org.jobd.ListTasks\",\"more\":true,\"parameters\":{\"selector\":\"1\"}}"
+#define WAIT        CALL("org.jobd.Wait")
+#define NO_JOBS     PARAMETERS("{\"jobs\":[],\"hasOlder\":false}")
+#define STARTED(id) PARAMETERS("{\"id\":" #id ",\"tasks\":1,\"isNew\":true}")
+#define STOPPED(id) PARAMETERS("{\"ids\":[" #id "]}")
+#define DISK_FULL   ERROR("org.jobd.StorageFailed", "{\"message\":\"the disk is full\"}")
+
+/* --- org.varlink.service, and names --- */
+
+static void test_get_info(void **state)
+{
+	struct client *client = client_new();
+
+	(void)state;
+	client_say(client, CALL(SERVICE "GetInfo"));
+	client_expect(client, PARAMETERS("{\"vendor\":\"jobd\",\"product\":\"jobd\",\"version\":"
+					 "\"" PACKAGE_VERSION "\",\"url\":\"" PACKAGE_URL "\","
+					 "\"interfaces\":[\"org.varlink.service\",\"org.jobd\"]}"));
+	client_say(client, CALL_WITH(SERVICE "GetInfo", "{\"a\":1}"));
+	client_expect(client, ERROR(SERVICE "InvalidParameter", "{\"parameter\":\"a\"}"));
+	client_free(client);
+}
+
+static void expect_description(struct client *client, const char *name, const char *text)
+{
+	json_t *call = call_build(SERVICE "GetInterfaceDescription",
+				  json_pack("{s:s}", "interface", name), false);
+	size_t size;
+	autofree char *frame = message_encode(call, &size);
+	json_t *reply;
+
+	json_decref(call);
+	client_send(client, frame, size);
+	reply = client_hear(client);
+	assert_string_equal(json_string_value(json_object_get(json_object_get(reply, "parameters"),
+							      "description")),
+			    text);
+	json_decref(reply);
+}
+
+static void test_descriptions(void **state)
+{
+	struct client *client = client_new();
+
+	(void)state;
+	expect_description(client, "org.jobd", interface_text);
+	expect_description(client, "org.varlink.service", service_text);
+	client_say(client, CALL_WITH(SERVICE "GetInterfaceDescription", "{\"interface\":\"a.b\"}"));
+	client_expect(client, ERROR(SERVICE "InterfaceNotFound", "{\"interface\":\"a.b\"}"));
+	client_say(client, CALL(SERVICE "GetInterfaceDescription"));
+	client_expect(client, ERROR(SERVICE "InvalidParameter", "{\"parameter\":\"interface\"}"));
+	client_free(client);
+}
+
+static void test_unknown_names(void **state)
+{
+	static const struct {
+		const char *method, *error;
+	} rows[] = {
+		{"org.example.Start",
+		 ERROR(SERVICE "InterfaceNotFound", "{\"interface\":\"org.example\"}")},
+		{"org.jobd", ERROR(SERVICE "InterfaceNotFound", "{\"interface\":\"org\"}")},
+		{"Start", ERROR(SERVICE "InterfaceNotFound", "{\"interface\":\"Start\"}")},
+		{"", ERROR(SERVICE "InterfaceNotFound", "{\"interface\":\"\"}")},
+		{"org.jobd.", ERROR(SERVICE "MethodNotFound", "{\"method\":\"org.jobd.\"}")},
+		{"org.jobd.NoSuchJob",
+		 ERROR(SERVICE "MethodNotFound", "{\"method\":\"org.jobd.NoSuchJob\"}")},
+		{SERVICE "Start",
+		 ERROR(SERVICE "MethodNotFound", "{\"method\":\"" SERVICE "Start\"}")},
+		/* In the interface, but not in the box */
+		{"org.jobd.GetStatus",
+		 ERROR(SERVICE "MethodNotImplemented", "{\"method\":\"org.jobd.GetStatus\"}")},
+	};
+	struct client *client = client_new();
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		autofree char *call = xasprintf("{\"method\":\"%s\"}", rows[i].method);
+
+		client_say(client, call);
+		client_expect(client, rows[i].error);
+	}
+	client_free(client);
+}
+
+/* --- Calls --- */
+
+static void test_no_parameters(void **state)
+{
+	struct client *client = client_new();
+
+	(void)state;
+	client_say(client, LIST);
+	client_say(client, CALL_WITH("org.jobd.List", "null"));
+	client_say(client, CALL_WITH("org.jobd.List", "{}"));
+	client_say(client, "\t{ \"method\" : \"org.jobd.List\",\r\n \"more\": false }\n");
+	client_say(client, "{\"method\":\"org.jobd.List\",\"org.example\":{\"trace\":1}}");
+	for (int i = 0; i < 5; i++)
+		client_expect(client, NO_JOBS);
+	assert_int_equal(box.calls, 5);
+	client_free(client);
+}
+
+static void test_invalid_parameters(void **state)
+{
+	static const struct {
+		const char *call, *parameter;
+	} rows[] = {
+		{CALL_WITH("org.jobd.List", "{\"other\":1}"), "other"},
+		{CALL_WITH("org.jobd.List", "{\"limit\":\"1\"}"), "limit"},
+		{CALL_WITH("org.jobd.List", "{\"details\":1}"), "details"},
+		{CALL_WITH("org.jobd.List", "{\"selection\":{\"states\":[\"lost\"]}}"),
+		 "selection.states[0]"},
+		{CALL("org.jobd.Start"), "kind"},
+		{CALL_WITH("org.jobd.Start", "{\"kind\":\"ping\",\"targets\":null}"), "targets"},
+		{CALL_WITH("org.jobd.Start", "{\"kind\":\"ping\",\"targets\":[\"a\\u0000\"]}"),
+		 "targets[0]"},
+		{"{\"method\":\"org.jobd.List\",\"upgrade\":true}", "upgrade"},
+	};
+	struct client *client = client_new();
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		autofree char *error =
+			xasprintf(ERROR(SERVICE "InvalidParameter", "{\"parameter\":\"%s\"}"),
+				  rows[i].parameter);
+
+		client_say(client, rows[i].call);
+		client_expect(client, error);
+	}
+	/* The connection is as good as before. */
+	client_say(client, LIST);
+	client_expect(client, NO_JOBS);
+	assert_int_equal(box.calls, 1);
+	client_free(client);
+}
+
+static void test_malformed_calls(void **state)
+{
+	static const char *const frames[] = {
+		"",
+		"x",
+		"{\"method\":",
+		"[]",
+		"1",
+		"null",
+		"{}",
+		"{\"method\":1}",
+		"{\"method\":\"org.jobd.List\",\"parameters\":[]}",
+		"{\"method\":\"org.jobd.List\",\"id\":1}",
+		"{\"method\":\"org.jobd.List\",\"more\":1}",
+		"{\"method\":\"org.jobd.List\",\"oneway\":\"\"}",
+		"{\"method\":\"org.jobd.List\",\"upgrade\":[]}",
+		"{\"method\":\"org.jobd.List\",\"more\":true,\"oneway\":true}",
+		"{\"method\":\"org.jobd.List\",\"more\":true,\"upgrade\":true}",
+		"{\"method\":\"org.jobd.List\",\"method\":\"org.jobd.List\"}",
+		CALL_WITH("org.jobd.List", "{\"limit\":1,\"limit\":2}"),
+		"{\"method\":\"org.jobd.List\"}{\"method\":\"org.jobd.List\"}",
+		"{\"method\":\"\xff\"}",
+	};
+	struct client *other = client_new();
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(frames); i++) {
+		struct client *client = client_new();
+
+		/* What was asked before is answered, what comes behind is not looked at. */
+		client_say(client, LIST);
+		client_say(client, frames[i]);
+		client_say(client, LIST);
+		client_expect(client, NO_JOBS);
+		client_expect_closed(client);
+		client_free(client);
+	}
+	assert_int_equal(box.calls, ARRAY_SIZE(frames));
+	client_say(other, LIST);
+	client_expect(other, NO_JOBS);
+	client_free(other);
+}
+
+static void test_oneway(void **state)
+{
+	static const char *const calls[] = {
+		"{\"method\":\"org.jobd.List\",\"oneway\":true}",
+		"{\"method\":\"org.example.None\",\"oneway\":true}",
+		"{\"method\":\"org.jobd.None\",\"oneway\":true}",
+		"{\"method\":\"org.jobd.GetStatus\",\"oneway\":true}",
+		"{\"method\":\"org.jobd.List\",\"oneway\":true,\"parameters\":{\"a\":1}}",
+		"{\"method\":\"org.jobd.Subscribe\",\"oneway\":true}",
+		"{\"method\":\"org.jobd.Stop\",\"oneway\":true,\"parameters\":{\"selection\":{}}}",
+		"{\"method\":\"org.jobd.Adjust\",\"oneway\":true,\"parameters\":{\"id\":0}}",
+		"{\"method\":\"" SERVICE "GetInfo\",\"oneway\":true}",
+		"{\"method\":\"" SERVICE "GetInterfaceDescription\",\"oneway\":true,"
+		"\"parameters\":{\"interface\":\"a\"}}",
+	};
+	struct client *client = client_new();
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(calls); i++) {
+		client_say(client, calls[i]);
+		client_say(client, LIST);
+		client_expect(client, NO_JOBS);
+	}
+	assert_int_equal(box.calls, ARRAY_SIZE(calls) + 3);
+	client_free(client);
+}
+
+/* A oneway call that was sent before the client left is done. */
+static bool has_called(void *context)
+{
+	return box.calls == *(unsigned *)context;
+}
+
+static bool is_alone(void *context)
+{
+	(void)context;
+	return server_client_count(box.server) == 0;
+}
+
+static void test_oneway_and_away(void **state)
+{
+	struct client *client = client_new();
+	unsigned calls = 2;
+
+	(void)state;
+	assert_int_equal(send(client->fd, STOP, sizeof(STOP), 0), sizeof(STOP));
+	assert_int_equal(send(client->fd, STOP, sizeof(STOP), 0), sizeof(STOP));
+	client_free(client);
+	box_wait(has_called, &calls);
+	box_wait(is_alone, NULL);
+	assert_int_equal(box.commits, 1);
+}
+
+static void test_more(void **state)
+{
+	struct client *client = client_new();
+
+	(void)state;
+	/* All in one go: the answers of one call before those of the next. */
+	client_say(client, LIST_MORE);
+	client_say(client, CALL(SERVICE "None"));
+	client_say(client, LIST);
+	client_say(client, "{\"method\":\"" SERVICE "None\",\"more\":true}");
+	for (int i = 0; i < 2; i++)
+		client_expect(client, "{\"parameters\":{\"jobs\":[],\"hasOlder\":true},"
+				      "\"continues\":true}");
+	client_expect(client, NO_JOBS);
+	client_expect(client, ERROR(SERVICE "MethodNotFound", "{\"method\":\"" SERVICE "None\"}"));
+	client_expect(client, NO_JOBS);
+	client_expect(client, ERROR(SERVICE "MethodNotFound", "{\"method\":\"" SERVICE "None\"}"));
+	client_say(client, CALL("org.jobd.Subscribe"));
+	client_expect(client, "{\"error\":\"" SERVICE "ExpectedMore\"}");
+	client_free(client);
+}
+
+/* Nothing of a connection runs beside a call that is not answered yet. */
+static void test_one_call_at_a_time(void **state)
+{
+	struct client *client = client_new();
+	struct client *other = client_new();
+
+	(void)state;
+	client_say(client, "{\"method\":\"org.jobd.Subscribe\",\"more\":true}");
+	client_say(client, LIST);
+	client_say(client, "no JSON");
+	client_expect_silence(client);
+	assert_int_equal(box.calls, 1);
+	client_say(other, LIST);
+	client_expect(other, NO_JOBS);
+	call_continue(box.waiting, json_pack("{s:b}", "isRemoved", 1));
+	client_expect(client, "{\"parameters\":{\"isRemoved\":true},\"continues\":true}");
+	client_expect_silence(client);
+	call_reply(box.waiting, NULL);
+	assert_int_equal(box.freed, 1);
+	client_expect(client, "{}");
+	client_expect(client, NO_JOBS);
+	client_expect_closed(client);
+	client_free(client);
+	client_free(other);
+}
+
+static void test_every_split(void **state)
+{
+	static const char calls[] = START "\0" LIST;
+
+	(void)state;
+	for (size_t split = 1; split < sizeof(calls); split++) {
+		struct client *client = client_new();
+		json_t *message;
+
+		client_send(client, calls, split);
+		box_turn();
+		client_send(client, calls + split, sizeof(calls) - split);
+		message = client_hear(client);
+		assert_null(json_object_get(message, "error"));
+		json_decref(message);
+		client_expect(client, NO_JOBS);
+		client_free(client);
+	}
+}
+
+/* Every error of the table comes out as the interface has it. */
+static void test_errors(void **state)
+{
+	autofree char *why = NULL;
+	struct interface *ours = interface_parse(interface_text, &why);
+	struct interface *service = interface_parse(service_text, &why);
+	struct client *client = client_new();
+
+	(void)state;
+	for (int id = 0; id < ERROR_COUNT; id++) {
+		autofree char *call = xasprintf(CALL_WITH("org.jobd.Adjust", "{\"id\":%d}"), id);
+		autofree char *wrong = NULL;
+		struct reply_header header;
+		json_t *message;
+		bool is_ours;
+
+		client_say(client, call);
+		message = client_hear(client);
+		assert_int_equal(reply_parse(message, &header), 0);
+		is_ours = strncmp(header.error, "org.jobd.", 9) == 0;
+		assert_string_equal(strrchr(header.error, '.') + 1, error_name((enum error_id)id));
+		if (interface_check_error(is_ours ? ours : service, strrchr(header.error, '.') + 1,
+					  header.parameters, &wrong) < 0)
+			fail_msg("%s: %s", header.error, wrong);
+		json_decref(message);
+	}
+	interface_free(ours);
+	interface_free(service);
+	client_free(client);
+}
+
+/* --- The commit --- */
+
+static void test_held_until_commit(void **state)
+{
+	struct client *client = client_new();
+	struct client *other = client_new();
+
+	(void)state;
+	box.holds_commits = true;
+	client_say(client, START);
+	client_say(client, STOP);
+	client_say(other, START);
+	client_expect_silence(client);
+	client_expect_silence(other);
+	assert_int_equal(box.calls, 3); /* they share the commit */
+	assert_true(server_has_held(box.server));
+	box_commit(NULL);
+	assert_false(server_has_held(box.server));
+	client_expect(client, STARTED(1));
+	client_expect(client, STOPPED(2));
+	client_expect(other, STARTED(3));
+	assert_int_equal(box.dropped_count, 0);
+	client_free(client);
+	client_free(other);
+}
+
+static void test_failed_commit(void **state)
+{
+	struct client *client = client_new();
+
+	(void)state;
+	box.holds_commits = true;
+	client_say(client, START);
+	client_say(client, CALL_WITH("org.jobd.Adjust", "{\"id\":0}"));
+	client_say(client, "{\"method\":\"org.jobd.Start\",\"oneway\":true,"
+			   "\"parameters\":{\"kind\":\"ping\",\"targets\":[]}}");
+	client_say(client, LIST);
+	client_expect_silence(client);
+	box_commit("the disk is full");
+	client_expect(client, DISK_FULL);
+	client_expect(client, ERROR("org.jobd.NoSuchJob",
+				    "{\"message\":\"a sentence\",\"selector\":\"7\"}"));
+	client_expect(client, NO_JOBS);
+	/* Job 1, and job 3 of the oneway call */
+	assert_int_equal(box.dropped_count, 2);
+	assert_int_equal(box.dropped[0], 1);
+	assert_int_equal(box.dropped[1], 3);
+
+	/* While it fails, changes are refused at once and reading goes on. */
+	box.store_has_changes = true;
+	client_say(client, START);
+	client_say(client, LIST);
+	client_expect(client, DISK_FULL);
+	client_expect(client, NO_JOBS);
+	box_commit(NULL);
+	client_say(client, START);
+	client_expect_silence(client);
+	box_commit(NULL);
+	client_expect(client, STARTED(6));
+	client_free(client);
+}
+
+static void test_reading_waits_for_commit(void **state)
+{
+	struct client *client = client_new();
+	struct client *other = client_new();
+
+	(void)state;
+	box.holds_commits = true;
+	client_say(client, START);
+	client_say(client, LIST); /* behind a change of its own */
+	client_say(client, STOP); /* and this behind the reading */
+	client_expect_silence(client);
+	assert_int_equal(box.calls, 1);
+	/* Others read at once, as long as the store holds what they see. */
+	client_say(other, LIST);
+	client_expect(other, NO_JOBS);
+	box.store_has_changes = true;
+	client_say(other, LIST);
+	client_expect_silence(other);
+	assert_int_equal(box.calls, 2);
+
+	/* Reading runs with the commit, though the next turn brings new changes. */
+	box_commit(NULL);
+	assert_int_equal(box.calls, 4);
+	box.store_has_changes = true;
+	client_expect(client, STARTED(1));
+	client_expect(client, NO_JOBS);
+	client_expect(other, NO_JOBS);
+	client_expect_silence(client);
+	box_commit(NULL);
+	client_expect(client, STOPPED(5));
+	client_free(client);
+	client_free(other);
+}
+
+/* --- Leaving --- */
+
+static void test_half_close(void **state)
+{
+	struct client *client = client_new();
+
+	(void)state;
+	box.holds_commits = true;
+	client_say(client, START);
+	client_say(client, WAIT);
+	client_say(client, LIST);
+	client_send(client, "{\"cut", 5);
+	assert_int_equal(shutdown(client->fd, SHUT_WR), 0);
+	client_expect_silence(client);
+	box_commit(NULL);
+	client_expect(client, STARTED(1));
+	client_expect_silence(client);
+	call_reply(box.waiting, NULL);
+	client_expect(client, "{}");
+	client_expect(client, NO_JOBS);
+	client_expect_closed(client);
+	box_wait(is_alone, NULL);
+	client_free(client);
+}
+
+static bool has_freed(void *context)
+{
+	(void)context;
+	return box.freed == 1;
+}
+
+static void test_peer_leaves(void **state)
+{
+	struct client *client = client_new();
+
+	(void)state;
+	client_say(client, WAIT);
+	client_say(client, STOP);
+	client_free(client);
+	box_wait(has_freed, NULL);
+	assert_int_equal(server_client_count(box.server), 0);
+	assert_int_equal(box.calls, 1);
+}
+
+static void test_peer_leaves_by_halves(void **state)
+{
+	struct client *client = client_new();
+
+	(void)state;
+	client_say(client, WAIT);
+	assert_int_equal(shutdown(client->fd, SHUT_WR), 0);
+	client_expect_silence(client);
+	client_free(client);
+	box_wait(has_freed, NULL);
+	assert_int_equal(server_client_count(box.server), 0);
+}
+
+static void free_flag(void *state)
+{
+	*(bool *)state = true;
+}
+
+static void test_connection_state(void **state)
+{
+	struct client *client = client_new();
+	bool is_freed[2] = {false};
+
+	(void)state;
+	client_say(client, WAIT);
+	client_expect_silence(client);
+	assert_null(connection_state(box.waiting->connection));
+	connection_set_state(box.waiting->connection, &is_freed[0], free_flag);
+	assert_ptr_equal(connection_state(box.waiting->connection), &is_freed[0]);
+	connection_set_state(box.waiting->connection, &is_freed[1], free_flag);
+	assert_true(is_freed[0]);
+	call_reply(box.waiting, NULL);
+	client_expect(client, "{}");
+	assert_false(is_freed[1]);
+	client_free(client);
+	box_wait(is_alone, NULL);
+	assert_true(is_freed[1]);
+}
+
+static void test_shutdown(void **state)
+{
+	struct client *waiting = client_new();
+	struct client *starting = client_new();
+	struct client *late = client_new();
+
+	(void)state;
+	box.holds_commits = true;
+	client_say(waiting, WAIT);
+	client_say(starting, START);
+	client_expect_silence(late);
+	server_close(box.server);
+	client_say(late, LIST);
+	client_expect_silence(late);
+	box_commit(NULL);
+	server_free(box.server);
+	box.server = NULL;
+	assert_int_equal(box.freed, 1);
+	assert_int_equal(box.calls, 2);
+	assert_int_equal(access(box.socket, F_OK), -1);
+
+	/* What was acknowledged by the last commit is still heard. */
+	client_free(late);
+	client_free(waiting);
+	for (struct client *client = starting; client; client = NULL) {
+		char text[256];
+		ssize_t size = recv(client->fd, text, sizeof(text), 0);
+
+		assert_int_equal(size, sizeof(STARTED(2)));
+		assert_string_equal(text, STARTED(2));
+		assert_int_equal(recv(client->fd, text, sizeof(text), 0), 0);
+		client_free(client);
+	}
+}
+
+/* --- Limits --- */
+
+static void test_message_limit(void **state)
+{
+	size_t size = (size_t)box.config.max_message;
+	autofree char *text = xmalloc(size + 2);
+	struct client *client = client_new();
+
+	(void)state;
+	/* As long as may be, with blanks in front. */
+	memset(text, ' ', size + 1);
+	memcpy(text + size - strlen(LIST), LIST, sizeof(LIST));
+	client_say(client, text);
+	client_expect(client, NO_JOBS);
+	memset(text, ' ', size + 1);
+	client_send(client, text, size);
+	client_expect_silence(client);
+	client_send(client, text, 1);
+	client_expect_closed(client);
+	client_free(client);
+}
+
+static void test_steps_go_with_turns(void **state)
+{
+	struct client *client = client_new();
+	unsigned before;
+
+	(void)state;
+	client_say(client, TASKS_MORE);
+	for (int i = 0; i < 5; i++) {
+		before = box.steps;
+		box_turn();
+		assert_true(box.steps <= before + 1);
+	}
+	assert_true(box.steps >= 3);
+	client_free(client);
+	box_wait(is_alone, NULL);
+}
+
+/* A client that never reads costs what fits above the mark, and no more. */
+static void test_peer_that_never_reads(void **state)
+{
+	struct client *client = client_new();
+	struct client *other = client_new();
+	unsigned steps;
+
+	(void)state;
+	client_say(client, TASKS_MORE);
+	for (int i = 0; i < 500; i++)
+		box_turn();
+	steps = box.steps;
+	assert_in_range(steps, 16, 40); /* a mebibyte of 64 KiB pages, and what the socket takes */
+	for (int i = 0; i < 500; i++)
+		box_turn();
+	assert_int_equal(box.steps, steps);
+	client_say(other, LIST);
+	client_expect(other, NO_JOBS);
+	/* When it reads, it goes on. */
+	for (unsigned i = 0; i < 2 * steps; i++)
+		json_decref(client_hear(client));
+	assert_true(box.steps > steps);
+	client_free(client);
+	client_free(other);
+	box_wait(is_alone, NULL);
+}
+
+/* Nor does one that asks and asks and never reads. */
+static void test_asking_without_reading(void **state)
+{
+	autofree char *calls = NULL;
+	enum { COUNT = 4000 };
+	const size_t size = sizeof(LIST);
+	struct client *client = client_new();
+	unsigned done;
+	size_t sent = 0;
+
+	(void)state;
+	calls = xmalloc(COUNT * size);
+	for (size_t i = 0; i < COUNT; i++)
+		memcpy(calls + i * size, LIST, size);
+	for (int round = 0; round < 2000; round++) {
+		ssize_t piece = send(client->fd, calls + sent, COUNT * size - sent, MSG_NOSIGNAL);
+
+		if (piece > 0)
+			sent = (sent + (size_t)piece) % (COUNT * size);
+		done = box.calls;
+		box_turn();
+		/* Other clients have their turn after so many. */
+		assert_true(box.calls <= done + 64);
+	}
+	/* It came to a stand: no more is taken in than answers fit above the mark. */
+	done = box.calls;
+	for (int round = 0; round < 100; round++) {
+		box_turn();
+		assert_true(send(client->fd, calls + sent, 1, MSG_NOSIGNAL) < 0);
+	}
+	assert_int_equal(box.calls, done);
+	client_free(client);
+	box_wait(is_alone, NULL);
+}
+
+static const char too_many[] = ERROR(
+	"org.jobd.LimitReached",
+	"{\"limit\":\"max-clients\",\"message\":\"too many clients are connected (max-clients "
+	"of jobd.conf): try again when some have left\"}");
+
+static bool has_clients(void *context)
+{
+	return server_client_count(box.server) == *(unsigned *)context;
+}
+
+static void test_client_limit(void **state)
+{
+	enum { UID = 4001, OTHER = 4002 };
+	struct client *clients[9];
+	struct client *refused;
+	unsigned count = 8;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	box.config.max_clients = 8;
+	for (size_t i = 0; i < 6; i++)
+		clients[i] = client_new_as(UID, UID, UID);
+	/* One user has three quarters at most, */
+	refused = client_new_as(UID, UID, UID);
+	client_expect(refused, too_many);
+	client_expect_closed(refused);
+	client_free(refused);
+	/* the others have the rest, */
+	for (size_t i = 6; i < 8; i++)
+		clients[i] = client_new_as(OTHER, OTHER, OTHER);
+	refused = client_new_as(OTHER, OTHER, OTHER);
+	client_expect(refused, too_many);
+	client_free(refused);
+	box_wait(has_clients, &count);
+	/* and root always gets in. */
+	clients[8] = client_new();
+	for (size_t i = 0; i < 9; i++) {
+		client_say(clients[i], LIST);
+		client_expect(clients[i], NO_JOBS);
+	}
+	/* One that left makes room. */
+	client_free(clients[0]);
+	client_free(clients[8]);
+	count = 7;
+	box_wait(has_clients, &count);
+	clients[0] = client_new_as(UID, UID, UID);
+	client_say(clients[0], LIST);
+	client_expect(clients[0], NO_JOBS);
+	for (size_t i = 0; i < 8; i++)
+		client_free(clients[i]);
+}
+
+/* Out of file descriptors, it neither spins nor gives up. */
+static void test_no_file_descriptors(void **state)
+{
+	struct client *client = client_new();
+	struct rlimit limit, low;
+	int64_t cpu_us;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	low = (struct rlimit){.rlim_cur = (rlim_t)client->fd + 1, .rlim_max = limit.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+	box_turn();
+	assert_int_equal(server_client_count(box.server), 0);
+	/* The loop sleeps until it tries again: one pass, and time goes by. */
+	cpu_us = now_monotonic_us();
+	assert_int_equal(event_base_loop(box.daemon.base, EVLOOP_ONCE), 0);
+	assert_true(now_monotonic_us() - cpu_us > 100 * US_PER_MS);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	client_say(client, LIST);
+	client_expect(client, NO_JOBS);
+	client_free(client);
+}
+
+/* --- Who it is --- */
+
+static void expect_peer(struct client *client, uid_t uid, bool is_admin, bool is_trusted)
+{
+	client_say(client, LIST);
+	client_expect(client, NO_JOBS);
+	assert_int_equal(box.uid, uid);
+	assert_int_equal(box.is_admin, is_admin);
+	assert_int_equal(box.is_trusted, is_trusted);
+	client_free(client);
+}
+
+static void test_peers(void **state)
+{
+	enum { UID = 4001, GID = 4002, GROUP = 4003 };
+
+	(void)state;
+	expect_peer(client_new(), geteuid(), true, true);
+	if (geteuid() != 0)
+		skip();
+	expect_peer(client_new_as(UID, GID, GROUP), UID, false, false);
+	box.config.admin_gid = GID;
+	expect_peer(client_new_as(UID, GID, GROUP), UID, true, false);
+	box.config.admin_gid = GROUP;
+	expect_peer(client_new_as(UID, GID, GROUP), UID, true, false);
+	box.config.admin_gid = UID;
+	expect_peer(client_new_as(UID, GID, GROUP), UID, false, false);
+}
+
+/* --- Binding --- */
+
+static mode_t mode_of(const char *path)
+{
+	struct stat status;
+
+	assert_int_equal(stat(path, &status), 0);
+	return status.st_mode;
+}
+
+static void reopen(bool is_user)
+{
+	autofree char *sentence = NULL;
+
+	server_free(box.server);
+	box.config.is_user = is_user;
+	assert_int_equal(server_new(&box.daemon, -1, &box.server, &sentence), 0);
+}
+
+static void test_socket_modes(void **state)
+{
+	(void)state;
+	assert_int_equal(mode_of(box.socket), S_IFSOCK | 0666);
+	reopen(true);
+	assert_int_equal(mode_of(box.socket), S_IFSOCK | 0600);
+}
+
+static void test_socket_in_use(void **state)
+{
+	autofree char *sentence = NULL;
+	autofree char *expected =
+		xasprintf("another jobd listens on %s: stop it, or choose another socket with "
+			  "--socket",
+			  box.socket);
+	struct server *second = NULL;
+
+	(void)state;
+	assert_int_equal(server_new(&box.daemon, -1, &second, &sentence), -EADDRINUSE);
+	assert_string_equal(sentence, expected);
+	assert_null(second);
+	expect_peer(client_new(), geteuid(), true, true);
+}
+
+/* What a daemon that was killed left behind is replaced; nothing else is. */
+static void test_stale_socket(void **state)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	autofree char *sentence = NULL;
+	FILE *file;
+	int fd;
+
+	(void)state;
+	server_free(box.server);
+	box.server = NULL;
+	memcpy(address.sun_path, box.socket, strlen(box.socket));
+	fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	(void)close(fd);
+	reopen(false);
+	expect_peer(client_new(), geteuid(), true, true);
+
+	server_free(box.server);
+	box.server = NULL;
+	file = fopen(box.socket, "w");
+	assert_non_null(file);
+	(void)fclose(file);
+	assert_true(server_new(&box.daemon, -1, &box.server, &sentence) < 0);
+	assert_non_null(strstr(sentence, "cannot listen on"));
+	assert_int_equal(mode_of(box.socket) & S_IFMT, S_IFREG);
+}
+
+/* A socket of the service manager is used, and left where it is. */
+static void test_passed_socket(void **state)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	autofree char *sentence = NULL;
+	int fd;
+
+	(void)state;
+	server_free(box.server);
+	memcpy(address.sun_path, box.socket, strlen(box.socket));
+	fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(fd, 8), 0);
+	assert_int_equal(server_new(&box.daemon, fd, &box.server, &sentence), 0);
+	expect_peer(client_new(), geteuid(), true, true);
+	server_free(box.server);
+	box.server = NULL;
+	assert_int_equal(access(box.socket, F_OK), 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, box_open, box_close)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_get_info),
+		TEST(test_descriptions),
+		TEST(test_unknown_names),
+		TEST(test_no_parameters),
+		TEST(test_invalid_parameters),
+		TEST(test_malformed_calls),
+		TEST(test_oneway),
+		TEST(test_oneway_and_away),
+		TEST(test_more),
+		TEST(test_one_call_at_a_time),
+		TEST(test_every_split),
+		TEST(test_errors),
+		TEST(test_held_until_commit),
+		TEST(test_failed_commit),
+		TEST(test_reading_waits_for_commit),
+		TEST(test_half_close),
+		TEST(test_peer_leaves),
+		TEST(test_peer_leaves_by_halves),
+		TEST(test_connection_state),
+		TEST(test_shutdown),
+		TEST(test_message_limit),
+		TEST(test_steps_go_with_turns),
+		TEST(test_peer_that_never_reads),
+		TEST(test_asking_without_reading),
+		TEST(test_client_limit),
+		TEST(test_no_file_descriptors),
+		TEST(test_peers),
+		TEST(test_socket_modes),
+		TEST(test_socket_in_use),
+		TEST(test_stale_socket),
+		TEST(test_passed_socket),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
