@@ -40,16 +40,20 @@ struct call_header {
 	json_t *parameters; /* an object, or NULL (absent, null) */
 	bool is_oneway, is_more, is_upgrade;
 };
-/* -EBADMSG: not a call as UAPI.20 has it (unknown member, wrong types, several flags). */
+/*
+ * -EBADMSG: not a call as UAPI.20 has it (unknown member, wrong types, several flags). A member
+ * that is null is as if it were absent, an object named as interfaces are ("org.example") is a
+ * vendor's and ignored.
+ */
 int call_parse(const json_t *message, struct call_header *ret_header);
 
-/* parameters: ownership passes in, NULL for none. */
+/* parameters: ownership passes in; NULL and {} are none, and then no member is made. */
 json_t *call_build(const char *method, json_t *parameters, bool is_more);
 json_t *reply_build(json_t *parameters, bool continues);
 /* name is whole: "org.jobd.NoSuchJob". */
 json_t *error_build(const char *name, json_t *parameters);
 
-/* A reply, taken apart; pointers into the message. error is NULL on success. */
+/* A reply, taken apart as strictly; pointers into the message. error is NULL on success. */
 struct reply_header {
 	const char *error;
 	json_t *parameters; /* an object, or NULL */

@@ -371,6 +371,7 @@ static void on_work(evutil_socket_t fd, short what, void *context)
 
 	(void)fd;
 	(void)what;
+	(void)event_del(connection->work_event); /* this is it */
 	connection->is_working = true;
 	if (may_step(connection))
 		connection->running->call.step(&connection->running->call);
@@ -409,7 +410,12 @@ static void on_read(evutil_socket_t fd, short what, void *context)
 
 static void on_write(evutil_socket_t fd, short what, void *context)
 {
-	on_work(fd, what, context);
+	struct connection *connection = context;
+
+	(void)fd;
+	(void)what;
+	connection_write(connection);
+	plan_work(connection);
 }
 
 /*

@@ -72,6 +72,37 @@ static struct task_key key_of(const struct live_task *task)
 	return (struct task_key){.job = task->job->job.row.id, .index = task->index};
 }
 
+/* --- Waiting for another attempt --- */
+
+static void on_retry_timer(evutil_socket_t fd, short what, void *context)
+{
+	struct live_job *job = context;
+
+	(void) fd;
+	(void) what;
+	/* Marked, so that the turn's end looks for tasks to begin. */
+	job_mark_dirty(job);
+	dispatch_ready(job->jobs->dispatch, &job->source);
+}
+
+/* For the first that waits. */
+static void arm_retry(struct live_job *job)
+{
+	const struct live_task *first = TAILQ_FIRST(&job->waiting);
+	int64_t delay_us = first->not_before_us - now_monotonic_us();
+	struct timeval delay = {0};
+
+	if (delay_us > 0) {
+		delay.tv_sec = delay_us / US_PER_SEC;
+		delay.tv_usec = delay_us % US_PER_SEC;
+	}
+	if (!job->retry_timer)
+		job->retry_timer = event_new(job->jobs->base, -1, 0, on_retry_timer, job);
+	if (!job->retry_timer)
+		abort();
+	(void) event_add(job->retry_timer, &delay);
+}
+
 /* --- Picking --- */
 
 /* The next one that waits and is due, else one never begun, else NULL. */
@@ -84,8 +115,12 @@ static struct live_task *pick(struct live_job *job)
 		return task;
 	while (job_take_skipped(job, (uint32_t) row->next_index))
 		row->next_index++;
-	if (row->next_index >= target_list_count(job->job.targets))
+	if (row->next_index >= target_list_count(job->job.targets)) {
+		/* A timer may come a moment early; then it is set once more. */
+		if (task)
+			arm_retry(job);
 		return NULL;
+	}
 	return live_task_new(job, (uint32_t) row->next_index++);
 }
 
@@ -205,35 +240,6 @@ void live_task_end(struct live_task *task, enum task_state from, const struct ou
 	job_count(job, from, outcome->state);
 	live_task_free(task);
 	job_check_end(job);
-}
-
-static void on_retry_timer(evutil_socket_t fd, short what, void *context)
-{
-	struct live_job *job = context;
-
-	(void) fd;
-	(void) what;
-	/* Marked, so that the turn's end looks for tasks to begin. */
-	job_mark_dirty(job);
-	dispatch_ready(job->jobs->dispatch, &job->source);
-}
-
-/* For the first that waits. */
-static void arm_retry(struct live_job *job)
-{
-	const struct live_task *first = TAILQ_FIRST(&job->waiting);
-	int64_t delay_us = first->not_before_us - now_monotonic_us();
-	struct timeval delay = {0};
-
-	if (delay_us > 0) {
-		delay.tv_sec = delay_us / US_PER_SEC;
-		delay.tv_usec = delay_us % US_PER_SEC;
-	}
-	if (!job->retry_timer)
-		job->retry_timer = event_new(job->jobs->base, -1, 0, on_retry_timer, job);
-	if (!job->retry_timer)
-		abort();
-	(void) event_add(job->retry_timer, &delay);
 }
 
 void live_task_wait(struct live_task *task, int64_t delay_us)

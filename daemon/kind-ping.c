@@ -18,7 +18,7 @@
 enum {
 	REQUESTS_DEFAULT = 4,
 	/* Open requests of one target at a time: sequence numbers are few, and shared */
-	OPEN_MAX = 64,
+	OPEN_MAX = 1024,
 };
 
 static const char *const families[] = {"ipv4", "ipv6", NULL};
@@ -130,12 +130,10 @@ const char *ping_address_refusal(const union ping_address *address)
 							       : NULL;
 }
 
-static int ping_target_check(const char *target, struct error *ret_error)
+int ping_target_host(const char *target, char ret_host[static TARGET_TEXT_MAX],
+		     struct error *ret_error)
 {
-	struct sockaddr_storage storage;
-	union ping_address address;
 	struct target_parts parts;
-	const char *refusal;
 
 	if (target_split(target, &parts) < 0)
 		return error_set(ret_error, ERROR_INVALID_TARGET, target,
@@ -144,7 +142,21 @@ static int ping_target_check(const char *target, struct error *ret_error)
 		return error_set(ret_error, ERROR_INVALID_TARGET, target,
 				 "'%s': ping knows no %s; give '%s' alone", target,
 				 parts.port != 0 ? "ports" : "users", parts.host);
-	if (address_parse(target, AF_UNSPEC, &storage) == 0)
+	memcpy(ret_host, parts.host, sizeof(parts.host));
+	return 0;
+}
+
+static int ping_target_check(const char *target, struct error *ret_error)
+{
+	char host[TARGET_TEXT_MAX];
+	struct sockaddr_storage storage;
+	union ping_address address;
+	const char *refusal;
+	int r = ping_target_host(target, host, ret_error);
+
+	if (r < 0)
+		return r;
+	if (address_parse(host, AF_UNSPEC, &storage) == 0)
 		return 0;
 	memcpy(&address, &storage, sizeof(address));
 	refusal = ping_address_refusal(&address);

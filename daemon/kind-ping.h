@@ -12,6 +12,9 @@
  */
 #pragma once
 
+#include "common/error.h"
+#include "common/targets.h"
+
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -46,5 +49,11 @@ struct ping_options {
 	union ping_address source_address; /* AF_UNSPEC: source is an interface, or NULL */
 };
 
+/*
+ * The host of a target: a name or an address, without brackets. 0 or ERROR_INVALID_TARGET, as for
+ * user@ and :port, which a ping has not.
+ */
+int ping_target_host(const char *target, char ret_host[static TARGET_TEXT_MAX],
+		     struct error *ret_error);
 /* Why echo requests are never sent to this address ("is a multicast address"), or NULL. */
 const char *ping_address_refusal(const union ping_address *address);

@@ -6,7 +6,7 @@
  * the receive buffer. A request older than PING_RECENT_US no longer counts there: an answer so late
  * is rare, and silent hosts would otherwise keep the window shut.
  *
- * One timer wakes the engine when something is due. While few requests are open, a reply wakes it
+ * One timer wakes the engine when something is due. While few requests are recent, a reply wakes it
  * as well. While many are, a wake-up a reply would cost ten times the reply: then the engine looks
  * every TICK_US and is not woken in between, which no round-trip time suffers from, since the
  * kernel stamps.
@@ -22,7 +22,7 @@
 enum {
 	TICK_US = 5000,
 	BURST_US = 2 * TICK_US, /* a pace makes up for so much lost time */
-	OPEN_FEW = 32,          /* so many replies may wake the engine one by one */
+	RECENT_FEW = 32,        /* so many replies may wake the engine one by one */
 	ROUNDS_MAX = 128,       /* batches of one turn, before other events have theirs */
 };
 
@@ -214,8 +214,7 @@ static bool fill_batches(struct engine *engine, int64_t now_us)
 	return has_added;
 }
 
-/* Reading after every batch keeps the receive buffer nearly empty. False: there is more to do at
- * once. */
+/* Reading after every batch keeps the receive buffer nearly empty. False: there is more. */
 static bool send_ready(struct engine *engine, int64_t now_us)
 {
 	for (unsigned round = 0; round < ROUNDS_MAX; round++) {
@@ -258,7 +257,7 @@ static void tend_sockets(struct engine *engine, bool is_busy)
 
 static void arm(struct engine *engine, int64_t now_us)
 {
-	bool is_busy = engine->open > OPEN_FEW;
+	bool is_busy = engine->recent > RECENT_FEW;
 	int64_t due_us = wheel_next_us(&engine->wheel);
 	int64_t tick_us = INT64_MAX;
 	struct timeval wait;
@@ -334,7 +333,7 @@ void ping_engine_free(struct engine *engine)
 
 	if (!engine)
 		return;
-	assert(engine->open == 0);
+	assert(engine->recent == 0);
 	HASH_ITER (hh, engine->jobs, job, next) {
 		assert(job->tasks == 0);
 		job_free(engine, job);

@@ -15,7 +15,7 @@ enum {
 	PING_CHUNK = 1024, /* requests are allocated so many at a time, when first needed */
 	PING_CHUNKS_MAX = (UINT16_MAX + 1) / PING_CHUNK,
 	PING_COOKIES = 32, /* bought from the kernel at a time; getentropy(3) gives 256 bytes */
-	PING_RECENT_US = 200000,
+	PING_RECENT_US = 200000, /* so long a request counts in the window */
 };
 
 /* Types of struct wheel_timer here. */
@@ -60,8 +60,7 @@ struct ping_task {
 	unsigned open;                      /* batched or awaited */
 	struct wheel_timer pause;           /* until the next request */
 	struct wheel_timer deadline;        /* of the whole task */
-	int64_t time_left_us; /* of options->timeout_us while the deadline is not set; 0: no bound
-			       */
+	int64_t time_left_us;    /* of timeout_us, while the deadline is not set; 0: no bound */
 	int64_t unsent_since_us; /* the kernel has had no room since then; 0: it has */
 	int64_t back_off_us;
 
@@ -80,7 +79,7 @@ enum request_state {
 	REQUEST_FREE,
 	REQUEST_BATCHED,  /* it is sent in a moment */
 	REQUEST_AWAITED,  /* sent */
-	REQUEST_ANSWERED, /* kept until its time is out, to know duplicates of the reply */
+	REQUEST_ANSWERED, /* kept for a moment, to know duplicates of the reply */
 };
 
 /* A place in the table of requests; its number is the sequence number in the ICMP header. */
@@ -93,7 +92,7 @@ struct ping_request {
 	unsigned char cookie[ECHO_COOKIE_SIZE];
 	uint16_t sequence; /* for good */
 	uint8_t state;     /* enum request_state */
-	bool is_recent;    /* counted in its socket's expected */
+	bool is_recent;    /* counted in its engine's recent, its socket's expected */
 };
 
 struct engine {
@@ -107,7 +106,7 @@ struct engine {
 	struct ping_request *chunks[PING_CHUNKS_MAX];
 	unsigned chunk_count;
 	STAILQ_HEAD(, ping_request) free_requests;
-	unsigned open; /* requests batched or awaited */
+	unsigned recent; /* requests that may be answered at any moment */
 	unsigned char cookies[PING_COOKIES][ECHO_COOKIE_SIZE];
 	unsigned cookies_left;
 
@@ -131,8 +130,9 @@ void ping_job_drop_task(struct engine *engine, struct ping_job *job);
 void ping_task_make_ready(struct ping_task *task);
 void ping_task_leave_ready(struct ping_task *task);
 
-/* --- ping-task: of struct kind, and --- */
+/* --- ping-task --- */
 
+/* Of struct kind. */
 void ping_task_start(struct engine *engine, struct task *task);
 void ping_task_stop(struct engine *engine, struct task *task, enum stop_reason reason,
 		    int64_t grace_us);
@@ -147,8 +147,7 @@ void ping_task_finish(struct ping_task *task);
 void ping_task_made_request(struct ping_task *task, int64_t now_us);
 /* Every request was made, and each was answered or given up. */
 bool ping_task_is_done(const struct ping_task *task);
-/* The kernel had no room: again, a little later each time. False where that went on for too long.
- */
+/* No room in the kernel: again, a little later each time. False: that went on for too long. */
 bool ping_task_backs_off(struct ping_task *task);
 
 /* --- ping-request --- */

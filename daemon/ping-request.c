@@ -65,7 +65,7 @@ struct ping_request *ping_request_new(struct ping_task *task)
 	task->socket->expected += ping_socket_charge(task->options->size);
 	LIST_INSERT_HEAD(&task->requests, request, task_link);
 	task->open++;
-	engine->open++;
+	engine->recent++;
 	return request;
 }
 
@@ -74,19 +74,19 @@ static void request_age(struct ping_request *request)
 {
 	struct ping_task *task = request->task;
 
-	if (request->is_recent)
-		task->socket->expected -= ping_socket_charge(task->options->size);
+	if (!request->is_recent)
+		return;
 	request->is_recent = false;
+	task->engine->recent--;
+	task->socket->expected -= ping_socket_charge(task->options->size);
 }
 
 static void request_set_state(struct ping_request *request, enum request_state state)
 {
 	bool was_open = request->state == REQUEST_BATCHED || request->state == REQUEST_AWAITED;
 
-	if (was_open && state != REQUEST_AWAITED) {
+	if (was_open && state != REQUEST_AWAITED)
 		request->task->open--;
-		request->task->engine->open--;
-	}
 	request->state = (uint8_t)state;
 }
 
@@ -242,7 +242,10 @@ void request_failed(struct ping_socket *socket, const struct echo *quote,
 
 /* --- Time --- */
 
-/* First it leaves the window, then its time is out. */
+/*
+ * First it leaves the window, then its time is out. One that was answered has no more to wait for:
+ * a duplicate comes soon, and sequence numbers are needed.
+ */
 void ping_request_on_timer(struct ping_request *request)
 {
 	struct ping_task *task = request->task;
@@ -250,7 +253,7 @@ void ping_request_on_timer(struct ping_request *request)
 	int64_t end_us = request->sent_ns / 1000 + task->options->reply_timeout_us;
 
 	request_age(request);
-	if (worker_now_us(engine->worker) < end_us) {
+	if (request->state == REQUEST_AWAITED && worker_now_us(engine->worker) < end_us) {
 		wheel_set(&engine->wheel, &request->timer, end_us);
 		return;
 	}

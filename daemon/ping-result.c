@@ -162,6 +162,15 @@ static char *size_sentence(const struct ping_task *task)
 			 trouble->mtu, offender, trouble->mtu - overhead);
 }
 
+static bool is_foreign(const union ping_address *address)
+{
+	bool is_v4 = address->any.sa_family == AF_INET;
+	autoclose int fd = socket(address->any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	return bind(fd, &address->any, is_v4 ? sizeof(address->v4) : sizeof(address->v6)) < 0 &&
+	       errno == EADDRNOTAVAIL;
+}
+
 static char *local_sentence(const struct ping_task *task)
 {
 	int error = task->trouble.error;
@@ -172,7 +181,7 @@ static char *local_sentence(const struct ping_task *task)
 		return xasprintf("a firewall of this machine does not let out what goes to %s; "
 				 "`nft list ruleset` shows it",
 				 address);
-	if (error == EINVAL && task->source.any.sa_family != AF_UNSPEC)
+	if (task->source.any.sa_family != AF_UNSPEC && is_foreign(&task->source))
 		return xasprintf(
 			"%s is no address of this machine to send from; `ip address` shows "
 			"which there are",

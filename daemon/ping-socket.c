@@ -5,11 +5,12 @@
  * only "do not fragment" is a property of a socket, hence the second one, open while somebody needs
  * it.
  *
- * Raw sockets are tried first: they cost less CPU a ping than datagram ones (icmp(7)), which need
- * no privilege but a wide net.ipv4.ping_group_range. A filter lets only echo replies through, or
- * each of our own requests to this machine would come back as well. Errors come on both by the
- * error queue (IP_RECVERR, ip(7)), with the quoted request taken apart by the kernel. It also makes
- * a full neighbour table an error, ENOBUFS, where packets would otherwise vanish without a word.
+ * Raw sockets are tried first, since the system's default lets nobody have datagram ones (icmp(7),
+ * net.ipv4.ping_group_range), which need no privilege otherwise; both cost the same. A filter lets
+ * only echo replies through, or each of our own requests to this machine would come back as well.
+ * Errors come on both by the error queue (IP_RECVERR, ip(7)), with the quoted request taken apart
+ * by the kernel. It also makes a full neighbour table an error, ENOBUFS, where packets would
+ * otherwise vanish without a word.
  */
 #include "daemon/ping-batch.h"
 

@@ -161,11 +161,38 @@ static void task_begin(struct ping_task *task, const struct sockaddr_storage *ad
 	ping_engine_kick(task->engine);
 }
 
+static void task_find_address(struct ping_task *task)
+{
+	struct engine *engine = task->engine;
+	int family = task->options->family;
+	struct sockaddr_storage address;
+	char host[TARGET_TEXT_MAX];
+	struct error error = {0};
+	int r;
+
+	/* Of a long list, only the first targets were checked when the job was made. */
+	if (ping_target_host(task->task->target, host, &error) < 0) {
+		task_cut_off(task, TASK_FAILED, CLASS_RESOLVE, xstrdup(error.sentence));
+		error_done(&error);
+		return;
+	}
+	r = address_parse(host, family, &address);
+	if (r > 0) {
+		task_begin(task, &address);
+	} else if (r < 0) {
+		task_cut_off(task, TASK_FAILED, CLASS_RESOLVE,
+			     xasprintf("%s is not an %s address, and only such ones were asked for",
+				       host, family == AF_INET ? "IPv4" : "IPv6"));
+	} else {
+		ping_task_start_clock(task, worker_now_us(engine->worker));
+		worker_resolve(engine->worker, task->task, host, family);
+		ping_engine_kick(engine);
+	}
+}
+
 void ping_task_start(struct engine *engine, struct task *task)
 {
 	struct ping_task *ping = xcalloc(1, sizeof(*ping));
-	struct sockaddr_storage address;
-	int r;
 
 	ping->engine = engine;
 	ping->task = task;
@@ -177,19 +204,7 @@ void ping_task_start(struct engine *engine, struct task *task)
 	ping->ttl = -1;
 	LIST_INIT(&ping->requests);
 	task->engine_task = ping;
-	r = address_parse(task->target, ping->options->family, &address);
-	if (r > 0) {
-		task_begin(ping, &address);
-	} else if (r < 0) {
-		task_cut_off(ping, TASK_FAILED, CLASS_RESOLVE,
-			     xasprintf("%s is not an %s address, and only such ones were asked for",
-				       task->target,
-				       ping->options->family == AF_INET ? "IPv4" : "IPv6"));
-	} else {
-		ping_task_start_clock(ping, worker_now_us(engine->worker));
-		worker_resolve(engine->worker, task, task->target, ping->options->family);
-		ping_engine_kick(engine);
-	}
+	task_find_address(ping);
 }
 
 void ping_task_resolved(struct engine *engine, struct task *task,

@@ -10,7 +10,6 @@
  */
 #include "daemon/kind-ssh.h"
 
-#include "common/log.h"
 #include "common/util.h"
 #include "daemon/config.h"
 #include "daemon/ssh-agent.h"
@@ -213,7 +212,15 @@ static int try_none(struct visit *visit)
 
 static int try_key(struct visit *visit)
 {
-	return ssh_userauth_publickey(visit->session, visit->user, identity_key(visit->identity));
+	int r = ssh_userauth_publickey(visit->session, visit->user, identity_key(visit->identity));
+
+	/* Not even sent: an old server, an RSA key, and signatures with SHA-1 not allowed here */
+	if (r == SSH_AUTH_DENIED && !visit->options->is_legacy && !visit->auth_hint &&
+	    strstr(ssh_get_error(visit->session), "PUBLICKEY_ACCEPTED_TYPES"))
+		visit->auth_hint =
+			xstrdup("the host takes RSA keys in the old way only (SHA-1): try "
+				"--legacy");
+	return r;
 }
 
 static int try_password(struct visit *visit)

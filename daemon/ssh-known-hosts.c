@@ -423,27 +423,23 @@ static void find_keys(struct known_hosts *hosts, const char *host, uint16_t port
 static enum known_host_verdict judge(const struct known_hosts *hosts, const char *key,
 				     struct known_host_place *ret_place)
 {
-	enum known_host_verdict verdict = KNOWN_HOST_UNKNOWN;
+	const struct known_key *equal = NULL, *other = NULL, *decisive;
 
 	for (size_t i = 0; i < hosts->found.count; i++) {
 		const struct known_key *known = hosts->found.items[i];
-		bool is_equal = streq(known->key, key);
-		struct known_host_place place = {known->file, known->line};
 
-		if (known->is_revoked && is_equal) {
-			*ret_place = place;
-			return KNOWN_HOST_REVOKED;
-		}
-		if (known->is_revoked)
-			continue;
-		if (is_equal) {
-			verdict = KNOWN_HOST_MATCHES;
-		} else if (verdict == KNOWN_HOST_UNKNOWN) {
-			verdict = KNOWN_HOST_CHANGED;
-			*ret_place = place;
-		}
+		if (streq(known->key, key))
+			equal = equal && equal->is_revoked ? equal : known;
+		else if (!known->is_revoked && !other)
+			other = known;
 	}
-	return verdict;
+	if (equal && !equal->is_revoked)
+		return KNOWN_HOST_MATCHES;
+	decisive = equal ? equal : other;
+	if (!decisive)
+		return KNOWN_HOST_UNKNOWN;
+	*ret_place = (struct known_host_place){decisive->file, decisive->line};
+	return equal ? KNOWN_HOST_REVOKED : KNOWN_HOST_CHANGED;
 }
 
 enum known_host_verdict known_hosts_check(struct known_hosts *hosts, const char *host,

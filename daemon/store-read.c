@@ -9,19 +9,23 @@
 
 static const char *text(sqlite3_stmt *statement, int column)
 {
-	return (const char *) sqlite3_column_text(statement, column);
+	return (const char *)sqlite3_column_text(statement, column);
 }
 
 static uint64_t number(sqlite3_stmt *statement, int column)
 {
-	return (uint64_t) sqlite3_column_int64(statement, column);
+	return (uint64_t)sqlite3_column_int64(statement, column);
 }
 
-static int failed(struct store *store)
+/* 0 is no end. */
+static void bind_end(sqlite3_stmt *statement, int place, uint64_t end)
 {
-	autofree char *sentence = NULL;
+	(void)sqlite3_bind_int64(statement, place, end != 0 ? (int64_t)end : INT64_MAX);
+}
 
-	return store_failure(store, &sentence);
+static void bind_limit(sqlite3_stmt *statement, int place, size_t limit)
+{
+	(void)sqlite3_bind_int64(statement, place, limit < INT64_MAX ? (int64_t)limit : -1);
 }
 
 /* What a read does with each row; returns 0 to go on. */
@@ -32,14 +36,12 @@ static int each_row(struct store *store, sqlite3_stmt *statement, use_row_fn *us
 {
 	int r, status = 0;
 
-	if (!statement)
-		return failed(store);
 	while ((r = sqlite3_step(statement)) == SQLITE_ROW)
 		if (use(statement, context) != 0)
 			break;
 	if (r != SQLITE_ROW && r != SQLITE_DONE)
-		status = failed(store);
-	(void) sqlite3_reset(statement);
+		status = store_failure(store);
+	(void)sqlite3_reset(statement);
 	return status;
 }
 
@@ -53,27 +55,27 @@ static char *column_copy(sqlite3_stmt *statement, int column)
 /* The columns of JOB_COLUMNS. */
 static void fill_job(sqlite3_stmt *statement, struct job_row *row)
 {
-	const char *classes = text(statement, 15);
+	const char *classes = text(statement, 13);
 
 	*row = (struct job_row){
 		.id = number(statement, 0),
-		.uid = (uid_t) sqlite3_column_int64(statement, 1),
+		.uid = (uid_t)sqlite3_column_int64(statement, 1),
 		.kind = column_copy(statement, 2),
 		.name = column_copy(statement, 3),
 		.token = column_copy(statement, 4),
-		.options = column_copy(statement, 5),
-		.targets = column_copy(statement, 6),
-		.retry_of = number(statement, 7),
-		.state = (enum job_state) sqlite3_column_int(statement, 8),
-		.next_index = number(statement, 16),
-		.last_position = number(statement, 17),
-		.received_position = number(statement, 18),
-		.created_us = sqlite3_column_int64(statement, 19),
-		.started_us = sqlite3_column_int64(statement, 20),
-		.ended_us = sqlite3_column_int64(statement, 21),
+		.retry_of = number(statement, 5),
+		.state = (enum job_state)sqlite3_column_int(statement, 6),
+		.next_index = number(statement, 14),
+		.last_position = number(statement, 15),
+		.received_position = number(statement, 16),
+		.created_us = sqlite3_column_int64(statement, 17),
+		.started_us = sqlite3_column_int64(statement, 18),
+		.ended_us = sqlite3_column_int64(statement, 19),
+		.options = column_copy(statement, 20),
+		.targets = column_copy(statement, 21),
 	};
 	for (int i = 0; i < TASK_STATE_COUNT; i++)
-		row->counts[i] = number(statement, 9 + i);
+		row->counts[i] = number(statement, 7 + i);
 	for (size_t i = 0; classes && *classes && i < ERROR_CLASS_COUNT; i++) {
 		char *end;
 
@@ -102,8 +104,8 @@ static int use_job(sqlite3_stmt *statement, void *context)
 /* The narrowest way in that the filter allows. */
 static enum statement choose_way(const struct job_filter *filter)
 {
-	const unsigned live = 1U << JOB_QUEUED | 1U << JOB_RUNNING | 1U << JOB_PAUSED |
-			      1U << JOB_STOPPING;
+	const unsigned live =
+		1U << JOB_QUEUED | 1U << JOB_RUNNING | 1U << JOB_PAUSED | 1U << JOB_STOPPING;
 
 	if (filter->name_glob && !strpbrk(filter->name_glob, "*?["))
 		return SQL_JOBS_NAMED;
@@ -120,22 +122,18 @@ int store_read_jobs(struct store *store, const struct job_filter *filter, uint64
 	struct job_reading reading = {.fn = fn, .context = context};
 	sqlite3_stmt *statement = store_statement(store, choose_way(filter));
 
-	if (!statement)
-		return failed(store);
 	if (filter->has_uid)
-		(void) sqlite3_bind_int64(statement, 1, filter->uid);
-	(void) sqlite3_bind_int64(statement, 2, before != 0 ? (int64_t) before : INT64_MAX);
-	(void) sqlite3_bind_int64(statement, 3, (int64_t) filter->id_min);
-	(void) sqlite3_bind_int64(statement, 4,
-				  filter->id_max != 0 ? (int64_t) filter->id_max : INT64_MAX);
-	(void) sqlite3_bind_int64(statement, 5, filter->states != 0 ? filter->states : ~0U);
-	(void) sqlite3_bind_text(statement, 6, filter->kind, -1, SQLITE_STATIC);
-	(void) sqlite3_bind_text(statement, 7, filter->name_glob, -1, SQLITE_STATIC);
-	(void) sqlite3_bind_int64(statement, 8, filter->since_us);
-	(void) sqlite3_bind_int64(statement, 9,
-				  filter->until_us != 0 ? filter->until_us : INT64_MAX);
-	(void) sqlite3_bind_int(statement, 10, filter->has_unreceived);
-	(void) sqlite3_bind_int64(statement, 11, limit < INT64_MAX ? (int64_t) limit : -1);
+		(void)sqlite3_bind_int64(statement, 1, filter->uid);
+	bind_end(statement, 2, before);
+	(void)sqlite3_bind_int64(statement, 3, (int64_t)filter->id_min);
+	bind_end(statement, 4, filter->id_max);
+	(void)sqlite3_bind_int64(statement, 5, filter->states != 0 ? filter->states : ~0U);
+	(void)sqlite3_bind_text(statement, 6, filter->kind, -1, SQLITE_STATIC);
+	(void)sqlite3_bind_text(statement, 7, filter->name_glob, -1, SQLITE_STATIC);
+	(void)sqlite3_bind_int64(statement, 8, filter->since_us);
+	bind_end(statement, 9, (uint64_t)filter->until_us);
+	(void)sqlite3_bind_int(statement, 10, filter->has_unreceived);
+	bind_limit(statement, 11, limit);
 	return each_row(store, statement, use_job, &reading);
 }
 
@@ -151,14 +149,12 @@ static int one_row(struct store *store, sqlite3_stmt *statement, use_row_fn *use
 {
 	int r, status;
 
-	if (!statement)
-		return failed(store);
 	r = sqlite3_step(statement);
 	if (r == SQLITE_ROW)
 		status = use(statement, context);
 	else
-		status = r == SQLITE_DONE ? -ENOENT : failed(store);
-	(void) sqlite3_reset(statement);
+		status = r == SQLITE_DONE ? -ENOENT : store_failure(store);
+	(void)sqlite3_reset(statement);
 	return status;
 }
 
@@ -170,7 +166,7 @@ static int take_job(sqlite3_stmt *statement, void *context)
 
 static int take_number(sqlite3_stmt *statement, void *context)
 {
-	*(uint64_t *) context = number(statement, 0);
+	*(uint64_t *)context = number(statement, 0);
 	return 0;
 }
 
@@ -178,8 +174,7 @@ int store_read_job(struct store *store, uint64_t id, struct job_row *ret_row)
 {
 	sqlite3_stmt *statement = store_statement(store, SQL_JOB_READ);
 
-	if (statement)
-		(void) sqlite3_bind_int64(statement, 1, (int64_t) id);
+	(void)sqlite3_bind_int64(statement, 1, (int64_t)id);
 	return one_row(store, statement, take_job, ret_row);
 }
 
@@ -187,10 +182,8 @@ int store_find_token(struct store *store, uid_t uid, const char *token, uint64_t
 {
 	sqlite3_stmt *statement = store_statement(store, SQL_TOKEN_FIND);
 
-	if (statement) {
-		(void) sqlite3_bind_int64(statement, 1, uid);
-		(void) sqlite3_bind_text(statement, 2, token, -1, SQLITE_STATIC);
-	}
+	(void)sqlite3_bind_int64(statement, 1, uid);
+	(void)sqlite3_bind_text(statement, 2, token, -1, SQLITE_STATIC);
 	return one_row(store, statement, take_number, ret_id);
 }
 
@@ -202,10 +195,10 @@ static void fill_task(sqlite3_stmt *statement, struct task_row *row)
 	uint64_t key = number(statement, 0);
 
 	*row = (struct task_row){
-		.key = {.job = key >> 32, .index = (uint32_t) key},
-		.state = (enum task_state) sqlite3_column_int(statement, 1),
-		.class = (enum error_class) sqlite3_column_int(statement, 2),
-		.attempts = (unsigned) sqlite3_column_int(statement, 3),
+		.key = {.job = key >> 32, .index = (uint32_t)key},
+		.state = (enum task_state)sqlite3_column_int(statement, 1),
+		.class = (enum error_class)sqlite3_column_int(statement, 2),
+		.attempts = (unsigned)sqlite3_column_int(statement, 3),
 		.is_sent = sqlite3_column_int(statement, 4) != 0,
 		.started_us = sqlite3_column_int64(statement, 5),
 		.ended_us = sqlite3_column_int64(statement, 6),
@@ -235,11 +228,10 @@ int store_read_tasks(struct store *store, uint64_t job, int64_t after, size_t li
 	struct task_reading reading = {.fn = fn, .context = context};
 	sqlite3_stmt *statement = store_statement(store, SQL_TASKS_READ);
 
-	if (statement) {
-		(void) sqlite3_bind_int64(statement, 1, (int64_t) (job << 32) + after);
-		(void) sqlite3_bind_int64(statement, 2, (int64_t) (job << 32 | UINT32_MAX));
-		(void) sqlite3_bind_int64(statement, 3, limit < INT64_MAX ? (int64_t) limit : -1);
-	}
+	(void)sqlite3_bind_int64(statement, 1, (int64_t)(job << 32) + after);
+	(void)sqlite3_bind_int64(statement, 2, (int64_t)(job << 32 | UINT32_MAX));
+	(void)sqlite3_bind_int64(statement, 3, (int64_t)job);
+	bind_limit(statement, 4, limit);
 	return each_row(store, statement, use_task, &reading);
 }
 
@@ -267,18 +259,16 @@ static int use_end(struct record_reading *reading, struct record_row *row)
 	sqlite3_stmt *statement = store_statement(reading->store, SQL_TASK_READ);
 	int r;
 
-	if (!statement)
-		return reading->status = failed(reading->store);
-	(void) sqlite3_bind_int64(statement, 1, task_key_number(row->key));
+	(void)sqlite3_bind_int64(statement, 1, task_key_number(row->key));
 	r = sqlite3_step(statement);
 	if (r != SQLITE_ROW) {
-		reading->status = r == SQLITE_DONE ? -EIO : failed(reading->store);
+		reading->status = r == SQLITE_DONE ? -EIO : store_failure(reading->store);
 		r = reading->status;
 	} else {
 		fill_task(statement, &row->task);
 		r = reading->fn(row, reading->context);
 	}
-	(void) sqlite3_reset(statement);
+	(void)sqlite3_reset(statement);
 	return r;
 }
 
@@ -287,16 +277,16 @@ static int use_record(sqlite3_stmt *statement, void *context)
 	struct record_reading *reading = context;
 	struct record_row row = {
 		.position = number(statement, 0),
-		.key = {.job = reading->job, .index = (uint32_t) number(statement, 1)},
+		.key = {.job = reading->job, .index = (uint32_t)number(statement, 1)},
 		.at_us = sqlite3_column_int64(statement, 4),
 		.is_end = sqlite3_column_type(statement, 2) == SQLITE_NULL,
 	};
 
 	if (row.is_end)
 		return use_end(reading, &row);
-	row.stream = (enum stream) sqlite3_column_int(statement, 2);
+	row.stream = (enum stream)sqlite3_column_int(statement, 2);
 	row.offset = number(statement, 3);
-	row.size = (size_t) sqlite3_column_bytes(statement, 5);
+	row.size = (size_t)sqlite3_column_bytes(statement, 5);
 	if (reading->bytes > 0 && reading->bytes + row.size > reading->bytes_max)
 		return 1;
 	reading->bytes += row.size;
@@ -312,12 +302,10 @@ int store_read_records(struct store *store, uint64_t job, uint64_t after, uint64
 	sqlite3_stmt *statement = store_statement(store, SQL_RECORDS_READ);
 	int r;
 
-	if (statement) {
-		(void) sqlite3_bind_int64(statement, 1, (int64_t) job);
-		(void) sqlite3_bind_int64(statement, 2, (int64_t) after);
-		(void) sqlite3_bind_int64(statement, 3, until != 0 ? (int64_t) until : INT64_MAX);
-		(void) sqlite3_bind_int64(statement, 4, (int64_t) limit);
-	}
+	(void)sqlite3_bind_int64(statement, 1, (int64_t)after);
+	bind_end(statement, 2, until);
+	(void)sqlite3_bind_int64(statement, 3, (int64_t)job);
+	bind_limit(statement, 4, limit);
 	r = each_row(store, statement, use_record, &reading);
 	return r < 0 ? r : reading.status;
 }
@@ -328,10 +316,8 @@ int store_next_record(struct store *store, uint64_t job, uint64_t after, uint64_
 	int r;
 
 	*ret_position = 0;
-	if (statement) {
-		(void) sqlite3_bind_int64(statement, 1, (int64_t) job);
-		(void) sqlite3_bind_int64(statement, 2, (int64_t) after);
-	}
+	(void)sqlite3_bind_int64(statement, 1, (int64_t)after);
+	(void)sqlite3_bind_int64(statement, 3, (int64_t)job);
 	r = one_row(store, statement, take_number, ret_position);
 	return r == -ENOENT ? 0 : r;
 }
@@ -343,45 +329,93 @@ int store_read_cursor(struct store *store, uid_t uid, const char *name, uint64_t
 	int r;
 
 	*ret_position = 0;
-	if (statement) {
-		(void) sqlite3_bind_int64(statement, 1, (int64_t) job);
-		(void) sqlite3_bind_int64(statement, 2, uid);
-		(void) sqlite3_bind_text(statement, 3, name, -1, SQLITE_STATIC);
-	}
+	(void)sqlite3_bind_int64(statement, 1, (int64_t)job);
+	(void)sqlite3_bind_int64(statement, 2, uid);
+	(void)sqlite3_bind_text(statement, 3, name, -1, SQLITE_STATIC);
 	r = one_row(store, statement, take_number, ret_position);
 	return r == -ENOENT ? 0 : r;
 }
 
 /* --- Upkeep --- */
 
-/* Runs a deletion; *ret_count rows went. */
-static int delete_piece(struct store *store, enum statement which, uint64_t first, uint64_t last,
-			int *ret_count)
-{
-	sqlite3_stmt *statement = store_statement(store, which);
-	int r;
+/* A piece takes some ms: what is freed counts, be it many small rows or a few large ones. */
+enum { PIECE_ROWS = 1000, PIECE_BYTES = 4 * 1024 * 1024 };
 
-	if (statement) {
-		(void) sqlite3_bind_int64(statement, 1, (int64_t) first);
-		if (sqlite3_bind_parameter_count(statement) > 1)
-			(void) sqlite3_bind_int64(statement, 2, (int64_t) last);
-	}
-	r = store_run(store, statement);
-	*ret_count = r == SQLITE_OK ? sqlite3_changes(store->database) : 0;
-	return r == SQLITE_OK ? 0 : failed(store);
+/* Runs a deletion whose parameters are bound; *ret_count rows went. */
+static int delete_rows(struct store *store, sqlite3_stmt *statement, int *ret_count)
+{
+	if (store_run(statement) != SQLITE_OK)
+		return store_failure(store);
+	*ret_count = sqlite3_changes(store->database);
+	return 0;
 }
 
+struct piece {
+	int64_t last; /* position */
+	int64_t bytes;
+};
+
+static int add_to_piece(sqlite3_stmt *statement, void *context)
+{
+	struct piece *piece = context;
+
+	piece->last = sqlite3_column_int64(statement, 0);
+	piece->bytes += sqlite3_column_int64(statement, 1);
+	return piece->bytes >= PIECE_BYTES;
+}
+
+static int reap_records(struct store *store, uint64_t job, int *ret_count)
+{
+	sqlite3_stmt *sizes = store_statement(store, SQL_RECORD_SIZES);
+	sqlite3_stmt *deletion = store_statement(store, SQL_RECORDS_DELETE);
+	struct piece piece = {0};
+	int r;
+
+	(void)sqlite3_bind_int64(sizes, 1, (int64_t)job);
+	(void)sqlite3_bind_int(sizes, 2, PIECE_ROWS);
+	r = each_row(store, sizes, add_to_piece, &piece);
+	if (r < 0)
+		return r;
+	(void)sqlite3_bind_int64(deletion, 1, (int64_t)job);
+	(void)sqlite3_bind_int64(deletion, 2, piece.last);
+	return delete_rows(store, deletion, ret_count);
+}
+
+static int reap_tasks(struct store *store, uint64_t job, int *ret_count)
+{
+	sqlite3_stmt *statement = store_statement(store, SQL_TASKS_DELETE);
+
+	(void)sqlite3_bind_int64(statement, 1, (int64_t)(job << 32));
+	(void)sqlite3_bind_int64(statement, 2, (int64_t)(job << 32 | UINT32_MAX));
+	(void)sqlite3_bind_int(statement, 3, PIECE_ROWS);
+	return delete_rows(store, statement, ret_count);
+}
+
+static int reap_rest(struct store *store, uint64_t job)
+{
+	static const enum statement last[] = {SQL_REQUEST_DELETE, SQL_REMOVED_DELETE};
+	int r = 0, count;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(last); i++) {
+		sqlite3_stmt *statement = store_statement(store, last[i]);
+
+		(void)sqlite3_bind_int64(statement, 1, (int64_t)job);
+		r = delete_rows(store, statement, &count);
+	}
+	return r;
+}
+
+/* What deletions freed goes back to the file system. */
 static int give_pages_back(struct store *store, bool *ret_more)
 {
 	uint64_t pages = 0;
 	int r = one_row(store, store_statement(store, SQL_FREE_PAGES), take_number, &pages);
 
-	*ret_more = false;
-	if (r < 0 || pages == 0)
-		return r;
-	*ret_more = true;
-	return store_run(store, store_statement(store, SQL_VACUUM)) == SQLITE_OK ? 0
-										 : failed(store);
+	if (r == 0 && pages > 0 && store_run(store_statement(store, SQL_VACUUM)) != SQLITE_OK)
+		r = store_failure(store);
+	if (r == 0)
+		*ret_more = pages > 0;
+	return r;
 }
 
 int store_reap(struct store *store, bool *ret_more)
@@ -394,12 +428,13 @@ int store_reap(struct store *store, bool *ret_more)
 	r = one_row(store, store_statement(store, SQL_REMOVED_READ), take_number, &job);
 	if (r == -ENOENT)
 		return give_pages_back(store, ret_more);
-	*ret_more = true;
 	if (r == 0)
-		r = delete_piece(store, SQL_REAP_RECORDS, job, 0, &count);
+		r = reap_records(store, job, &count);
 	if (r == 0 && count == 0)
-		r = delete_piece(store, SQL_REAP_TASKS, job << 32, job << 32 | UINT32_MAX, &count);
+		r = reap_tasks(store, job, &count);
 	if (r == 0 && count == 0)
-		r = delete_piece(store, SQL_REMOVED_DELETE, job, 0, &count);
+		r = reap_rest(store, job);
+	if (r == 0)
+		*ret_more = true;
 	return r;
 }

@@ -9,21 +9,28 @@
 
 /* --- Queueing --- */
 
+/* payload: bytes of memory that the change will own. */
 static struct change *put(struct store *store, enum change_type type, struct task_key key,
-			  size_t bytes)
+			  size_t payload)
 {
 	struct change *change = xcalloc(1, sizeof(*change));
 
 	change->type = type;
+	change->bytes = sizeof(*change) + payload;
 	change->key = key;
 	STAILQ_INSERT_TAIL(&store->queue, change, link);
-	store->queued_bytes += sizeof(*change) + bytes;
+	store->queued_bytes += change->bytes;
 	return change;
 }
 
 static struct task_key job_key(uint64_t id)
 {
 	return (struct task_key){.job = id};
+}
+
+static size_t length(const char *text)
+{
+	return text ? strlen(text) + 1 : 0;
 }
 
 static struct job_row *copy_row(const struct job_row *row)
@@ -75,34 +82,47 @@ void change_free(struct change *change)
 	free(change);
 }
 
+static void put_row(struct store *store, enum change_type type, const struct job_row *row)
+{
+	size_t payload = sizeof(*row) + length(row->kind) + length(row->name) + length(row->token) +
+			 length(row->options) + length(row->targets);
+
+	put(store, type, job_key(row->id), payload)->row = copy_row(row);
+}
+
 void store_put_job(struct store *store, const struct job_row *row)
 {
-	size_t bytes = strlen(row->options) + strlen(row->targets);
-
-	put(store, CHANGE_JOB, job_key(row->id), bytes)->row = copy_row(row);
+	put_row(store, CHANGE_JOB, row);
 }
 
 void store_put_job_update(struct store *store, const struct job_row *row)
 {
-	put(store, CHANGE_JOB_UPDATE, job_key(row->id), sizeof(*row))->row = copy_row(row);
+	struct job_row changed = *row;
+
+	changed.kind = changed.token = changed.targets = NULL; /* these never change */
+	put_row(store, CHANGE_JOB_UPDATE, &changed);
 }
 
 void store_drop_job(struct store *store, uint64_t id)
 {
-	struct change *change, *next;
+	STAILQ_HEAD(, change) all = STAILQ_HEAD_INITIALIZER(all);
+	struct change *change;
 
-	for (change = STAILQ_FIRST(&store->queue); change; change = next) {
-		next = STAILQ_NEXT(change, link);
-		if (change->key.job != id)
+	STAILQ_CONCAT(&all, &store->queue);
+	while ((change = STAILQ_FIRST(&all))) {
+		STAILQ_REMOVE_HEAD(&all, link);
+		if (change->key.job != id) {
+			STAILQ_INSERT_TAIL(&store->queue, change, link);
 			continue;
-		STAILQ_REMOVE(&store->queue, change, change, link);
+		}
+		store->queued_bytes -= change->bytes;
 		change_free(change);
 	}
 }
 
 void store_put_job_removed(struct store *store, uint64_t id)
 {
-	(void) put(store, CHANGE_JOB_REMOVED, job_key(id), 0);
+	(void)put(store, CHANGE_JOB_REMOVED, job_key(id), 0);
 }
 
 void store_put_task_started(struct store *store, struct task_key key, unsigned attempt,
@@ -116,18 +136,19 @@ void store_put_task_started(struct store *store, struct task_key key, unsigned a
 
 void store_put_task_sent(struct store *store, struct task_key key)
 {
-	(void) put(store, CHANGE_TASK_SENT, key, 0);
+	(void)put(store, CHANGE_TASK_SENT, key, 0);
 }
 
 void store_put_task_queued(struct store *store, struct task_key key)
 {
-	(void) put(store, CHANGE_TASK_QUEUED, key, 0);
+	(void)put(store, CHANGE_TASK_QUEUED, key, 0);
 }
 
 void store_put_task_ended(struct store *store, struct task_key key, const struct outcome *outcome,
 			  int64_t ended_us, uint64_t position)
 {
-	struct change *change = put(store, CHANGE_TASK_ENDED, key, 0);
+	struct change *change = put(store, CHANGE_TASK_ENDED, key,
+				    length(outcome->message) + length(outcome->result));
 
 	assert(task_state_is_final(outcome->state));
 	change->ended.state = outcome->state;
@@ -154,7 +175,7 @@ void store_put_output(struct store *store, struct task_key key, uint64_t positio
 void store_put_cursor(struct store *store, uid_t uid, const char *name, uint64_t job,
 		      uint64_t position)
 {
-	struct change *change = put(store, CHANGE_CURSOR, job_key(job), 0);
+	struct change *change = put(store, CHANGE_CURSOR, job_key(job), length(name));
 
 	change->cursor.uid = uid;
 	change->cursor.name = xstrdup(name);
@@ -165,13 +186,13 @@ void store_put_cursor(struct store *store, uid_t uid, const char *name, uint64_t
 
 static void bind(sqlite3_stmt *statement, int place, uint64_t value)
 {
-	(void) sqlite3_bind_int64(statement, place, (int64_t) value);
+	(void)sqlite3_bind_int64(statement, place, (int64_t)value);
 }
 
 /* The text must stay until the statement has run; NULL is NULL. */
 static void bind_text(sqlite3_stmt *statement, int place, const char *text)
 {
-	(void) sqlite3_bind_text(statement, place, text, -1, SQLITE_STATIC);
+	(void)sqlite3_bind_text(statement, place, text, -1, SQLITE_STATIC);
 }
 
 /* A statement about one thing, known by its key. */
@@ -179,86 +200,101 @@ static int run_with_key(struct store *store, enum statement which, int64_t key)
 {
 	sqlite3_stmt *statement = store_statement(store, which);
 
-	if (statement)
-		(void) sqlite3_bind_int64(statement, 1, key);
-	return store_run(store, statement);
+	(void)sqlite3_bind_int64(statement, 1, key);
+	return store_run(statement);
 }
 
-/* Both statements number their parameters as JOB_COLUMNS. */
-static int apply_job(struct store *store, enum statement which, const struct job_row *row)
+/* What making and updating a row have in common; both number their parameters as JOB_COLUMNS. */
+static int run_job(sqlite3_stmt *statement, const struct job_row *row)
 {
-	sqlite3_stmt *statement = store_statement(store, which);
 	char classes[ERROR_CLASS_COUNT * 21 + 1];
 	size_t used = 0;
 
-	if (!statement)
-		return SQLITE_ERROR;
 	for (size_t i = 0; i < ERROR_CLASS_COUNT; i++)
-		used += (size_t) snprintf(classes + used, sizeof(classes) - used, "%llu ",
-					  (unsigned long long) row->class_counts[i]);
+		used += (size_t)snprintf(classes + used, sizeof(classes) - used, "%llu ",
+					 (unsigned long long)row->class_counts[i]);
 	bind(statement, 1, row->id);
 	bind_text(statement, 4, row->name);
-	bind_text(statement, 6, row->options);
-	bind(statement, 9, row->state);
+	bind(statement, 7, row->state);
 	for (int i = 0; i < TASK_STATE_COUNT; i++)
-		bind(statement, 10 + i, row->counts[i]);
-	bind_text(statement, 16, classes);
-	bind(statement, 17, row->next_index);
-	bind(statement, 18, row->last_position);
-	bind(statement, 19, row->received_position);
-	(void) sqlite3_bind_int64(statement, 21, row->started_us);
-	(void) sqlite3_bind_int64(statement, 22, row->ended_us);
-	if (which == SQL_JOB_INSERT) {
-		bind(statement, 2, row->uid);
-		bind_text(statement, 3, row->kind);
-		bind_text(statement, 5, row->token);
-		bind_text(statement, 7, row->targets);
-		bind(statement, 8, row->retry_of);
-		(void) sqlite3_bind_int64(statement, 20, row->created_us);
-	}
-	return store_run(store, statement);
+		bind(statement, 8 + i, row->counts[i]);
+	bind_text(statement, 14, classes);
+	bind(statement, 15, row->next_index);
+	bind(statement, 16, row->last_position);
+	bind(statement, 17, row->received_position);
+	(void)sqlite3_bind_int64(statement, 19, row->started_us);
+	(void)sqlite3_bind_int64(statement, 20, row->ended_us);
+	return store_run(statement);
+}
+
+static int apply_job(struct store *store, const struct job_row *row)
+{
+	sqlite3_stmt *job = store_statement(store, SQL_JOB_INSERT);
+	sqlite3_stmt *request = store_statement(store, SQL_REQUEST_INSERT);
+	int r;
+
+	bind(job, 2, row->uid);
+	bind_text(job, 3, row->kind);
+	bind_text(job, 5, row->token);
+	bind(job, 6, row->retry_of);
+	(void)sqlite3_bind_int64(job, 18, row->created_us);
+	r = run_job(job, row);
+	if (r != SQLITE_OK)
+		return r;
+	bind(request, 1, row->id);
+	bind_text(request, 2, row->options);
+	bind_text(request, 3, row->targets);
+	return store_run(request);
+}
+
+static int apply_job_update(struct store *store, const struct job_row *row)
+{
+	sqlite3_stmt *request = store_statement(store, SQL_REQUEST_UPDATE);
+	int r = run_job(store_statement(store, SQL_JOB_UPDATE), row);
+
+	if (r != SQLITE_OK || !row->options)
+		return r;
+	bind(request, 1, row->id);
+	bind_text(request, 2, row->options);
+	return store_run(request);
 }
 
 static int apply_removed(struct store *store, uint64_t id)
 {
-	int r = run_with_key(store, SQL_JOB_DELETE, (int64_t) id);
+	int r = run_with_key(store, SQL_JOB_DELETE, (int64_t)id);
 
 	if (r == SQLITE_OK)
-		r = run_with_key(store, SQL_JOB_CURSORS_DELETE, (int64_t) id);
-	return r == SQLITE_OK ? run_with_key(store, SQL_REMOVED_INSERT, (int64_t) id) : r;
+		r = run_with_key(store, SQL_JOB_CURSORS_DELETE, (int64_t)id);
+	return r == SQLITE_OK ? run_with_key(store, SQL_REMOVED_INSERT, (int64_t)id) : r;
 }
 
 static int apply_started(struct store *store, const struct change *change)
 {
 	sqlite3_stmt *statement = store_statement(store, SQL_TASK_STARTED);
 
-	if (!statement)
-		return SQLITE_ERROR;
-	(void) sqlite3_bind_int64(statement, 1, task_key_number(change->key));
+	(void)sqlite3_bind_int64(statement, 1, task_key_number(change->key));
 	bind(statement, 2, change->started.attempt);
-	(void) sqlite3_bind_int64(statement, 3, change->started.at_us);
-	return store_run(store, statement);
+	(void)sqlite3_bind_int64(statement, 3, change->started.at_us);
+	return store_run(statement);
 }
 
-/* Output of a stream, or with bytes NULL the end of the task. */
+/* Output of a stream, or the end of the task: then stream, offset and bytes are NULL. */
 static int insert_record(struct store *store, const struct change *change, uint64_t position,
 			 int64_t at_us)
 {
 	sqlite3_stmt *statement = store_statement(store, SQL_RECORD_INSERT);
 
-	if (!statement)
-		return SQLITE_ERROR;
 	bind(statement, 1, position);
 	bind(statement, 2, change->key.job);
 	bind(statement, 3, change->key.index);
-	(void) sqlite3_bind_int64(statement, 6, at_us);
+	(void)sqlite3_bind_int64(statement, 6, at_us);
 	if (change->type == CHANGE_OUTPUT) {
 		bind(statement, 4, change->output.stream);
 		bind(statement, 5, change->output.offset);
-		(void) sqlite3_bind_blob64(statement, 7, change->output.bytes, change->output.size,
-					   SQLITE_STATIC);
+		(void)sqlite3_bind_blob64(statement, 7, change->output.bytes, change->output.size,
+					  SQLITE_STATIC);
 	}
-	return store_run(store, statement);
+	return store_run(statement);
 }
 
 static int apply_ended(struct store *store, const struct change *change)
@@ -266,18 +302,17 @@ static int apply_ended(struct store *store, const struct change *change)
 	sqlite3_stmt *statement = store_statement(store, SQL_TASK_ENDED);
 	int r;
 
-	if (!statement)
-		return SQLITE_ERROR;
-	(void) sqlite3_bind_int64(statement, 1, task_key_number(change->key));
+	(void)sqlite3_bind_int64(statement, 1, task_key_number(change->key));
 	bind(statement, 2, change->ended.state);
 	bind(statement, 3, change->ended.class);
 	bind_text(statement, 4, change->ended.message);
 	bind_text(statement, 5, change->ended.result);
-	(void) sqlite3_bind_int64(statement, 6, change->ended.at_us);
-	r = store_run(store, statement);
-	return r == SQLITE_OK
-		       ? insert_record(store, change, change->ended.position, change->ended.at_us)
-		       : r;
+	(void)sqlite3_bind_int64(statement, 6, change->ended.at_us);
+	r = store_run(statement);
+	/* Of a task that had ended already there is no second end. */
+	if (r != SQLITE_OK || sqlite3_changes(store->database) == 0)
+		return r;
+	return insert_record(store, change, change->ended.position, change->ended.at_us);
 }
 
 static int apply_output(struct store *store, const struct change *change)
@@ -286,12 +321,10 @@ static int apply_output(struct store *store, const struct change *change)
 	size_t size = change->output.size;
 	int r;
 
-	if (!statement)
-		return SQLITE_ERROR;
-	(void) sqlite3_bind_int64(statement, 1, task_key_number(change->key));
+	(void)sqlite3_bind_int64(statement, 1, task_key_number(change->key));
 	bind(statement, 2, change->output.stream == STREAM_STDOUT ? size : 0);
 	bind(statement, 3, change->output.stream == STREAM_STDERR ? size : 0);
-	r = store_run(store, statement);
+	r = store_run(statement);
 	return r == SQLITE_OK
 		       ? insert_record(store, change, change->output.position, change->output.at_us)
 		       : r;
@@ -301,13 +334,11 @@ static int apply_cursor(struct store *store, const struct change *change)
 {
 	sqlite3_stmt *statement = store_statement(store, SQL_CURSOR_WRITE);
 
-	if (!statement)
-		return SQLITE_ERROR;
 	bind(statement, 1, change->key.job);
 	bind(statement, 2, change->cursor.uid);
 	bind_text(statement, 3, change->cursor.name);
 	bind(statement, 4, change->cursor.position);
-	return store_run(store, statement);
+	return store_run(statement);
 }
 
 int store_apply(struct store *store, const struct change *change)
@@ -316,9 +347,9 @@ int store_apply(struct store *store, const struct change *change)
 
 	switch (change->type) {
 	case CHANGE_JOB:
-		return apply_job(store, SQL_JOB_INSERT, change->row);
+		return apply_job(store, change->row);
 	case CHANGE_JOB_UPDATE:
-		return apply_job(store, SQL_JOB_UPDATE, change->row);
+		return apply_job_update(store, change->row);
 	case CHANGE_JOB_REMOVED:
 		return apply_removed(store, change->key.job);
 	case CHANGE_TASK_STARTED:

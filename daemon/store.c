@@ -18,6 +18,10 @@
 
 /* "jobd", so that file(1) and we know the file. */
 enum { APPLICATION_ID = 0x6a6f6264, SCHEMA_VERSION = 1 };
+/* How long a program that reads the file meanwhile (a backup) may hold us up. */
+enum { BUSY_MS = 1000 };
+/* Half of a task's key. */
+enum { JOB_ID_MAX = INT32_MAX };
 
 const char *const store_sql[STATEMENT_COUNT] = {
 #define STATEMENT_TEXT(id, sql) [id] = sql,
@@ -31,11 +35,10 @@ static const char schema[] =
 	" next_position INTEGER NOT NULL);"
 	"INSERT INTO meta VALUES (0, 1, 1);"
 	"CREATE TABLE job (id INTEGER PRIMARY KEY, uid INTEGER NOT NULL, kind TEXT NOT NULL,"
-	" name TEXT, token TEXT, options TEXT NOT NULL, targets TEXT NOT NULL,"
-	" retry_of INTEGER NOT NULL, state INTEGER NOT NULL, queued INTEGER NOT NULL,"
-	" running INTEGER NOT NULL, succeeded INTEGER NOT NULL, failed INTEGER NOT NULL,"
-	" stopped INTEGER NOT NULL, interrupted INTEGER NOT NULL, classes TEXT NOT NULL,"
-	" next_index INTEGER NOT NULL, last_position INTEGER NOT NULL,"
+	" name TEXT, token TEXT, retry_of INTEGER NOT NULL, state INTEGER NOT NULL,"
+	" queued INTEGER NOT NULL, running INTEGER NOT NULL, succeeded INTEGER NOT NULL,"
+	" failed INTEGER NOT NULL, stopped INTEGER NOT NULL, interrupted INTEGER NOT NULL,"
+	" classes TEXT NOT NULL, next_index INTEGER NOT NULL, last_position INTEGER NOT NULL,"
 	" received_position INTEGER NOT NULL, created_us INTEGER NOT NULL,"
 	" started_us INTEGER NOT NULL, ended_us INTEGER NOT NULL);"
 	"CREATE UNIQUE INDEX job_token ON job (uid, token) WHERE token IS NOT NULL;"
@@ -43,6 +46,8 @@ static const char schema[] =
 	"CREATE INDEX job_name ON job (name) WHERE name IS NOT NULL;"
 	"CREATE INDEX job_live ON job (id) WHERE state < 4;"
 	"CREATE INDEX job_unreceived ON job (uid) WHERE last_position > received_position;"
+	"CREATE TABLE request (job INTEGER PRIMARY KEY, options TEXT NOT NULL,"
+	" targets TEXT NOT NULL);"
 	"CREATE TABLE task (key INTEGER PRIMARY KEY, state INTEGER NOT NULL,"
 	" class INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL,"
 	" is_sent INTEGER NOT NULL DEFAULT 0, started_us INTEGER NOT NULL,"
@@ -65,93 +70,142 @@ static const char schema[] =
 
 sqlite3_stmt *store_statement(struct store *store, enum statement which)
 {
-	sqlite3_stmt **statement = &store->statements[which];
+	sqlite3_stmt *statement = store->statements[which];
 
-	if (!*statement &&
-	    sqlite3_prepare_v3(store->database, store_sql[which], -1, SQLITE_PREPARE_PERSISTENT,
-			       statement, NULL) != SQLITE_OK)
-		return NULL;
-	assert(!sqlite3_stmt_busy(*statement)); /* a read inside its own callback */
-	(void) sqlite3_clear_bindings(*statement);
-	return *statement;
+	assert(!sqlite3_stmt_busy(statement)); /* a read inside its own callback */
+	(void)sqlite3_clear_bindings(statement);
+	return statement;
 }
 
-int store_run(struct store *store, sqlite3_stmt *statement)
+int store_run(sqlite3_stmt *statement)
 {
 	int r;
 
-	if (!statement)
-		return sqlite3_errcode(store->database);
 	do
 		r = sqlite3_step(statement);
 	while (r == SQLITE_ROW);
-	(void) sqlite3_reset(statement);
+	(void)sqlite3_reset(statement);
 	return r == SQLITE_DONE ? SQLITE_OK : r;
 }
 
-int store_failure(struct store *store, char **ret_sentence)
+/* --- Failures --- */
+
+static const char foreign[] = "is not one of jobd: choose another with --database";
+
+static const struct failure {
+	int code; /* of SQLite */
+	int number;
+	bool is_passing; /* jobd goes on once it is gone */
+	const char *what;
+} failures[] = {
+	{SQLITE_FULL, ENOSPC, true, "cannot grow, its disk is full: free some space"},
+	{SQLITE_READONLY, EROFS, true, "is read-only: make it writable"},
+	{SQLITE_BUSY, EBUSY, true, "is locked by another program: end that one"},
+	{SQLITE_CORRUPT, EIO, false, "is damaged: restore a copy, or move it away to begin anew"},
+	{SQLITE_NOTADB, EINVAL, false, foreign},
+};
+
+static const struct failure *find_failure(const struct store *store)
 {
 	int code = sqlite3_errcode(store->database);
-	int number = sqlite3_system_errno(store->database);
 
-	errno = number;
-	switch (code) {
-	case SQLITE_FULL:
-		*ret_sentence = xasprintf("the disk is full, the database %s cannot grow: free "
-					  "some space, jobd goes on by itself",
-					  store->path);
-		return -ENOSPC;
-	case SQLITE_READONLY:
-		*ret_sentence = xasprintf("the database %s is read-only", store->path);
-		return -EROFS;
-	case SQLITE_NOTADB:
-		*ret_sentence = xasprintf("%s is no database of jobd: choose another with "
-					  "--database",
-					  store->path);
-		return -EINVAL;
-	case SQLITE_CORRUPT:
-		*ret_sentence = xasprintf("the database %s is damaged: restore a copy, or move it "
-					  "away to begin anew",
-					  store->path);
-		return -EIO;
-	default:
-		*ret_sentence = xasprintf("the database %s: %s%s%s", store->path,
-					  sqlite3_errmsg(store->database), number ? ": " : "",
-					  number ? strerrordesc_np(number) : "");
-		return number > 0 ? -number : -EIO;
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(failures); i++)
+		if (failures[i].code == code)
+			return &failures[i];
+	return NULL;
+}
+
+/* The errno behind the last failure, or 0. SQLite keeps an old one where another code failed. */
+static int system_errno(const struct store *store)
+{
+	int code = sqlite3_errcode(store->database);
+
+	return code == SQLITE_IOERR || code == SQLITE_CANTOPEN
+		       ? sqlite3_system_errno(store->database)
+		       : 0;
+}
+
+int store_failure(const struct store *store)
+{
+	const struct failure *failure = find_failure(store);
+	int number = failure ? failure->number : system_errno(store);
+
+	return number > 0 ? -number : -EIO;
+}
+
+/* The sentence for the last failure; then: what follows where it may pass. The caller frees. */
+static char *describe_failure(const struct store *store, const char *then)
+{
+	const struct failure *failure = find_failure(store);
+	int number = system_errno(store);
+	const char *reason = number > 0 ? strerrordesc_np(number) : NULL;
+
+	if (failure)
+		return xasprintf("the database %s %s%s", store->path, failure->what,
+				 failure->is_passing ? then : "");
+	return xasprintf("the database %s fails (%s%s%s): see to its disk%s", store->path,
+			 sqlite3_errmsg(store->database), reason ? ", " : "", reason ? reason : "",
+			 then);
 }
 
 /* --- Opening --- */
 
-static int refuse(struct error *ret_error, const char *path, const char *what)
+static int refuse_file(const struct store *store, const char *what, struct error *ret_error)
 {
 	return error_set(ret_error, ERROR_STORAGE_FAILED, NULL,
-			 "%s for the database %s: %m; choose another with --database", what, path);
+			 "cannot %s the database %s: %m; choose another with --database", what,
+			 store->path);
+}
+
+static int refuse_folder(const struct store *store, const char *what, struct error *ret_error)
+{
+	const char *slash = strrchr(store->path, '/');
+	int length = slash > store->path ? (int)(slash - store->path) : 1;
+	autofree char *folder = slash ? xasprintf("%.*s", length, store->path) : xstrdup(".");
+
+	return error_set(ret_error, ERROR_STORAGE_FAILED, NULL,
+			 "cannot %s the folder %s: %m; choose another with --database", what,
+			 folder);
+}
+
+static int refuse_failure(const struct store *store, struct error *ret_error)
+{
+	autofree char *sentence = describe_failure(store, "");
+
+	return error_set(ret_error, ERROR_STORAGE_FAILED, NULL, "%s", sentence);
+}
+
+static int refuse_second(const struct store *store, struct error *ret_error)
+{
+	char text[16] = "", holder[32] = "";
+	long pid;
+
+	(void)!pread(store->lock_fd, text, sizeof(text) - 1, 0);
+	pid = strtol(text, NULL, 10);
+	if (pid > 0)
+		(void)snprintf(holder, sizeof(holder), " (pid %ld)", pid);
+	return error_set(ret_error, ERROR_STORAGE_FAILED, NULL,
+			 "another jobd%s has the database %s open: stop it, or choose another "
+			 "with --database",
+			 holder, store->path);
 }
 
 /* An flock, not a pid file: it ends with the process, however that ends. */
 static int take_lock(struct store *store, struct error *ret_error)
 {
 	autofree char *path = xasprintf("%s-lock", store->path);
-	char pid[16] = "";
+	char pid[16];
 
 	store->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (store->lock_fd < 0)
-		return refuse(ret_error, store->path, "cannot write to the folder");
-	if (flock(store->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-		if (errno != EWOULDBLOCK)
-			return refuse(ret_error, store->path, "cannot lock");
-		(void) !pread(store->lock_fd, pid, sizeof(pid) - 1, 0);
-		pid[strcspn(pid, "\n")] = '\0';
-		return error_set(ret_error, ERROR_STORAGE_FAILED, NULL,
-				 "another jobd (process %s) has the database %s open: stop it, or "
-				 "choose another with --database",
-				 pid, store->path);
-	}
-	(void) snprintf(pid, sizeof(pid), "%ld\n", (long) getpid());
-	(void) !ftruncate(store->lock_fd, 0);
-	(void) !pwrite(store->lock_fd, pid, strlen(pid), 0);
+		return refuse_folder(store, "write to", ret_error);
+	if (flock(store->lock_fd, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK ? refuse_second(store, ret_error)
+					    : refuse_file(store, "lock", ret_error);
+	/* Only for refuse_second, which does without where this fails. */
+	(void)snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());
+	(void)!ftruncate(store->lock_fd, 0);
+	(void)!pwrite(store->lock_fd, pid, strlen(pid), 0);
 	return 0;
 }
 
@@ -160,59 +214,72 @@ static int execute(struct store *store, const char *sql)
 	return sqlite3_exec(store->database, sql, NULL, NULL, NULL);
 }
 
-static int64_t pragma_number(struct store *store, const char *sql)
+/* 0 and a number, or a negative errno. */
+static int read_number(struct store *store, const char *sql, int64_t *ret_number)
 {
 	sqlite3_stmt *statement;
-	int64_t value = -1;
+	int r;
 
 	if (sqlite3_prepare_v2(store->database, sql, -1, &statement, NULL) != SQLITE_OK)
-		return -1;
-	if (sqlite3_step(statement) == SQLITE_ROW)
-		value = sqlite3_column_int64(statement, 0);
-	(void) sqlite3_finalize(statement);
-	return value;
+		return store_failure(store);
+	r = sqlite3_step(statement);
+	if (r == SQLITE_ROW)
+		*ret_number = sqlite3_column_int64(statement, 0);
+	(void)sqlite3_finalize(statement);
+	return r == SQLITE_ROW ? 0 : store_failure(store);
 }
 
-static int fail_open(struct store *store, struct error *ret_error)
+static int make_schema(struct store *store, struct error *ret_error)
 {
-	autofree char *sentence = NULL;
-
-	(void) store_failure(store, &sentence);
-	return error_set(ret_error, ERROR_STORAGE_FAILED, NULL, "%s", sentence);
+	/* VACUUM: for the file of an empty database, which knows its page size and kind already. */
+	return execute(store, "PRAGMA page_size = 4096;"
+			      "PRAGMA auto_vacuum = INCREMENTAL;"
+			      "VACUUM;") == SQLITE_OK &&
+			       execute(store, schema) == SQLITE_OK
+		       ? 0
+		       : refuse_failure(store, ret_error);
 }
 
 /* An empty file gets the schema; any other must be ours, and not newer than we are. */
 static int check_schema(struct store *store, struct error *ret_error)
 {
-	int64_t pages = pragma_number(store, "PRAGMA page_count");
-	int64_t application = pragma_number(store, "PRAGMA application_id");
-	int64_t version = pragma_number(store, "PRAGMA user_version");
+	int64_t objects, application, version;
 
-	if (pages < 0)
-		return fail_open(store, ret_error);
-	if (pages == 0 || (pages > 0 && application == 0 && version == 0 &&
-			   pragma_number(store, "SELECT count(*) FROM sqlite_schema") == 0)) {
-		if (execute(store, "PRAGMA auto_vacuum = INCREMENTAL; VACUUM;") != SQLITE_OK ||
-		    execute(store, schema) != SQLITE_OK)
-			return fail_open(store, ret_error);
-		return 0;
-	}
+	if (read_number(store, "SELECT count(*) FROM sqlite_schema", &objects) < 0 ||
+	    read_number(store, "PRAGMA application_id", &application) < 0 ||
+	    read_number(store, "PRAGMA user_version", &version) < 0)
+		return refuse_failure(store, ret_error);
+	if (objects == 0 && application == 0 && version == 0)
+		return make_schema(store, ret_error);
 	if (application != APPLICATION_ID)
-		return error_set(ret_error, ERROR_STORAGE_FAILED, NULL,
-				 "%s is no database of jobd: choose another with --database",
-				 store->path);
+		return error_set(ret_error, ERROR_STORAGE_FAILED, NULL, "the database %s %s",
+				 store->path, foreign);
 	if (version != SCHEMA_VERSION)
 		return error_set(ret_error, ERROR_STORAGE_FAILED, NULL,
 				 "the database %s has version %lld, and this jobd knows version "
 				 "%d: use a newer jobd",
-				 store->path, (long long) version, SCHEMA_VERSION);
+				 store->path, (long long)version, SCHEMA_VERSION);
 	return 0;
 }
 
-static int open_database(struct store *store, struct error *ret_error)
+static int connect_database(struct store *store, struct error *ret_error)
 {
-	static const char pragmas[] = "PRAGMA page_size = 4096;"
-				      "PRAGMA journal_mode = WAL;"
+	/* Made here, for its mode, which SQLite then gives to the files beside it as well. */
+	int fd = open(store->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return refuse_file(store, "open", ret_error);
+	(void)close(fd);
+	if (sqlite3_open_v2(store->path, &store->database,
+			    SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
+		return refuse_failure(store, ret_error);
+	(void)sqlite3_busy_timeout(store->database, BUSY_MS);
+	return 0;
+}
+
+static int prepare_database(struct store *store, struct error *ret_error)
+{
+	static const char pragmas[] = "PRAGMA journal_mode = WAL;"
 				      "PRAGMA synchronous = FULL;"
 				      "PRAGMA secure_delete = OFF;"
 				      "PRAGMA wal_autocheckpoint = 1000;"
@@ -220,26 +287,19 @@ static int open_database(struct store *store, struct error *ret_error)
 				      "PRAGMA temp_store = MEMORY;"
 				      "PRAGMA cache_size = -4096;";
 	sqlite3_stmt *meta;
-	int r;
 
-	r = sqlite3_open_v2(store->path, &store->database,
-			    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
-	if (r != SQLITE_OK)
-		return fail_open(store, ret_error);
-	(void) chmod(store->path, 0600);
-	(void) sqlite3_busy_timeout(store->database, 1000);
-	r = check_schema(store, ret_error);
-	if (r < 0)
-		return r;
 	if (execute(store, pragmas) != SQLITE_OK)
-		return fail_open(store, ret_error);
-
+		return refuse_failure(store, ret_error);
+	for (size_t i = 0; i < STATEMENT_COUNT; i++)
+		if (sqlite3_prepare_v3(store->database, store_sql[i], -1, SQLITE_PREPARE_PERSISTENT,
+				       &store->statements[i], NULL) != SQLITE_OK)
+			return refuse_failure(store, ret_error);
 	meta = store_statement(store, SQL_META_READ);
-	if (!meta || sqlite3_step(meta) != SQLITE_ROW)
-		return fail_open(store, ret_error);
-	store->next_job = (uint64_t) sqlite3_column_int64(meta, 0);
-	store->next_position = (uint64_t) sqlite3_column_int64(meta, 1);
-	(void) sqlite3_reset(meta);
+	if (sqlite3_step(meta) != SQLITE_ROW)
+		return refuse_failure(store, ret_error);
+	store->next_job = (uint64_t)sqlite3_column_int64(meta, 0);
+	store->next_position = (uint64_t)sqlite3_column_int64(meta, 1);
+	(void)sqlite3_reset(meta);
 	return 0;
 }
 
@@ -254,12 +314,16 @@ int store_open(const char *path, struct store **ret_store, struct error *ret_err
 	r = path_make_parent(path);
 	if (r < 0) {
 		errno = -r;
-		r = refuse(ret_error, path, "cannot make the folder");
+		r = refuse_folder(store, "make", ret_error);
 	}
 	if (r == 0)
 		r = take_lock(store, ret_error);
 	if (r == 0)
-		r = open_database(store, ret_error);
+		r = connect_database(store, ret_error);
+	if (r == 0)
+		r = check_schema(store, ret_error);
+	if (r == 0)
+		r = prepare_database(store, ret_error);
 	if (r < 0) {
 		store_close(store);
 		return r;
@@ -268,21 +332,27 @@ int store_open(const char *path, struct store **ret_store, struct error *ret_err
 	return 0;
 }
 
-void store_close(struct store *store)
+static void clear_queue(struct store *store)
 {
 	struct change *change;
 
-	if (!store)
-		return;
 	while ((change = STAILQ_FIRST(&store->queue))) {
 		STAILQ_REMOVE_HEAD(&store->queue, link);
 		change_free(change);
 	}
+	store->queued_bytes = 0;
+}
+
+void store_close(struct store *store)
+{
+	if (!store)
+		return;
+	clear_queue(store);
 	for (size_t i = 0; i < STATEMENT_COUNT; i++)
-		(void) sqlite3_finalize(store->statements[i]);
-	(void) sqlite3_close(store->database);
+		(void)sqlite3_finalize(store->statements[i]);
+	(void)sqlite3_close(store->database);
 	if (store->lock_fd >= 0)
-		(void) close(store->lock_fd);
+		(void)close(store->lock_fd);
 	free(store->error);
 	free(store->path);
 	free(store);
@@ -294,49 +364,40 @@ static int apply_all(struct store *store)
 {
 	sqlite3_stmt *meta;
 	struct change *change;
-	int r = store_run(store, store_statement(store, SQL_BEGIN));
+	int r = store_run(store_statement(store, SQL_BEGIN));
 
 	if (r != SQLITE_OK)
 		return r;
-	STAILQ_FOREACH(change, &store->queue, link)
-	{
+	STAILQ_FOREACH (change, &store->queue, link) {
 		r = store_apply(store, change);
 		if (r != SQLITE_OK)
 			return r;
 	}
 	meta = store_statement(store, SQL_META_WRITE);
-	if (!meta)
-		return SQLITE_ERROR;
-	(void) sqlite3_bind_int64(meta, 1, (int64_t) store->next_job);
-	(void) sqlite3_bind_int64(meta, 2, (int64_t) store->next_position);
-	r = store_run(store, meta);
-	if (r != SQLITE_OK)
-		return r;
-	return store_run(store, store_statement(store, SQL_COMMIT));
+	(void)sqlite3_bind_int64(meta, 1, (int64_t)store->next_job);
+	(void)sqlite3_bind_int64(meta, 2, (int64_t)store->next_position);
+	r = store_run(meta);
+	return r == SQLITE_OK ? store_run(store_statement(store, SQL_COMMIT)) : r;
 }
 
 int store_commit(struct store *store)
 {
-	struct change *change;
-	int r = 0;
+	int r;
 
 	if (STAILQ_EMPTY(&store->queue) && !store->error)
 		return 0;
 	free(store->error);
 	store->error = NULL;
 	if (apply_all(store) != SQLITE_OK) {
-		r = store_failure(store, &store->error);
+		r = store_failure(store);
+		store->error = describe_failure(store, ", jobd then goes on by itself");
 		/* SQLite may have rolled back by itself (disk full, I/O error). */
 		if (!sqlite3_get_autocommit(store->database))
-			(void) store_run(store, store_statement(store, SQL_ROLLBACK));
+			(void)store_run(store_statement(store, SQL_ROLLBACK));
 		return r;
 	}
 	store->commits++;
-	store->queued_bytes = 0;
-	while ((change = STAILQ_FIRST(&store->queue))) {
-		STAILQ_REMOVE_HEAD(&store->queue, link);
-		change_free(change);
-	}
+	clear_queue(store);
 	return 0;
 }
 
@@ -369,6 +430,7 @@ int64_t store_bytes(const struct store *store)
 
 uint64_t store_next_job(struct store *store)
 {
+	assert(store->next_job < JOB_ID_MAX);
 	return store->next_job++;
 }
 

@@ -3,21 +3,25 @@
  * What survives: jobs, tasks, results and reading positions, in one SQLite file. The only file that
  * includes sqlite3.h. Main thread.
  *
- * Writing is two steps. store_put_* queue a change in memory (and cannot fail); store_commit applies
- * the whole queue in one transaction with synchronous=FULL, so that one fsync serves everything that
- * happened meanwhile. If it fails (disk full), the transaction is rolled back and the queue stays as
- * it was: nothing is half done, and a later store_commit tries again. Only a new job can be taken
- * back out of the queue (store_drop_job), so that a client can be told that it was not made.
+ * Writing is two steps. store_put_* queue a change in memory (and cannot fail); store_commit
+ * applies the whole queue in one transaction with synchronous=FULL, so that one fsync serves
+ * everything that happened meanwhile. If it fails (disk full), the transaction is rolled back and
+ * the queue stays as it was: nothing is half done, and a later store_commit tries again. Only a new
+ * job can be taken back out of the queue (store_drop_job), so that a client can be told that it was
+ * not made.
  *
- * Reading sees what was committed, never the queue. Reads are by page, on indexes only (a test reads
- * the query plan of every statement).
+ * Reading sees what was committed, never the queue. Reads are by page, on indexes only (a test
+ * reads the query plan of every statement).
  *
  * Schema (user_version 1). Tasks have a row from their first start on; what was never begun is
- * computed from the job's row. A record is a piece of output or the end of a task; positions grow by
- * one and are never used again, so that a reading position is one number.
+ * computed from the job's row. A record is a piece of output or the end of a task; positions grow
+ * by one and are never used again, so that a reading position is one number.
  *   meta    the next job id and the next position
- *   job     (id, uid, kind, name, token, options, targets, state, counters, times, next_index, ...)
- *   task    (key = job << 32 | index, state, class, attempts, is_sent, times, sizes, message, result)
+ *   job     (id, uid, kind, name, token, state, counters, times, next_index, ...): a short row,
+ *           since it is written anew with every commit in which one of its tasks begins or ends
+ *   request (job, options, targets): what was asked for, as long as a message may be
+ *   task    (key = job << 32 | index, state, class, attempts, is_sent, times, sizes, message,
+ *           result)
  *   record  (position, job, index, stream or none for the end, offset, at, bytes)
  *   cursor  (job, uid, name, position)
  *   removed (job): removed jobs whose rows are still being deleted, piece by piece
@@ -69,8 +73,8 @@ struct job_row {
 	enum job_state state;
 	uint64_t counts[TASK_STATE_COUNT]; /* by task state; their sum is the number of tasks */
 	uint64_t class_counts[ERROR_CLASS_COUNT];
-	uint64_t next_index;   /* tasks below have been begun at least once (or dropped) */
-	uint64_t last_position; /* of the job's newest record; 0: none */
+	uint64_t next_index;        /* tasks below have been begun at least once (or dropped) */
+	uint64_t last_position;     /* of the job's newest record; 0: none */
 	uint64_t received_position; /* of the owner's usual cursor */
 	int64_t created_us, started_us, ended_us; /* 0: not yet */
 };
@@ -115,11 +119,11 @@ struct job_filter {
 	bool has_uid;
 	uid_t uid;
 	const char *kind;
-	const char *name_glob;  /* as GLOB of SQLite: * ? [ ] */
+	const char *name_glob;   /* as GLOB of SQLite: * ? [ ] */
 	uint64_t id_min, id_max; /* 0: open */
 	unsigned states;         /* bits 1 << JOB_... */
 	int64_t since_us, until_us;
-	bool has_unreceived;     /* last_position > received_position */
+	bool has_unreceived; /* last_position > received_position */
 };
 typedef int job_row_fn(const struct job_row *row, void *context);
 /* Newest first, ids below before (0: all), at most limit. Options and targets are read as well. */

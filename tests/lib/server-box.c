@@ -64,6 +64,7 @@ static void start(struct call *call)
 static void list(struct call *call)
 {
 	note(call);
+	box.store_has_changes = box.store_has_changes || box.list_changes;
 	if (call->is_more)
 		for (int i = 0; i < 2; i++)
 			call_continue(call, json_pack("{s:[], s:b}", "jobs", "hasOlder", 1));
@@ -186,7 +187,7 @@ void box_commit(const char *error)
 
 void box_turn(void)
 {
-	assert_true(event_base_loop(box.daemon.base, EVLOOP_NONBLOCK) >= 0);
+	assert_true(event_base_loop(box.daemon.base, EVLOOP_ONCE | EVLOOP_NONBLOCK) >= 0);
 	if (server_has_held(box.server) && !box.holds_commits)
 		box_commit(NULL);
 }
@@ -200,6 +201,16 @@ void box_wait(bool (*is_done)(void *context), void *context)
 			fail_msg("it does not happen");
 		box_turn();
 	}
+}
+
+static bool has_clients(void *context)
+{
+	return server_client_count(box.server) == *(unsigned *)context;
+}
+
+void box_wait_clients(unsigned count)
+{
+	box_wait(has_clients, &count);
 }
 
 /* --- Clients --- */

@@ -13,6 +13,29 @@
 
 #include <sys/types.h>
 
+/* --- Words on the wire --- */
+
+#define CALL(method)                  "{\"method\":\"" method "\"}"
+#define CALL_WITH(method, parameters) "{\"method\":\"" method "\",\"parameters\":" parameters "}"
+#define PARAMETERS(text)              "{\"parameters\":" text "}"
+#define ERROR(name, text)             "{\"error\":\"" name "\",\"parameters\":" text "}"
+#define SERVICE                       "org.varlink.service."
+#define START                         CALL_WITH("org.jobd.Start", "{\"kind\":\"ping\",\"targets\":[]}")
+#define STOP                          CALL_WITH("org.jobd.Stop", "{\"selection\":{}}")
+#define LIST                          CALL("org.jobd.List")
+#define LIST_MORE                     "{\"method\":\"org.jobd.List\",\"more\":true}"
+#define TASKS_MORE \
+	"{\"method\":\"org.jobd.ListTasks\",\"more\":true,\"parameters\":{\"selector\":\"1\"}}"
+#define WAIT        CALL("org.jobd.Wait")
+#define NO_JOBS     PARAMETERS("{\"jobs\":[],\"hasOlder\":false}")
+#define STARTED(id) PARAMETERS("{\"id\":" #id ",\"tasks\":1,\"isNew\":true}")
+#define STOPPED(id) PARAMETERS("{\"ids\":[" #id "]}")
+#define DISK_FULL   ERROR("org.jobd.StorageFailed", "{\"message\":\"the disk is full\"}")
+
+/* --- The box --- */
+
+#define BOX_TEST(name) cmocka_unit_test_setup_teardown(name, box_open, box_close)
+
 enum { BOX_WAIT_MS = 5000 };
 
 struct box {
@@ -25,6 +48,7 @@ struct box {
 	/* What the store says */
 	const char *store_error;
 	bool store_has_changes;
+	bool list_changes; /* List leaves a change, as Receive may */
 	/* What the server did */
 	unsigned commits;
 	uint64_t dropped[8]; /* jobs_start_failed */
@@ -46,6 +70,9 @@ void box_turn(void);
 void box_commit(const char *error);
 /* Turns until is_done(context), or fails the test after BOX_WAIT_MS. */
 void box_wait(bool (*is_done)(void *context), void *context);
+
+/* ... until so many clients are connected. */
+void box_wait_clients(unsigned count);
 
 struct client {
 	int fd;

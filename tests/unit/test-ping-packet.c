@@ -20,7 +20,7 @@ static const struct echo example = {
 static void test_build_ipv4(void **state)
 {
 	static const unsigned char expected[ECHO_HEAD_SIZE] = {
-		8, 0, 0xcd, 0xb8, 0x12, 0x34, 0xff, 0xfe, 1, 2, 3, 4, 5, 6, 7, 8,
+		8, 0, 0xd5, 0xb8, 0x12, 0x34, 0xff, 0xfe, 1, 2, 3, 4, 5, 6, 7, 8,
 	};
 	unsigned char head[ECHO_HEAD_SIZE];
 

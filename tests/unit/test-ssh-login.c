@@ -425,25 +425,43 @@ static void test_stuck_agent(void **state)
 	(void)unlink(socket);
 }
 
+/* Nor does it hold up the end of jobd. */
+static void test_stuck_agent_at_the_end(void **state)
+{
+	autofree char *socket = xstrdup(place_path("agent"));
+	struct server agent = server_agent(socket);
+	int64_t began_us;
+
+	(void)state;
+	(void)setenv("SSH_AUTH_SOCK", socket, 1);
+	assert_int_equal(kill(agent.pid, SIGSTOP), 0);
+	(void)start("tester@127.0.0.1", sshd.port, ANY_HOST_KEY);
+	box_turn(&box, 500);
+	assert_false(box.runs[0].has_ended);
+	began_us = now_monotonic_us();
+	box_done(&box);
+	assert_true(now_monotonic_us() - began_us < US_PER_SEC / 2);
+	server_stop(&agent);
+	(void)unlink(socket);
+	box_init(&box); /* for the tear-down */
+}
+
 /* --- Old devices --- */
 
 static void test_legacy(void **state)
 {
 	struct server old = server_sshd("KexAlgorithms diffie-hellman-group1-sha1\n"
 					"HostKeyAlgorithms ssh-rsa\nCiphers aes128-cbc\n"
-					"MACs hmac-sha1\nPubkeyAcceptedAlgorithms ssh-rsa\nLogLevel DEBUG2\n");
-	autofree char *options = NULL, *legacy = NULL;
+					"MACs hmac-sha1\n");
+	autofree char *options = xasprintf(ANY_HOST_KEY ",\"identity\":\"%s\"", place_path("key"));
+	autofree char *legacy = xasprintf("%s,\"legacy\":true", options);
 
 	(void)state;
-	place_run("cat host_rsa.pub >> authorized");
-	options = xasprintf(ANY_HOST_KEY ",\"identity\":\"%s\"", place_path("host_rsa"));
-	legacy = xasprintf("%s,\"legacy\":true", options);
 	assert_failed(run("tester@127.0.0.1", old.port, options), CLASS_PROTOCOL,
 		      "offers no key exchange that jobd takes (it offers "
 		      "diffie-hellman-group1-sha1");
 	assert_non_null(strstr(box.runs[0].outcome.message, "try --legacy"));
 	assert_in(run("tester@127.0.0.1", old.port, legacy));
-	place_run("cp key.pub authorized");
 	server_stop(&old);
 }
 
@@ -528,6 +546,7 @@ int main(void)
 		CASE(test_none),
 		CASE(test_agent),
 		CASE(test_stuck_agent),
+		CASE(test_stuck_agent_at_the_end),
 		CASE(test_legacy),
 		CASE(test_options),
 	};

@@ -1,0 +1,273 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The commands of jobctl and their exit statuses, on pings of loopback.
+
+bats_require_minimum_version 1.5.0
+load ../lib/common
+
+setup() {
+	common_setup
+	netns_new
+	ip -n "$NETNS" route add unreachable 10.9.9.0/24
+	start_jobd
+}
+
+teardown() {
+	common_teardown
+}
+
+# A job that runs until it is stopped
+endless() {
+	jobctl start ping --count 60000 --interval 1s "$@" 127.0.0.1
+}
+
+@test "list, show, status: for people and in JSON" {
+	jobctl start ping --name first 127.0.0.1
+	run -0 jobctl wait
+	run -0 jobctl list
+	[[ ${lines[0]} == ID*NAME*KIND*STATE*DONE*FAILED*CREATED*TARGETS* ]]
+	[[ ${lines[1]} == *first*ping*completed*1/1*127.0.0.1* ]]
+	! grep -q $'\t' <<<"$output"
+	jobctl list --json | jq -e '.id == 1 and .state == "completed" and .tasks == 1 and (.created | startswith("20"))'
+	jobctl show first --json | jq -e '.options.kind == "ping" and .taskList[0].ping.received == 1'
+	run -0 jobctl show 1/0
+	[[ $output == *127.0.0.1*succeeded* ]]
+	jobctl status --json | jq -e '.jobs == 0 and .limits."max-targets" > 0'
+	run -0 jobctl status
+}
+
+@test "receive gives each result once; --keep, --again and --cursor" {
+	jobctl start ping 127.0.0.1
+	jobctl wait
+	[ "$(jobctl receive --keep | wc -l)" -eq 1 ]
+	[ "$(jobctl receive --cursor mine | wc -l)" -eq 1 ]
+	[ "$(jobctl receive --cursor mine | wc -l)" -eq 0 ]
+	jobctl list --with-results --json | jq -e '.id == 1'
+	[ "$(jobctl receive | wc -l)" -eq 1 ]
+	[ "$(jobctl receive | wc -l)" -eq 0 ]
+	[ -z "$(jobctl list --with-results --json)" ]
+	[ "$(jobctl receive --again | wc -l)" -eq 1 ]
+	[ "$(jobctl receive 1 --again | wc -l)" -eq 1 ]
+}
+
+@test "receive --wait streams until the end, and --failed leaves out what succeeded" {
+	jobctl start ping 127.0.0.1 10.9.9.9
+	run -3 jobctl receive --wait --keep
+	[ "$(wc -l <<<"$output")" -eq 2 ]
+	run -0 jobctl receive --failed
+	[ "$(wc -l <<<"$output")" -eq 1 ]
+	[[ $output == 10.9.9.9* ]]
+	[ "$(jobctl receive | wc -l)" -eq 2 ]
+}
+
+@test "receive --remove forgets what was wholly received" {
+	jobctl start ping 127.0.0.1
+	id=$(endless)
+	jobctl wait 1
+	jobctl receive --remove
+	wait_until 10 test "$(jobctl list --json | jq -c .id)" = "$id"
+	jobctl stop "$id"
+}
+
+@test "wait: its statuses, and its time-out tells how far it came" {
+	run -0 jobctl wait
+	jobctl start ping 127.0.0.1
+	run -0 jobctl wait
+	jobctl start ping 10.9.9.9
+	run -3 jobctl wait @last
+	endless
+	run -124 jobctl wait --timeout 200ms
+	[[ $output == *"2 of 3 jobs"* ]]
+	run -124 jobctl wait --timeout 200ms --json
+	jq -e '.isTimedOut and .jobsEnded == 2' <<<"$output"
+}
+
+@test "interrupted while waiting: 130, and the job runs on" {
+	# A shell sets SIGINT aside for what it runs in the background; env gives it back
+	env --default-signal=INT "$JOBCTL_PROGRAM" start ping --wait --count 60000 127.0.0.1 \
+		>"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
+	pid=$!
+	wait_until 20 running_tasks 1 1
+	# It may have sent Wait or not yet: the signal ends it in both cases
+	wait_until 20 interrupt "$pid"
+	status=0
+	wait "$pid" || status=$?
+	[ "$status" -eq 130 ]
+	is_state 1 running
+}
+
+interrupt() {
+	kill -INT "$1" 2>/dev/null
+	gone "$1"
+}
+
+@test "pause holds the queue, resume goes on" {
+	id=$(jobctl start ping --parallel 1 --count 2 --interval 300ms '127.0.0.[1-20]')
+	jobctl pause "$id"
+	is_state "$id" paused
+	wait_until 10 eval '[ "$(jobctl list '"$id"' --json | jq .running)" -eq 0 ]'
+	queued=$(jobctl list "$id" --json | jq .queued)
+	[ "$queued" -gt 0 ]
+	jobctl resume "$id"
+	jobctl adjust "$id" --parallel 20 --name quick
+	run -0 jobctl wait "$id" --timeout 30
+	jobctl list quick --json | jq -e '.succeeded == 20'
+}
+
+@test "stop of a job, and of single tasks" {
+	id=$(jobctl start ping --count 60000 '127.0.0.[1-3]')
+	wait_until 10 running_tasks "$id" 3
+	jobctl stop "$id/127.0.0.2"
+	wait_until 10 eval '[ "$(jobctl list '"$id"' --json | jq .stopped)" -eq 1 ]'
+	is_state "$id" running
+	jobctl stop "$id"
+	run -3 jobctl wait "$id" --timeout 10
+	is_state "$id" stopped
+	# Stopped is stopped: once more is fine
+	run -0 jobctl stop "$id"
+}
+
+@test "a task that was stopped before its turn never runs" {
+	id=$(jobctl start ping --parallel 1 --count 3 --interval 200ms '127.0.0.[1-3]')
+	jobctl stop "$id/127.0.0.3"
+	run -3 jobctl wait "$id" --timeout 30
+	jobctl list "$id" --json | jq -e '.succeeded == 2 and .stopped == 1'
+	jobctl show "$id" --json | jq -e '.taskList[2].state == "stopped" and .taskList[2].attempts == 0'
+}
+
+@test "retry makes a job of just what did not succeed" {
+	jobctl start ping 127.0.0.1 10.9.9.1 10.9.9.2
+	run -3 jobctl wait
+	ip -n "$NETNS" route del unreachable 10.9.9.0/24
+	ip -n "$NETNS" route add local 10.9.9.0/24 dev lo
+	run -0 jobctl retry 1
+	[ "$output" = 2 ]
+	run -0 jobctl wait 2
+	jobctl list 2 --json | jq -e '.tasks == 2 and .succeeded == 2 and .retryOf == 1'
+	run -1 jobctl retry 2
+	[[ $output == *"nothing to retry"* ]]
+}
+
+@test "--retries tries a failed task again, with attempts counted" {
+	jobctl start ping --retries 2 --retry-delay 50ms 10.9.9.9
+	run -3 jobctl wait
+	jobctl show 1 --json | jq -e '.taskList[0].attempts == 3'
+}
+
+@test "remove: what runs is left, --force stops it, --all forgets all; ids are never used again" {
+	jobctl start ping 127.0.0.1
+	jobctl wait
+	endless
+	run -1 jobctl remove --all
+	[[ $output == *"job 2 is "*"stop it first, or --force"* ]]
+	[ "$(jobctl list --json | jq -c .id)" = 2 ]
+	run -0 jobctl remove 2 --force
+	[ -z "$(jobctl list --json)" ]
+	[ "$(jobctl start ping 127.0.0.1)" = 3 ]
+	run -2 jobctl remove
+	[[ $output == *"--all"* ]]
+	run -2 jobctl stop
+}
+
+@test "selectors: ids, ranges, names, globs, @last, filters" {
+	for name in core-1 core-2 edge; do jobctl start ping --name $name 127.0.0.1; done
+	jobctl wait
+	ids() { jobctl list "$@" --json | jq -c .id | tr '\n' ' '; }
+	[ "$(ids 1-2)" = "2 1 " ]
+	[ "$(ids 'core-*')" = "2 1 " ]
+	[ "$(ids edge)" = "3 " ]
+	[ "$(ids @last)" = "3 " ]
+	[ "$(ids edge 1 1-3)" = "3 2 1 " ]
+	[ "$(ids --newest 2)" = "3 2 " ]
+	[ "$(ids --state failed)" = "" ]
+	[ "$(ids --state completed --kind ping --since 1h)" = "3 2 1 " ]
+	[ "$(ids 'none-*')" = "" ]
+	run -1 jobctl list 9
+	[[ $output == *"no job 9"* ]]
+	run -1 jobctl list nobody
+	[[ $output == *"no job is called 'nobody'"* ]]
+	run -2 jobctl list 3-1
+	run -1 jobctl show 1/127.7.7.7
+	[[ $output == *"no target"* ]]
+}
+
+@test "wrong words: one helpful line and status 2" {
+	run -2 jobctl lsit
+	[[ $output == *"did you mean 'list'"* ]]
+	run -2 jobctl start pin 127.0.0.1
+	[[ $output == *"did you mean 'ping'"* ]]
+	run -2 jobctl start ping --coutn 3 127.0.0.1
+	[[ $output == *"did you mean --count"* ]]
+	run -2 jobctl start ping --count many 127.0.0.1
+	[[ $output == *"--count takes a number"* ]]
+	run -2 jobctl start ping --count 0 127.0.0.1
+	[[ $output == *"out of bounds"* ]]
+	run -2 jobctl start ping
+	run -2 jobctl start ping 'r[1-'
+	[[ $output == *"not closed"* ]]
+	run -2 jobctl start ping 10.0.0.0/33
+	run -2 jobctl start ssh 127.0.0.1
+	[[ $output == *"what should run"* ]]
+	run -2 jobctl start ping --name 7up 127.0.0.1
+	run -2 jobctl
+	for words in lsit 'start ping --coutn 3 x'; do
+		run jobctl $words
+		[ "$(wc -l <<<"$output")" -eq 1 ]
+	done
+}
+
+@test "targets from a file, from standard input, from an inventory; --exclude; twice is once" {
+	printf '127.0.0.1 # first\n\n127.0.0.2\n127.0.0.1\n' >"$BATS_TEST_TMPDIR/list"
+	jobctl start ping @"$BATS_TEST_TMPDIR/list"
+	jobctl list 1 --json | jq -e '.tasks == 2'
+	printf '127.0.0.[1-9]\n' | jobctl start ping --exclude 127.0.0.3,127.0.0.4 @-
+	jobctl list 2 --json | jq -e '.tasks == 7'
+	cat >"$BATS_TEST_TMPDIR/inventory" <<-'END'
+		[core]
+		r1 ansible_host=127.0.0.1
+		127.0.0.[2:4]
+		[edge]
+		127.0.0.9
+		[both:children]
+		core
+		edge
+	END
+	jobctl start ping @"$BATS_TEST_TMPDIR/inventory":core
+	jobctl list 3 --json | jq -e '.tasks == 4'
+	jobctl start ping @"$BATS_TEST_TMPDIR/inventory":both
+	jobctl list 4 --json | jq -e '.tasks == 5'
+	run -2 jobctl start ping @"$BATS_TEST_TMPDIR/inventory":nowhere
+	[[ $output == *"no group 'nowhere'"* ]]
+}
+
+@test "no daemon: 4 and what to do" {
+	stop_jobd
+	run -4 jobctl list
+	[[ $output == *"no jobd listens on"* ]]
+	run -4 jobctl --system list
+}
+
+@test "without a daemon jobctl starts a private one, and racing clients start one" {
+	stop_jobd
+	unset JOBD_SOCKET
+	export JOBD=$JOBD_PROGRAM
+	pids=()
+	for i in 1 2 3 4 5; do
+		"$JOBCTL_PROGRAM" list >"$BATS_TEST_TMPDIR/out.$i" 2>&1 3>&- 4>&- &
+		pids+=($!)
+	done
+	for pid in "${pids[@]}"; do wait "$pid"; done
+	pid=$("$JOBCTL_PROGRAM" status --json | jq .pid)
+	PIDS+=("$pid")
+	[ "$("$JOBCTL_PROGRAM" status --json | jq -r .socket)" = "$XDG_RUNTIME_DIR/jobd.sock" ]
+	kill "$pid"
+	wait_until 10 gone "$pid"
+}
+
+@test "a job of 10.0.0.0/8 costs next to nothing until its tasks run" {
+	id=$(jobctl start ping --parallel 1 --count 60000 10.0.0.0/8 | tail -n 1)
+	jobctl list "$id" --json | jq -e '.tasks == 16777214'
+	[ -n "$JOBD_SANITIZED" ] || [ "$(awk '/VmRSS/ {print $2}' "/proc/$JOBD_PID/status")" -lt 30000 ]
+	jobctl stop "$id"
+	jobctl remove "$id" --force
+}

@@ -1,0 +1,114 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Real ICMP, in a namespace whose routes make hosts that answer, that are unreachable, and silent.
+
+bats_require_minimum_version 1.5.0
+load ../lib/common
+
+setup() {
+	common_setup
+	netns_new
+	ip -n "$NETNS" route add blackhole 20.20.20.20
+	ip -n "$NETNS" route add unreachable 10.10.10.10
+	ip -n "$NETNS" route add prohibit 10.10.10.11
+	for address in 4.4.4.4 8.8.8.8 4.2.2.2; do
+		ip -n "$NETNS" addr add "$address/32" dev lo
+	done
+	start_jobd
+}
+
+teardown() {
+	common_teardown
+}
+
+@test "five addresses as five background jobs: waited for, received, removed" {
+	for ip in 4.4.4.4 8.8.8.8 10.10.10.10 20.20.20.20 4.2.2.2; do
+		jobctl start ping $ip
+	done >"$BATS_TEST_TMPDIR/ids"
+	[ "$(tr '\n' ' ' <"$BATS_TEST_TMPDIR/ids")" = "1 2 3 4 5 " ]
+	run -3 jobctl wait --timeout 30
+	run -0 jobctl receive --remove
+	echo "$output"
+	[ "$(grep -c '1/1 replies, 0% loss, min/avg/max' <<<"$output")" -eq 3 ]
+	grep -q '^10.10.10.10: failed (unreachable): ' <<<"$output"
+	grep -q '^20.20.20.20: failed (unreachable): ' <<<"$output"
+	[ -z "$(jobctl list --json)" ]
+}
+
+@test "one command: --wait gives the results and their exit status" {
+	run -0 jobctl start ping --wait 4.4.4.4 8.8.8.8 4.2.2.2
+	[ "$(grep -c '1/1 replies' <<<"$output")" -eq 3 ]
+	run -3 jobctl start ping --wait 4.4.4.4 10.10.10.10
+}
+
+@test "a silent host: no reply, after as many requests as were asked for" {
+	ip netns exec "$NETNS" nft -f - <<-'END'
+		table ip t { chain in { type filter hook input priority 0; ip daddr 127.9.9.9 icmp type echo-request drop; } }
+	END
+	run -3 jobctl start ping --wait --reply-timeout 50ms --interval 50ms 127.9.9.9
+	[ "$output" = "127.9.9.9: no reply (4 sent)" ]
+	run -3 jobctl start ping --wait --count 2 --reply-timeout 50ms --interval 50ms 127.9.9.9
+	[ "$output" = "127.9.9.9: no reply (2 sent)" ]
+}
+
+@test "--count sends so many, and gives statistics" {
+	run -0 jobctl start ping --wait --count 5 --interval 10ms 127.0.0.1
+	[[ $output == "127.0.0.1: 5/5 replies, 0% loss, min/avg/max "* ]]
+	result=$(jobctl receive @last --again --json | jq -c 'select(.task) | .task.ping')
+	[ "$(jq -c '[.sent,.received,.duplicates]' <<<"$result")" = "[5,5,0]" ]
+	[ "$(jq '.minUsec <= .avgUsec and .avgUsec <= .maxUsec' <<<"$result")" = true ]
+}
+
+@test "IPv6, and a literal address of the other version" {
+	run -0 jobctl start ping --wait ::1
+	[[ $output == "::1: 1/1 replies"* ]]
+	run -3 jobctl start ping --wait -4 ::1
+	[[ $output == *resolve* ]]
+}
+
+@test "success rules: all, a share, the largest RTT" {
+	run -3 jobctl start ping --wait --count 2 --interval 10ms --max-rtt 1us 127.0.0.1
+	[[ $output == *"max-rtt"* ]]
+	run -0 jobctl start ping --wait --count 3 --interval 10ms --success all 127.0.0.1
+	run -2 jobctl start ping --success most 127.0.0.1
+	[[ $output == *"--success"* ]]
+}
+
+@test "exact loss: every second request is dropped, and half is reported" {
+	ip netns exec "$NETNS" nft -f - <<-'END'
+		table ip t { chain in { type filter hook input priority 0; ip daddr 127.8.8.8 icmp type echo-request numgen inc mod 2 == 1 drop; } }
+	END
+	run -0 jobctl start ping --wait --count 10 --interval 10ms --reply-timeout 100ms 127.8.8.8
+	[[ $output == "127.8.8.8: 5/10 replies, 50% loss"* ]]
+}
+
+@test "prohibited and blackhole routes are named, not counted as loss" {
+	run -3 jobctl start ping --wait 10.10.10.11 20.20.20.20
+	[ "$(grep -c '(unreachable)' <<<"$output")" -eq 2 ]
+}
+
+@test "a whole /16 of loopback: 65,534 hosts, every one answered, within 64 MiB" {
+	run -0 jobctl start ping 127.0.0.0/16 --json
+	run -0 jobctl wait --timeout 120
+	[ "$(jobctl list 1 --json | jq -c '[.tasks,.succeeded]')" = "[65534,65534]" ]
+	peak=$(awk '/VmHWM/ {print $2}' "/proc/$JOBD_PID/status")
+	echo "peak $peak kB"
+	# Sanitizers take memory of their own
+	[ -n "$JOBD_SANITIZED" ] || [ "$peak" -lt 65536 ]
+	[ "$(jobctl receive | wc -l)" -eq 65534 ]
+}
+
+@test "options of another kind, users and ports in a ping's target" {
+	run -2 jobctl start ping --login root 127.0.0.1
+	[[ $output == *"--login is of kind ssh"* ]]
+	run -2 jobctl start ping root@127.0.0.1
+	[[ $output == *root@127.0.0.1* ]]
+}
+
+@test "stop ends a long ping within a second" {
+	id=$(jobctl start ping --count 1000 --interval 1s 127.0.0.1)
+	wait_until 10 running_tasks "$id" 1
+	jobctl stop "$id"
+	run -3 jobctl wait "$id" --timeout 5
+	is_state "$id" stopped
+}

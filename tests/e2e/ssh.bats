@@ -1,0 +1,203 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Real sshd, dropbear, and the project's own server for bad manners.
+
+bats_require_minimum_version 1.5.0
+load ../lib/common
+
+setup() {
+	common_setup
+	need_root
+}
+
+teardown() {
+	common_teardown
+}
+
+ssh_job() {
+	jobctl start ssh --wait --login root --port "$SSH_PORT" "$@"
+}
+
+# A fresh name of a file that a command on the far side makes; both are on this machine.
+mark() {
+	echo "$BATS_TEST_TMPDIR/mark.$1"
+}
+
+@test "thirty routers at once: every output, by its target" {
+	start_sshd
+	for i in $(seq 30); do known 127.0.1."$i"; done
+	start_jobd
+	run -0 ssh_job '127.0.1.[1-30]' -- 'echo I am ${SSH_CONNECTION#* * }'
+	[ "$(wc -l <<<"$output")" -eq 30 ]
+	for i in $(seq 30); do
+		grep -q "^127.0.1.$i: I am 127.0.1.$i $SSH_PORT$" <<<"$output"
+	done
+}
+
+@test "standard output, standard error and exit status are kept apart" {
+	start_sshd
+	known 127.0.0.1
+	start_jobd
+	run -3 --separate-stderr ssh_job 127.0.0.1 -- 'echo out; echo err >&2; exit 3'
+	[ "$output" = out ]
+	[[ $stderr == *err* ]]
+	[[ $stderr == *"failed (exit)"*3* ]]
+	run -0 ssh_job --success-codes 3 127.0.0.1 -- 'exit 3'
+}
+
+@test "several commands run one after the other, up to the first that fails" {
+	start_sshd
+	known 127.0.0.1
+	start_jobd
+	run -3 --separate-stderr ssh_job --command 'echo one' --command 'echo two; false' --command 'echo three' 127.0.0.1
+	[ "$output" = $'one\ntwo' ]
+}
+
+@test "megabytes of output, binary, whole" {
+	start_sshd
+	known 127.0.0.1
+	start_jobd
+	head -c 5000000 /dev/urandom >"$BATS_TEST_TMPDIR/random"
+	jobctl start ssh --wait --raw --login root --port "$SSH_PORT" 127.0.0.1 -- "cat $BATS_TEST_TMPDIR/random" >"$BATS_TEST_TMPDIR/got"
+	cmp "$BATS_TEST_TMPDIR/random" "$BATS_TEST_TMPDIR/got"
+	jobctl receive @last --again --raw | cmp - "$BATS_TEST_TMPDIR/random"
+}
+
+@test "--stdin reaches the command" {
+	start_sshd
+	known 127.0.0.1
+	start_jobd
+	printf 'a\nb\n' >"$BATS_TEST_TMPDIR/in"
+	run -0 ssh_job --stdin "$BATS_TEST_TMPDIR/in" 127.0.0.1 -- 'wc -l'
+	[ "$output" = 2 ]
+}
+
+@test "an unknown host key is refused, accept-new adds it, a changed one is refused" {
+	start_sshd
+	start_jobd
+	run -3 ssh_job 127.0.0.1 -- true
+	[[ $output == *"failed (host-key)"*"not known"* ]]
+	run -0 ssh_job --host-key accept-new 127.0.0.1 -- true
+	run -0 ssh_job 127.0.0.1 -- true
+	# Another key under the same name
+	ssh-keygen -q -t ed25519 -N '' -f "$SSH_DIR/other"
+	sed -i "s|\(127.0.0.1[^ ]* \).*|\1$(cut -d' ' -f1,2 "$SSH_DIR/other.pub")|" "$HOME/.ssh/known_hosts"
+	run -3 ssh_job 127.0.0.1 -- true
+	[[ $output == *"failed (host-key)"*"changed"* ]]
+	run -3 ssh_job --host-key accept-new 127.0.0.1 -- true
+	[[ $output == *"changed"* ]]
+	run -0 ssh_job --host-key off 127.0.0.1 -- true
+}
+
+@test "a password by a named credential; a wrong one is told" {
+	start_sshload --password secret
+	echo secret >"$BATS_TEST_TMPDIR/password"
+	echo wrong >"$BATS_TEST_TMPDIR/wrong"
+	chmod 600 "$BATS_TEST_TMPDIR"/{password,wrong}
+	cat >"$BATS_TEST_TMPDIR/jobd.conf" <<-END
+		[credential lab]
+		user = admin
+		password-file = $BATS_TEST_TMPDIR/password
+		[credential bad]
+		user = admin
+		password-file = $BATS_TEST_TMPDIR/wrong
+	END
+	start_jobd --config "$BATS_TEST_TMPDIR/jobd.conf"
+	run -0 jobctl start ssh --wait --host-key off --port "$SSH_PORT" --credential lab 127.0.0.1 -- true
+	run -3 jobctl start ssh --wait --host-key off --port "$SSH_PORT" --credential bad 127.0.0.1 -- true
+	[[ $output == *"failed (auth)"* ]]
+	run -2 jobctl start ssh --credential none 127.0.0.1 -- true
+	[[ $output == *none* ]]
+	# No secret in the database, the log, or an answer
+	! grep -q -r secret "$BATS_TEST_TMPDIR/db" "$JOBD_LOG"
+	! jobctl show @last --json | grep -q secret
+}
+
+@test "no key fits: auth" {
+	start_sshd
+	known 127.0.0.1
+	: >"$SSH_DIR/authorized_keys"
+	start_jobd
+	run -3 ssh_job 127.0.0.1 -- true
+	[[ $output == *"failed (auth)"* ]]
+}
+
+@test "dropbear" {
+	start_dropbear
+	start_jobd
+	# dropbear reads root's own authorized_keys, which are not ours to change: that it is asked
+	# and refuses is the point
+	run -3 ssh_job --host-key off 127.0.0.1 -- true
+	[[ $output == *"failed (auth)"* ]]
+	run -3 ssh_job 127.0.0.1 -- true
+	[[ $output == *"failed (host-key)"* ]]
+}
+
+@test "stop ends the command on the far side" {
+	start_sshd
+	known 127.0.0.1
+	start_jobd
+	far=$(mark pid)
+	id=$(jobctl start ssh --login root --port "$SSH_PORT" 127.0.0.1 -- "echo \$\$ >$far; exec sleep 1000")
+	wait_until 20 test -s "$far"
+	jobctl stop "$id"
+	wait_until 10 is_state "$id" stopped
+	wait_until 10 gone "$(cat "$far")"
+}
+
+@test "--timeout ends the attempt and the far side, and what was written is kept" {
+	start_sshd
+	known 127.0.0.1
+	start_jobd
+	far=$(mark pid)
+	run -3 --separate-stderr ssh_job --timeout 2s 127.0.0.1 -- "echo \$\$ >$far; echo begun; exec sleep 1000"
+	[ "$output" = begun ]
+	[[ $stderr == *"failed (timeout)"* ]]
+	wait_until 10 gone "$(cat "$far")"
+}
+
+@test "--idle-timeout, --deadline, --max-output" {
+	start_sshd
+	known 127.0.0.1
+	start_jobd
+	run -3 ssh_job --idle-timeout 500ms 127.0.0.1 -- 'echo x; sleep 1000'
+	[[ $output == *"failed (timeout)"* ]]
+	run -3 ssh_job --deadline 1s 127.0.0.1 -- 'sleep 1000'
+	[[ $output == *"failed (timeout)"*deadline* ]]
+	run -3 --separate-stderr ssh_job --max-output 4K 127.0.0.1 -- 'yes'
+	[[ $stderr == *"failed (output-limit)"* ]]
+	[ "${#output}" -le 4096 ]
+}
+
+@test "--group folds, --dir writes a file a target" {
+	start_sshd
+	for i in 1 2 3; do known 127.0.1.$i; done
+	start_jobd
+	run -0 ssh_job --group '127.0.1.[1-3]' -- 'case ${SSH_CONNECTION#* * } in *.3\ *) echo odd;; *) echo even;; esac'
+	grep -qF -- '--- 127.0.1.[1-2] (2)' <<<"$output"
+	grep -qF -- '--- 127.0.1.3 (1)' <<<"$output"
+	jobctl receive @last --again --dir "$BATS_TEST_TMPDIR/backup"
+	[ "$(cat "$BATS_TEST_TMPDIR/backup/127.0.1.3")" = odd ]
+	[ "$(cat "$BATS_TEST_TMPDIR/backup/127.0.1.1")" = even ]
+}
+
+@test "connections that break before the login are tried again" {
+	start_sshload --none --drop-before-auth 50
+	start_jobd
+	run -0 jobctl start ssh --wait --quiet --host-key off --port "$SSH_PORT" '127.0.0.[1-1]' -- true
+	jobctl start ssh --host-key off --port "$SSH_PORT" 127.0.0.1 127.0.0.1:"$SSH_PORT" -- true
+	run -0 jobctl wait --timeout 120
+}
+
+@test "a thousand sessions at once: all succeed, under 64 KiB each" {
+	start_sshload --none --listen 0.0.0.0 --delay "${JOBD_TEST_DELAY:-5}"
+	start_jobd
+	jobctl start ssh --wait --host-key off --port "$SSH_PORT" 127.0.0.1 -- true
+	before=$(awk '/VmHWM/ {print $2}' "/proc/$JOBD_PID/status")
+	jobctl start ssh --host-key off --port "$SSH_PORT" '127.0.[1-4].[1-250]' -- show version
+	run -0 jobctl wait --timeout 300
+	peak=$(awk '/VmHWM/ {print $2}' "/proc/$JOBD_PID/status")
+	[ "$(jobctl list @last --json | jq .succeeded)" -eq 1000 ]
+	echo "$before kB before, $peak kB at the peak"
+	[ -n "$JOBD_SANITIZED" ] || [ $((peak - before)) -lt 64000 ]
+}

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# What the end-to-end tests share: a private jobd for each test, real servers, namespaces. All that
+# is started is ended by its pid. Nothing sleeps for a fixed time: wait_until has a condition and a
+# bound.
+
+top_builddir=${abs_top_builddir:-$PWD}
+top_srcdir=${abs_top_srcdir:-$PWD}
+JOBD_PROGRAM=${JOBD_PROGRAM:-$top_builddir/jobd}
+JOBCTL_PROGRAM=${JOBCTL_PROGRAM:-$top_builddir/jobctl}
+SSHLOAD_PROGRAM=${SSHLOAD_PROGRAM:-$top_builddir/tests/sshload}
+# Sanitizers and busy machines: bounds are generous, since they end only what is broken.
+BOUND=${JOBD_TEST_BOUND:-30}
+
+PIDS=()
+NAMESPACES=()
+
+# wait_until SECONDS COMMAND...: polls until it succeeds
+wait_until() {
+	local end=$((SECONDS + $1))
+	shift
+	until "$@"; do
+		if ((SECONDS >= end)); then
+			echo "never happened: $*" >&2
+			return 1
+		fi
+		sleep 0.05
+	done
+}
+
+need_root() {
+	[ "$(id -u)" -eq 0 ] || skip "this needs root"
+}
+
+need() {
+	command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] || skip "$1 is missing"
+}
+
+common_setup() {
+	export HOME=$BATS_TEST_TMPDIR/home
+	export JOBD_SOCKET=$BATS_TEST_TMPDIR/jobd.sock
+	export XDG_RUNTIME_DIR=$BATS_TEST_TMPDIR/run XDG_STATE_HOME=$HOME/state XDG_CONFIG_HOME=$HOME/config
+	export NO_COLOR=1
+	unset SSH_AUTH_SOCK
+	DATABASE=$BATS_TEST_TMPDIR/db/jobd.db
+	mkdir -p "$HOME/.ssh" "$XDG_RUNTIME_DIR"
+	chmod 700 "$HOME/.ssh" "$XDG_RUNTIME_DIR"
+}
+
+common_teardown() {
+	local pid name
+	for pid in "${PIDS[@]}"; do
+		kill "$pid" 2>/dev/null || :
+		wait_until 10 gone "$pid" || kill -KILL "$pid" 2>/dev/null || :
+	done
+	for name in "${NAMESPACES[@]}"; do
+		ip netns del "$name" 2>/dev/null || :
+	done
+	if [ -n "${JOBD_LOG:-}" ] && grep -E 'Sanitizer|Assertion' "$JOBD_LOG"; then
+		echo "jobd's log tells of a fault" >&2
+		return 1
+	fi
+}
+
+# A process that has ended, also one that nobody has waited for.
+gone() {
+	! kill -0 "$1" 2>/dev/null || [ "$(awk '{print $3}' "/proc/$1/stat" 2>/dev/null)" = Z ]
+}
+
+jobctl() {
+	"$JOBCTL_PROGRAM" "$@"
+}
+
+answers() {
+	jobctl status --quiet >/dev/null 2>&1
+}
+
+# start_jobd [OPTION...]: with $NETNS inside that namespace
+start_jobd() {
+	JOBD_LOG=$BATS_TEST_TMPDIR/jobd.log
+	# shellcheck disable=SC2086 # the prefix is words
+	${NETNS:+ip netns exec $NETNS} "$JOBD_PROGRAM" --user --foreground --socket "$JOBD_SOCKET" \
+		--database "$DATABASE" "$@" >>"$JOBD_LOG" 2>&1 3>&- 4>&- &
+	JOBD_PID=$!
+	PIDS+=("$JOBD_PID")
+	wait_until "$BOUND" answers || {
+		cat "$JOBD_LOG" >&2
+		return 1
+	}
+}
+
+stop_jobd() {
+	kill "$JOBD_PID"
+	wait_until "$BOUND" gone "$JOBD_PID"
+	wait "$JOBD_PID" || return 1
+}
+
+kill9_jobd() {
+	kill -KILL "$JOBD_PID"
+	wait "$JOBD_PID" 2>/dev/null || :
+}
+
+state_of() {
+	jobctl list "$1" --json | jq -r .state
+}
+
+is_state() {
+	[ "$(state_of "$1")" = "$2" ]
+}
+
+running_tasks() {
+	[ "$(jobctl list "$1" --json | jq .running)" -ge "$2" ]
+}
+
+# --- Namespaces: all of 127.0.0.0/8 answers in one, and routes make the others ---
+
+netns_new() {
+	need_root
+	need ip
+	NETNS=jobd-$$-${#NAMESPACES[@]}
+	ip netns add "$NETNS"
+	NAMESPACES+=("$NETNS")
+	ip -n "$NETNS" link set lo up
+}
+
+# --- SSH servers ---
+
+free_port() {
+	python3 -c 'import socket; s=socket.socket(); s.bind(("127.0.0.1",0)); print(s.getsockname()[1])'
+}
+
+listens() {
+	(: </dev/tcp/127.0.0.1/"$1") 2>/dev/null
+}
+
+ssh_keys() {
+	SSH_DIR=$BATS_TEST_TMPDIR/ssh
+	[ -d "$SSH_DIR" ] && return
+	mkdir -p "$SSH_DIR"
+	ssh-keygen -q -t ed25519 -N '' -f "$SSH_DIR/host_key"
+	ssh-keygen -q -t ed25519 -N '' -f "$HOME/.ssh/id_ed25519"
+	cp "$HOME/.ssh/id_ed25519.pub" "$SSH_DIR/authorized_keys"
+}
+
+# start_sshd [CONFIG LINE...]: sets SSH_PORT; the host key is known as `known` says
+start_sshd() {
+	need_root
+	need sshd
+	ssh_keys
+	SSH_PORT=$(free_port)
+	mkdir -p /run/sshd
+	{
+		# First, since sshd takes the first value of each
+		printf '%s\n' "$@"
+		cat <<-END
+			Port $SSH_PORT
+			ListenAddress 127.0.0.1
+			ListenAddress 0.0.0.0
+			HostKey $SSH_DIR/host_key
+			AuthorizedKeysFile $SSH_DIR/authorized_keys
+			StrictModes no
+			UsePAM no
+			PermitRootLogin yes
+			MaxStartups 10000
+			MaxSessions 100
+			UseDNS no
+			PidFile none
+		END
+	} | sed '/^ListenAddress 127/d' >"$SSH_DIR/sshd_config"
+	"$(command -v sshd || echo /usr/sbin/sshd)" -D -f "$SSH_DIR/sshd_config" -E "$SSH_DIR/sshd.log" 3>&- 4>&- &
+	PIDS+=($!)
+	wait_until "$BOUND" listens "$SSH_PORT"
+}
+
+# known HOST...: their key into the daemon's known_hosts
+known() {
+	local host
+	for host in "$@"; do
+		printf '[%s]:%s %s\n' "$host" "$SSH_PORT" "$(cut -d' ' -f1,2 "$SSH_DIR/host_key.pub")"
+	done >>"$HOME/.ssh/known_hosts"
+}
+
+start_dropbear() {
+	need_root
+	need dropbear
+	ssh_keys
+	SSH_PORT=$(free_port)
+	dropbearkey -t ed25519 -f "$SSH_DIR/dropbear_key" >"$SSH_DIR/dropbear_key.txt" 2>&1
+	mkdir -p "$SSH_DIR/dropbear"
+	# dropbear reads the keys of the account itself
+	"$(command -v dropbear || echo /usr/sbin/dropbear)" -F -E -s -r "$SSH_DIR/dropbear_key" \
+		-p "127.0.0.1:$SSH_PORT" "$@" >"$SSH_DIR/dropbear.log" 2>&1 3>&- 4>&- &
+	PIDS+=($!)
+	wait_until "$BOUND" listens "$SSH_PORT"
+}
+
+# start_sshload [OPTION...]: the project's own load server; sets SSH_PORT
+start_sshload() {
+	local output=$BATS_TEST_TMPDIR/sshload.$RANDOM
+	"$SSHLOAD_PROGRAM" "$@" >"$output" 2>&1 3>&- 4>&- &
+	PIDS+=($!)
+	wait_until "$BOUND" test -s "$output"
+	SSH_PORT=$(grep -oE '[0-9]+' "$output" | head -n 1)
+}

@@ -1,0 +1,647 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What is put is read again, by page and on indexes; what is removed is gone, all of it. */
+#include "tests/lib/store-box.h"
+
+#include "common/util.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <cmocka.h>
+
+/* --- The file --- */
+
+static unsigned mode_of(const char *path)
+{
+	struct stat status;
+
+	assert_int_equal(stat(path, &status), 0);
+	return status.st_mode & 07777;
+}
+
+static void test_new_file(void **state)
+{
+	static const struct {
+		const char *sql;
+		int64_t value;
+	} rows[] = {
+		{"PRAGMA application_id", 0x6a6f6264},
+		{"PRAGMA user_version", 1},
+		{"PRAGMA page_size", 4096},
+		{"PRAGMA auto_vacuum", 2},
+		{"PRAGMA synchronous", 2},
+		{"PRAGMA secure_delete", 0},
+		{"PRAGMA wal_autocheckpoint", 1000},
+		{"PRAGMA journal_size_limit", 64 << 20},
+		{"SELECT journal_mode = 'wal' FROM pragma_journal_mode", 1},
+	};
+	autofree char *folder = xasprintf("%s/state", box.folder);
+	autofree char *log = xasprintf("%s-wal", box.path);
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		assert_int_equal(box_number(rows[i].sql), rows[i].value);
+	(void)box_put_job(NULL, 1);
+	box_commit();
+	assert_int_equal(mode_of(folder), 0700);
+	assert_int_equal(mode_of(box.path), 0600);
+	assert_int_equal(mode_of(log), 0600);
+	assert_int_equal(store_commits(box.store), 1);
+	assert_true(store_bytes(box.store) >= 4096);
+}
+
+/* A file that SQLite made, and that nothing is in yet, is as good as none. */
+static void test_empty_database(void **state)
+{
+	autofree char *path = xasprintf("%s/empty.db", box.folder);
+	sqlite3 *database;
+
+	(void)state;
+	assert_int_equal(sqlite3_open(path, &database), SQLITE_OK);
+	assert_int_equal(
+		sqlite3_exec(database, "CREATE TABLE t (x); DROP TABLE t", NULL, NULL, NULL),
+		SQLITE_OK);
+	(void)sqlite3_close(database);
+	store_close(box.store);
+	box.store = box_open_store(path);
+	assert_int_equal(box_number("PRAGMA auto_vacuum"), 2);
+	(void)box_put_job(NULL, 1);
+	box_commit();
+}
+
+/*
+ * No statement walks over a table: only the small partial indexes of what is live are read whole.
+ * A temporary b-tree would sort what an index should have in order.
+ */
+static void test_query_plans(void **state)
+{
+	static const char *const fine[] = {
+		"SCAN removed",
+		"SCAN job USING INDEX job_live",
+		"SCAN task USING INDEX task_live",
+		"SCAN CONSTANT ROW",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < STATEMENT_COUNT; i++) {
+		autofree char *sql = xasprintf("EXPLAIN QUERY PLAN %s", store_sql[i]);
+		sqlite3_stmt *plan;
+
+		assert_int_equal(sqlite3_prepare_v2(box.store->database, sql, -1, &plan, NULL),
+				 SQLITE_OK);
+		while (sqlite3_step(plan) == SQLITE_ROW) {
+			const char *step = (const char *)sqlite3_column_text(plan, 3);
+			bool is_fine = !strstr(step, "SCAN") && !strstr(step, "TEMP B-TREE");
+
+			for (size_t n = 0; n < ARRAY_SIZE(fine); n++)
+				is_fine = is_fine || streq(step, fine[n]);
+			if (!is_fine)
+				fail_msg("%s: %s", store_sql[i], step);
+		}
+		(void)sqlite3_finalize(plan);
+	}
+}
+
+/* --- Jobs --- */
+
+static void assert_text(const char *text, const char *expected)
+{
+	if (expected)
+		assert_string_equal(text, expected);
+	else
+		assert_null(text);
+}
+
+static void expect_job(const struct job_row *expected)
+{
+	struct job_row row;
+
+	assert_int_equal(store_read_job(box.store, expected->id, &row), 0);
+	assert_int_equal(row.id, expected->id);
+	assert_int_equal(row.uid, expected->uid);
+	assert_text(row.kind, expected->kind);
+	assert_text(row.name, expected->name);
+	assert_text(row.token, expected->token);
+	assert_text(row.options, expected->options);
+	assert_text(row.targets, expected->targets);
+	assert_int_equal(row.retry_of, expected->retry_of);
+	assert_int_equal(row.state, expected->state);
+	assert_memory_equal(row.counts, expected->counts, sizeof(row.counts));
+	assert_memory_equal(row.class_counts, expected->class_counts, sizeof(row.class_counts));
+	assert_int_equal(row.next_index, expected->next_index);
+	assert_int_equal(row.last_position, expected->last_position);
+	assert_int_equal(row.received_position, expected->received_position);
+	assert_int_equal(row.created_us, expected->created_us);
+	assert_int_equal(row.started_us, expected->started_us);
+	assert_int_equal(row.ended_us, expected->ended_us);
+	job_row_done(&row);
+}
+
+static void test_job_row(void **state)
+{
+	char kind[] = "ssh", name[] = "nightly", token[] = "t-1", options[] = "{\"command\":\"x\"}";
+	char targets[] = "{\"targets\":[\"r\xc3\xa9\"]}", other[] = "weekly", later[] = "{}";
+	struct job_row row = {
+		.id = store_next_job(box.store),
+		.uid = UINT32_MAX - 1,
+		.kind = kind,
+		.name = name,
+		.token = token,
+		.options = options,
+		.targets = targets,
+		.retry_of = 77,
+		.state = JOB_RUNNING,
+		.counts = {1, 2, 3, 4, 5, 1ULL << 40},
+		.class_counts = {[CLASS_TIMEOUT] = 7, [CLASS_INTERNAL] = 1ULL << 33},
+		.next_index = 9,
+		.last_position = 10,
+		.received_position = 8,
+		.created_us = 1700000000000001,
+		.started_us = 1700000000000002,
+	};
+	uint64_t found;
+
+	(void)state;
+	store_put_job(box.store, &row);
+	box_commit();
+	box_reopen();
+	expect_job(&row);
+	assert_int_equal(store_find_token(box.store, row.uid, token, &found), 0);
+	assert_int_equal(found, row.id);
+	assert_int_equal(store_find_token(box.store, row.uid + 1, token, &found), -ENOENT);
+	assert_int_equal(store_find_token(box.store, row.uid, "t-2", &found), -ENOENT);
+
+	/* An update without name and options leaves them; what never changes is not looked at. */
+	row.state = JOB_FAILED;
+	row.counts[TASK_FAILED] = 6;
+	row.class_counts[CLASS_EXIT] = 1;
+	row.last_position = 12;
+	row.received_position = 3;
+	row.ended_us = 1700000000000003;
+	row.kind = row.name = row.token = row.options = row.targets = NULL;
+	store_put_job_update(box.store, &row);
+	box_commit();
+	row.kind = kind;
+	row.name = name;
+	row.token = token;
+	row.options = options;
+	row.targets = targets;
+	row.received_position = 8; /* never backwards */
+	expect_job(&row);
+
+	row.name = other;
+	row.options = later;
+	row.received_position = 11;
+	store_put_job_update(box.store, &row);
+	box_commit();
+	box_reopen();
+	expect_job(&row);
+}
+
+static void test_queue_is_unseen(void **state)
+{
+	struct box_list list = {.count = 0};
+	struct job_row row;
+	uint64_t kept = box_put_job(NULL, 1), dropped = box_put_job(NULL, 1);
+	size_t bytes;
+
+	(void)state;
+	bytes = store_queued_bytes(box.store) / 2;
+	(void)box_put_task(dropped, 0, "abc", 3);
+	store_put_cursor(box.store, 1000, "mine", dropped, 1);
+	assert_true(store_has_changes(box.store));
+	assert_int_equal(store_read_job(box.store, kept, &row), -ENOENT);
+	store_drop_job(box.store, dropped);
+	assert_int_equal(store_queued_bytes(box.store), bytes);
+	box_commit();
+	assert_int_equal(
+		store_read_jobs(box.store, &(struct job_filter){0}, 0, 10, box_list_job, &list), 0);
+	box_expect(&list, kept);
+	assert_int_equal(
+		box_number("SELECT (SELECT count(*) FROM task) + "
+			   "(SELECT count(*) FROM record) + (SELECT count(*) FROM cursor)"),
+		0);
+}
+
+/* Jobs 1 to 6, one of each sort. */
+static void put_sorts(void)
+{
+	static const struct {
+		const char *name;
+		char kind[8];
+		uid_t uid;
+		enum job_state state;
+		uint64_t last, received;
+	} sorts[] = {
+		{NULL, "ping", 1, JOB_COMPLETED, 5, 5},  {"lab-a", "ssh", 1, JOB_QUEUED, 0, 0},
+		{"lab-b", "ping", 2, JOB_PAUSED, 9, 4},  {"lab-b", "ssh", 1, JOB_FAILED, 7, 6},
+		{"other", "ping", 1, JOB_STOPPED, 3, 0}, {"lab-a", "ping", 2, JOB_RUNNING, 8, 8},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(sorts); i++) {
+		autofree char *name = xstrdup_or_null(sorts[i].name);
+		char kind[8], none[] = "{}";
+		struct job_row row = {
+			.id = store_next_job(box.store),
+			.uid = sorts[i].uid,
+			.kind = kind,
+			.name = name,
+			.options = none,
+			.targets = none,
+			.state = sorts[i].state,
+			.last_position = sorts[i].last,
+			.received_position = sorts[i].received,
+			.created_us = (int64_t)(100 * (i + 1)),
+		};
+
+		memcpy(kind, sorts[i].kind, sizeof(kind));
+		store_put_job(box.store, &row);
+	}
+	box_commit();
+}
+
+static void test_job_filters(void **state)
+{
+	static const struct {
+		struct job_filter filter;
+		uint64_t before;
+		size_t limit;
+		uint64_t ids[8]; /* ended by 0 */
+	} rows[] = {
+		{{0}, 0, 100, {6, 5, 4, 3, 2, 1}},
+		{{0}, 0, SIZE_MAX, {6, 5, 4, 3, 2, 1}},
+		{{0}, 0, 2, {6, 5}},
+		{{0}, 5, 2, {4, 3}},
+		{{.id_min = 2, .id_max = 4}, 0, 100, {4, 3, 2}},
+		{{.has_uid = true, .uid = 1}, 0, 100, {5, 4, 2, 1}},
+		{{.has_uid = true, .uid = 1}, 5, 2, {4, 2}},
+		{{.has_uid = true, .uid = 0}, 0, 100, {0}},
+		{{.kind = "ssh"}, 0, 100, {4, 2}},
+		{{.name_glob = "lab-*"}, 0, 100, {6, 4, 3, 2}},
+		{{.name_glob = "lab-[a]"}, 0, 100, {6, 2}},
+		{{.name_glob = "lab-b"}, 0, 100, {4, 3}},
+		{{.name_glob = "lab-b", .has_uid = true, .uid = 2}, 0, 100, {3}},
+		{{.name_glob = "lab"}, 0, 100, {0}},
+		{{.states = 1U << JOB_RUNNING | 1U << JOB_PAUSED}, 0, 100, {6, 3}},
+		{{.states = 1U << JOB_RUNNING | 1U << JOB_FAILED}, 0, 100, {6, 4}},
+		{{.states = 1U << JOB_QUEUED, .has_uid = true, .uid = 2}, 0, 100, {0}},
+		{{.since_us = 300, .until_us = 500}, 0, 100, {5, 4, 3}},
+		{{.has_unreceived = true}, 0, 100, {5, 4, 3}},
+		{{.has_unreceived = true, .has_uid = true, .uid = 1}, 0, 100, {5, 4}},
+		{{.has_unreceived = true, .has_uid = true, .uid = 1}, 5, 1, {4}},
+	};
+
+	(void)state;
+	put_sorts();
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct box_list list = {.count = 0};
+
+		assert_int_equal(store_read_jobs(box.store, &rows[i].filter, rows[i].before,
+						 rows[i].limit, box_list_job, &list),
+				 0);
+		assert_memory_equal(list.items, rows[i].ids, sizeof(rows[i].ids));
+	}
+}
+
+static void test_live_jobs(void **state)
+{
+	struct box_list list = {.count = 0}, first = {.stop_after = 2};
+
+	(void)state;
+	put_sorts();
+	assert_int_equal(store_read_live_jobs(box.store, box_list_job, &list), 0);
+	box_expect(&list, 2, 3, 6);
+	assert_int_equal(store_read_live_jobs(box.store, box_list_job, &first), 0);
+	box_expect(&first, 2, 3);
+}
+
+/* --- Tasks --- */
+
+static void test_task_life(void **state)
+{
+	struct task_key key = box_key(box_put_job(NULL, 9), UINT32_MAX);
+	struct box_list live = {.count = 0}, none = {.count = 0};
+	struct task_row row;
+	char message[] = "no answer", result[] = "{\"sent\":3}";
+	struct outcome outcome = {
+		.state = TASK_FAILED,
+		.class = CLASS_TIMEOUT,
+		.message = message,
+		.result = result,
+	};
+
+	(void)state;
+	store_put_task_started(box.store, key, 1, 100);
+	store_put_task_sent(box.store, key);
+	box_commit();
+	row = box_task(key);
+	assert_int_equal(row.state, TASK_RUNNING);
+	assert_int_equal(row.attempts, 1);
+	assert_int_equal(row.started_us, 100);
+	assert_true(row.is_sent);
+
+	store_put_task_queued(box.store, key);
+	box_commit();
+	row = box_task(key);
+	assert_int_equal(row.state, TASK_QUEUED);
+	assert_false(row.is_sent);
+	assert_int_equal(store_read_live_tasks(box.store, box_list_task, &live), 0);
+	box_expect(&live, UINT32_MAX);
+
+	store_put_task_started(box.store, key, 2, 200);
+	(void)box_put_output(key, STREAM_STDOUT, 0, 30);
+	(void)box_put_output(key, STREAM_STDERR, 0, 4);
+	(void)box_put_output(key, STREAM_STDOUT, 30, 10);
+	store_put_task_ended(box.store, key, &outcome, 300, store_next_position(box.store));
+	box_commit();
+	row = box_task(key);
+	assert_int_equal(row.state, TASK_FAILED);
+	assert_int_equal(row.class, CLASS_TIMEOUT);
+	assert_int_equal(row.attempts, 2);
+	assert_int_equal(row.started_us, 200);
+	assert_int_equal(row.ended_us, 300);
+	assert_int_equal(row.output_sizes[STREAM_STDOUT], 40);
+	assert_int_equal(row.output_sizes[STREAM_STDERR], 4);
+	assert_int_equal(store_read_live_tasks(box.store, box_list_task, &none), 0);
+	box_expect(&none);
+}
+
+static void test_final_state_stays(void **state)
+{
+	uint64_t job = box_put_job(NULL, 1);
+	struct task_key key = box_key(job, 0);
+	struct outcome later = {.state = TASK_FAILED, .class = CLASS_EXIT};
+	struct box_list records = {.count = 0};
+	struct task_row before, after;
+	uint64_t end = box_put_task(job, 0, "abc", 3);
+
+	(void)state;
+	box_commit();
+	before = box_task(key);
+	store_put_task_queued(box.store, key);
+	store_put_task_started(box.store, key, 2, 1);
+	store_put_task_sent(box.store, key);
+	store_put_task_ended(box.store, key, &later, 2, store_next_position(box.store));
+	box_commit();
+	after = box_task(key);
+	assert_int_equal(after.state, TASK_SUCCEEDED);
+	assert_int_equal(after.class, CLASS_NONE);
+	assert_int_equal(after.attempts, 1);
+	assert_false(after.is_sent);
+	assert_int_equal(after.started_us, before.started_us);
+	assert_int_equal(after.ended_us, before.ended_us);
+	assert_int_equal(
+		store_read_records(box.store, job, 0, 0, 10, 1000, box_list_record, &records), 0);
+	box_expect(&records, end - 1, end);
+}
+
+static void test_task_pages(void **state)
+{
+	struct box_list first = {.count = 0}, second = {.count = 0};
+	uint64_t jobs[3];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(jobs); i++) {
+		jobs[i] = box_put_job(NULL, 5);
+		for (uint32_t index = 0; index < 5; index++)
+			(void)box_put_task(jobs[i], index, "", 0);
+	}
+	box_commit();
+	assert_int_equal(store_read_tasks(box.store, jobs[1], -1, 3, box_list_task, &first), 0);
+	box_expect(&first, 0, 1, 2);
+	assert_int_equal(store_read_tasks(box.store, jobs[1], 2, 3, box_list_task, &second), 0);
+	box_expect(&second, 3, 4);
+}
+
+/* --- Records --- */
+
+struct seen {
+	uint64_t position, offset;
+	enum stream stream;
+	char bytes[16];
+	size_t size;
+	char message[32], result[32];
+	struct task_row task;
+};
+
+static int see_record(const struct record_row *row, void *context)
+{
+	struct seen *seen = context;
+
+	seen->position = row->position;
+	if (row->is_end) {
+		seen->task = row->task;
+		(void)snprintf(seen->message, sizeof(seen->message), "%s", row->task.message);
+		(void)snprintf(seen->result, sizeof(seen->result), "%s", row->task.result);
+		return 0;
+	}
+	seen->stream = row->stream;
+	seen->offset = row->offset;
+	seen->size = row->size;
+	assert_true(row->size <= sizeof(seen->bytes));
+	memcpy(seen->bytes, row->bytes, row->size);
+	return 0;
+}
+
+/* Output is bytes, whatever they are; the end of a task comes with its row. */
+static void test_record_contents(void **state)
+{
+	struct task_key key = box_key(box_put_job(NULL, 1), 0);
+	char message[] = "exit status 2", result[] = "{\"exitStatus\":2}";
+	struct outcome outcome = {
+		.state = TASK_FAILED, .class = CLASS_EXIT, .message = message, .result = result};
+	struct seen seen = {.position = 0};
+
+	(void)state;
+	store_put_task_started(box.store, key, 1, 1);
+	store_put_output(box.store, key, store_next_position(box.store), STREAM_STDERR, 1ULL << 40,
+			 5, xmemdup("a\0\xff\n", 4), 4);
+	store_put_task_ended(box.store, key, &outcome, 6, store_next_position(box.store));
+	box_commit();
+	assert_int_equal(store_read_records(box.store, key.job, 0, 0, 9, 9, see_record, &seen), 0);
+	assert_int_equal(seen.position, 2);
+	assert_int_equal(seen.stream, STREAM_STDERR);
+	assert_int_equal(seen.offset, 1ULL << 40);
+	assert_int_equal(seen.size, 4);
+	assert_memory_equal(seen.bytes, "a\0\xff\n", 4);
+	assert_int_equal(seen.task.class, CLASS_EXIT);
+	assert_string_equal(seen.message, message);
+	assert_string_equal(seen.result, result);
+}
+
+static void test_record_pages(void **state)
+{
+	static const struct {
+		uint64_t after, until;
+		size_t limit, bytes_max;
+		uint64_t positions[8]; /* ended by 0 */
+	} rows[] = {
+		{0, 0, 100, 1000, {1, 3, 5, 7}}, {1, 5, 100, 1000, {3, 5}}, {3, 0, 1, 1000, {5}},
+		{0, 0, 100, 25, {1, 3}},         {0, 0, 100, 20, {1, 3}},   {0, 0, 100, 1, {1}},
+		{7, 0, 100, 1000, {0}},
+	};
+	uint64_t mine = box_put_job(NULL, 2), other = box_put_job(NULL, 2), next;
+
+	(void)state;
+	store_put_task_started(box.store, box_key(mine, 0), 1, 1);
+	store_put_task_started(box.store, box_key(other, 0), 1, 1);
+	for (int i = 0; i < 4; i++) {
+		(void)box_put_output(box_key(mine, 0), STREAM_STDOUT, 0, 10);
+		(void)box_put_output(box_key(other, 0), STREAM_STDOUT, 0, 10);
+	}
+	box_commit();
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct box_list list = {.count = 0};
+
+		assert_int_equal(store_read_records(box.store, mine, rows[i].after, rows[i].until,
+						    rows[i].limit, rows[i].bytes_max,
+						    box_list_record, &list),
+				 0);
+		assert_memory_equal(list.items, rows[i].positions, sizeof(rows[i].positions));
+	}
+	assert_int_equal(store_next_record(box.store, mine, 3, &next), 0);
+	assert_int_equal(next, 5);
+	assert_int_equal(store_next_record(box.store, mine, 7, &next), 0);
+	assert_int_equal(next, 0);
+}
+
+/* --- Cursors --- */
+
+static uint64_t cursor_of(uid_t uid, const char *name, uint64_t job)
+{
+	uint64_t position;
+
+	assert_int_equal(store_read_cursor(box.store, uid, name, job, &position), 0);
+	return position;
+}
+
+static void test_cursors(void **state)
+{
+	uint64_t job = box_put_job(NULL, 1);
+
+	(void)state;
+	box_commit();
+	assert_int_equal(cursor_of(7, "", job), 0);
+	store_put_cursor(box.store, 7, "", job, 10);
+	store_put_cursor(box.store, 7, "web", job, 5);
+	box_commit();
+	store_put_cursor(box.store, 7, "", job, 9);
+	store_put_cursor(box.store, 8, "", job, 3);
+	box_commit();
+	assert_int_equal(cursor_of(7, "", job), 10);
+	assert_int_equal(cursor_of(7, "web", job), 5);
+	assert_int_equal(cursor_of(8, "", job), 3);
+
+	/* A confirmation that comes with the removal leaves no cursor of nothing. */
+	store_put_job_removed(box.store, job);
+	store_put_cursor(box.store, 7, "", job, 11);
+	box_commit();
+	assert_int_equal(box_number("SELECT count(*) FROM cursor"), 0);
+}
+
+/* --- Removing --- */
+
+static void test_ids_are_new(void **state)
+{
+	uint64_t job = 0, position = 0;
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		uint64_t next = box_put_job(NULL, 1), end = box_put_task(next, 0, "", 0);
+
+		assert_true(next > job);
+		assert_true(end > position);
+		job = next;
+		position = end;
+		box_commit();
+		store_put_job_removed(box.store, job);
+		box_commit();
+		box_reopen();
+	}
+	assert_true(store_next_job(box.store) > job);
+	assert_true(store_next_position(box.store) > position);
+}
+
+static void test_removed_vanishes(void **state)
+{
+	uint64_t job = box_put_job("lab", 1), number;
+	struct box_list list = {.count = 0};
+	struct job_row row;
+
+	(void)state;
+	(void)box_put_task(job, 0, "abc", 3);
+	store_put_cursor(box.store, 7, "", job, 1);
+	box_commit();
+	store_put_job_removed(box.store, job);
+	store_put_job_removed(box.store, job); /* two clients in one turn */
+	box_commit();
+	assert_int_equal(store_read_job(box.store, job, &row), -ENOENT);
+	(void)store_read_jobs(box.store, &(struct job_filter){0}, 0, 9, box_list_job, &list);
+	(void)store_read_tasks(box.store, job, -1, 9, box_list_task, &list);
+	(void)store_read_records(box.store, job, 0, 0, 9, 9, box_list_record, &list);
+	box_expect(&list);
+	assert_int_equal(cursor_of(7, "", job), 0);
+	assert_int_equal(store_next_record(box.store, job, 0, &number), 0);
+	assert_int_equal(number, 0);
+}
+
+/* A large job beside a small one: nothing is left of it, and the small one keeps everything. */
+static void test_reap_leaves_nothing(void **state)
+{
+	enum { TASKS = 2500, LARGE = 40, ROWS_MAX = 1000 };
+	uint64_t job = box_put_job(NULL, TASKS), kept = box_put_job(NULL, 1);
+	struct box_list list = {.count = 0};
+	int64_t rows, pages;
+	unsigned pieces = 0;
+	bool is_more = true;
+
+	(void)state;
+	for (uint32_t i = 0; i < TASKS; i++)
+		(void)box_put_task(job, i, "abc", 3);
+	for (uint32_t i = 0; i < LARGE; i++)
+		(void)box_put_output(box_key(job, i), STREAM_STDOUT, 3, 1 << 20);
+	(void)box_put_task(kept, 0, "abc", 3);
+	box_commit();
+	store_put_job_removed(box.store, job);
+	box_commit();
+	pages = box_number("PRAGMA page_count");
+	rows = box_number("SELECT count(*) FROM record");
+	while (is_more) {
+		int64_t left;
+
+		assert_int_equal(store_reap(box.store, &is_more), 0);
+		assert_true(++pieces < 1000);
+		left = box_number("SELECT count(*) FROM record");
+		assert_true(rows - left <= ROWS_MAX);
+		rows = left;
+	}
+	/* Large rows go few at a time. */
+	assert_true(pieces > 2 * TASKS / ROWS_MAX + LARGE / 5);
+	assert_int_equal(box_number("SELECT (SELECT count(*) FROM job) + "
+				    "(SELECT count(*) FROM request) + (SELECT count(*) FROM task)"),
+			 3);
+	assert_int_equal(box_number("SELECT count(*) FROM record"), 2);
+	assert_int_equal(box_number("SELECT count(*) FROM removed"), 0);
+	assert_int_equal(box_number("PRAGMA freelist_count"), 0);
+	assert_true(box_number("PRAGMA page_count") < pages / 100);
+	(void)store_read_records(box.store, kept, 0, 0, 9, 9, box_list_record, &list);
+	assert_int_equal(list.count, 2);
+	box_check();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		BOX_TEST(test_new_file),          BOX_TEST(test_empty_database),
+		BOX_TEST(test_query_plans),       BOX_TEST(test_job_row),
+		BOX_TEST(test_queue_is_unseen),   BOX_TEST(test_job_filters),
+		BOX_TEST(test_live_jobs),         BOX_TEST(test_task_life),
+		BOX_TEST(test_final_state_stays), BOX_TEST(test_task_pages),
+		BOX_TEST(test_record_contents),   BOX_TEST(test_record_pages),
+		BOX_TEST(test_cursors),           BOX_TEST(test_ids_are_new),
+		BOX_TEST(test_removed_vanishes),  BOX_TEST(test_reap_leaves_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
