@@ -28,12 +28,18 @@ static int64_t tick_of(const struct timer_wheel *wheel, int64_t due_us)
 	return tick > wheel->hand ? tick : wheel->hand + 1;
 }
 
+static uint64_t bit_of(size_t slot)
+{
+	return UINT64_C(1) << (slot % 64);
+}
+
 static void insert(struct timer_wheel *wheel, struct wheel_timer *timer)
 {
 	size_t slot = slot_of(tick_of(wheel, timer->due_us));
 
+	timer->slot = (uint16_t)slot;
 	LIST_INSERT_HEAD(&wheel->slots[slot], timer, link);
-	wheel->used[slot / 64] |= UINT64_C(1) << (slot % 64);
+	wheel->used[slot / 64] |= bit_of(slot);
 }
 
 void wheel_set(struct timer_wheel *wheel, struct wheel_timer *timer, int64_t due_us)
@@ -44,15 +50,14 @@ void wheel_set(struct timer_wheel *wheel, struct wheel_timer *timer, int64_t due
 	insert(wheel, timer);
 }
 
-/* A slot that becomes empty keeps its bit until the hand comes by: one wake-up for nothing at most.
- */
 void wheel_clear(struct timer_wheel *wheel, struct wheel_timer *timer)
 {
-	(void)wheel;
 	if (timer->due_us == 0)
 		return;
 	LIST_REMOVE(timer, link);
 	timer->due_us = 0;
+	if (LIST_EMPTY(&wheel->slots[timer->slot]))
+		wheel->used[timer->slot / 64] &= ~bit_of(timer->slot);
 }
 
 static void fire_slot(struct timer_wheel *wheel, size_t slot, int64_t now_us, wheel_fire_fn *fire,
@@ -66,7 +71,7 @@ static void fire_slot(struct timer_wheel *wheel, size_t slot, int64_t now_us, wh
 	LIST_INIT(&wheel->slots[slot]);
 	if (!LIST_EMPTY(&due))
 		LIST_FIRST(&due)->link.le_prev = &LIST_FIRST(&due);
-	wheel->used[slot / 64] &= ~(UINT64_C(1) << (slot % 64));
+	wheel->used[slot / 64] &= ~bit_of(slot);
 	while ((timer = LIST_FIRST(&due))) {
 		LIST_REMOVE(timer, link);
 		if (timer->due_us > now_us) {
@@ -87,7 +92,7 @@ void wheel_advance(struct timer_wheel *wheel, int64_t now_us, wheel_fire_fn *fir
 	while (wheel->hand < now) {
 		size_t slot = slot_of(++wheel->hand);
 
-		if (wheel->used[slot / 64] & UINT64_C(1) << (slot % 64))
+		if (wheel->used[slot / 64] & bit_of(slot))
 			fire_slot(wheel, slot, now_us, fire, context);
 	}
 }

@@ -17,6 +17,7 @@ enum { WHEEL_TICK_US = 1000, WHEEL_SLOTS = 8192 };
 struct wheel_timer {
 	LIST_ENTRY(wheel_timer) link;
 	int64_t due_us; /* monotonic; 0: not set */
+	uint16_t slot;  /* while set */
 	int type;       /* the owner's: tells its timers apart */
 };
 LIST_HEAD(wheel_slot, wheel_timer);

@@ -43,7 +43,12 @@ teardown() {
 
 @test "a silent host: no reply, after as many requests as were asked for" {
 	ip netns exec "$NETNS" nft -f - <<-'END'
-		table ip t { chain in { type filter hook input priority 0; ip daddr 127.9.9.9 icmp type echo-request drop; } }
+		table ip t {
+			chain in {
+				type filter hook input priority 0;
+				ip daddr 127.9.9.9 icmp type echo-request drop
+			}
+		}
 	END
 	run -3 jobctl start ping --wait --reply-timeout 50ms --interval 50ms 127.9.9.9
 	[ "$output" = "127.9.9.9: no reply (4 sent)" ]
@@ -76,7 +81,12 @@ teardown() {
 
 @test "exact loss: every second request is dropped, and half is reported" {
 	ip netns exec "$NETNS" nft -f - <<-'END'
-		table ip t { chain in { type filter hook input priority 0; ip daddr 127.8.8.8 icmp type echo-request numgen inc mod 2 == 1 drop; } }
+		table ip t {
+			chain in {
+				type filter hook input priority 0;
+				ip daddr 127.8.8.8 icmp type echo-request numgen inc mod 2 == 1 drop
+			}
+		}
 	END
 	run -0 jobctl start ping --wait --count 10 --interval 10ms --reply-timeout 100ms 127.8.8.8
 	[[ $output == "127.8.8.8: 5/10 replies, 50% loss"* ]]

@@ -20,7 +20,10 @@ ssh_job() {
 
 # A fresh name of a file that a command on the far side makes; both are on this machine.
 mark() {
-	echo "$BATS_TEST_TMPDIR/mark.$1"
+	chmod 711 "$BATS_RUN_TMPDIR" "$BATS_FILE_TMPDIR" "$BATS_TEST_TMPDIR" "$(dirname "$BATS_RUN_TMPDIR")" 2>/dev/null || :
+	mkdir -p -m 777 "$BATS_TEST_TMPDIR/marks"
+	chmod 777 "$BATS_TEST_TMPDIR/marks"
+	echo "$BATS_TEST_TMPDIR/marks/$1"
 }
 
 @test "thirty routers at once: every output, by its target" {
@@ -134,11 +137,12 @@ mark() {
 }
 
 @test "stop ends the command on the far side" {
+	test_user
 	start_sshd
 	known 127.0.0.1
 	start_jobd
 	far=$(mark pid)
-	id=$(jobctl start ssh --login root --port "$SSH_PORT" 127.0.0.1 -- "echo \$\$ >$far; exec sleep 1000")
+	id=$(jobctl start ssh --login "$TEST_USER" --port "$SSH_PORT" 127.0.0.1 -- "echo \$\$ >$far; exec sleep 1000")
 	wait_until 20 test -s "$far"
 	jobctl stop "$id"
 	wait_until 10 is_state "$id" stopped
@@ -146,25 +150,27 @@ mark() {
 }
 
 @test "--timeout ends the attempt and the far side, and what was written is kept" {
+	test_user
 	start_sshd
 	known 127.0.0.1
 	start_jobd
 	far=$(mark pid)
-	run -3 --separate-stderr ssh_job --timeout 2s 127.0.0.1 -- "echo \$\$ >$far; echo begun; exec sleep 1000"
+	run -3 --separate-stderr ssh_job --login "$TEST_USER" --timeout 2s 127.0.0.1 -- "echo \$\$ >$far; echo begun; exec sleep 1000"
 	[ "$output" = begun ]
 	[[ $stderr == *"failed (timeout)"* ]]
 	wait_until 10 gone "$(cat "$far")"
 }
 
 @test "--idle-timeout, --deadline, --max-output" {
+	test_user
 	start_sshd
 	known 127.0.0.1
 	start_jobd
-	run -3 ssh_job --idle-timeout 500ms 127.0.0.1 -- 'echo x; sleep 1000'
+	run -3 ssh_job --login "$TEST_USER" --idle-timeout 500ms 127.0.0.1 -- 'echo x; sleep 1000'
 	[[ $output == *"failed (timeout)"* ]]
-	run -3 ssh_job --deadline 1s 127.0.0.1 -- 'sleep 1000'
+	run -3 ssh_job --login "$TEST_USER" --deadline 1s 127.0.0.1 -- 'sleep 1000'
 	[[ $output == *"failed (timeout)"*deadline* ]]
-	run -3 --separate-stderr ssh_job --max-output 4K 127.0.0.1 -- 'yes'
+	run -3 --separate-stderr ssh_job --login "$TEST_USER" --max-output 4K 127.0.0.1 -- 'yes'
 	[[ $stderr == *"failed (output-limit)"* ]]
 	[ "${#output}" -le 4096 ]
 }

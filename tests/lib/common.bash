@@ -5,7 +5,6 @@
 # bound.
 
 top_builddir=${abs_top_builddir:-$PWD}
-top_srcdir=${abs_top_srcdir:-$PWD}
 JOBD_PROGRAM=${JOBD_PROGRAM:-$top_builddir/jobd}
 JOBCTL_PROGRAM=${JOBCTL_PROGRAM:-$top_builddir/jobctl}
 SSHLOAD_PROGRAM=${SSHLOAD_PROGRAM:-$top_builddir/tests/sshload}
@@ -170,6 +169,14 @@ start_sshd() {
 	"$(command -v sshd || echo /usr/sbin/sshd)" -D -f "$SSH_DIR/sshd_config" -E "$SSH_DIR/sshd.log" 3>&- 4>&- &
 	PIDS+=($!)
 	wait_until "$BOUND" listens "$SSH_PORT"
+}
+
+# A user without a password that may log in by key: sshd passes signals on for such, not for root
+test_user() {
+	need_root
+	TEST_USER=jobdtest
+	id "$TEST_USER" >/dev/null 2>&1 ||
+		useradd --no-create-home --home-dir / --shell /bin/sh --password '*' "$TEST_USER"
 }
 
 # known HOST...: their key into the daemon's known_hosts

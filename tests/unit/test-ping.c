@@ -17,6 +17,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -58,8 +59,6 @@ void worker_ended(struct worker *of, struct task *task, struct outcome *outcome)
 	of->outcomes[index] = *outcome;
 	of->ended++;
 	task_free(task);
-	if (of->ended == of->started)
-		(void)event_base_loopbreak(of->base);
 }
 
 void worker_resolve(struct worker *of, struct task *task, const char *host, int family)
@@ -130,16 +129,19 @@ static void start(const char *target)
 	kind_ping.task_start(worker.engine, task);
 }
 
-/* Until every task has ended; the engine then has nothing left to do, or to wake up for. */
+static int64_t number_sent(const struct task *task)
+{
+	return ((const struct ping_task *)task->engine_task)->sent;
+}
+
+/* Until every task has ended; a test that hangs is killed. */
 static void finish(void)
 {
-	struct timeval bound = {.tv_sec = BOUND_S};
-	int64_t end_us = now_monotonic_us() + BOUND_S * US_PER_SEC;
-
-	(void)event_base_loopexit(worker.base, &bound);
-	while (worker.ended < worker.started && now_monotonic_us() < end_us)
+	(void)alarm(BOUND_S);
+	while (worker.ended < worker.started)
 		(void)event_base_loop(worker.base, EVLOOP_ONCE);
-	assert_int_equal(worker.ended, worker.started);
+	(void)event_base_loop(worker.base, EVLOOP_NONBLOCK);
+	(void)alarm(0);
 	job_options_unref(worker.options);
 	worker.options = NULL;
 }
@@ -350,6 +352,8 @@ static void test_no_reply(void **state)
 	assert_failed(outcome, CLASS_NO_REPLY, "no reply (4 sent)");
 	assert_string_equal(outcome->message, "no reply (4 sent)");
 	assert_in_range(took_us, 400000, 900000);
+	/* Nothing is left to wake up for: no timer, no socket; only the mailbox of this test. */
+	assert_int_equal(event_base_get_num_events(worker.base, EVENT_BASE_COUNT_ADDED), 1);
 }
 
 static void test_local_errors(void **state)
@@ -487,6 +491,30 @@ static void test_whole_time_out(void **state)
 	assert_failed(ping_within("{}", "127.5.0.1", 300000), CLASS_TIMEOUT,
 		      "did not end within 0.3 s");
 	assert_in_range(now_monotonic_us() - begin_us, 300000, 800000);
+}
+
+/* The thread is held up for longer than any reply may take. */
+static const struct outcome *ping_while_busy(const char *target)
+{
+	forget();
+	begin("{\"count\": 1, \"replyTimeoutUsec\": 150000}", 0);
+	start(target);
+	while (number_sent(worker.tasks[0]) == 0)
+		(void)event_base_loop(worker.base, EVLOOP_ONCE);
+	(void)nanosleep(&(struct timespec){0, 450000000}, NULL);
+	finish();
+	return &worker.outcomes[0];
+}
+
+/* What counts is when the reply reached the machine, not when it was read. */
+static void test_held_up(void **state)
+{
+	const struct outcome *outcome = ping_while_busy("10.5.0.9");
+
+	(void)state;
+	assert_succeeded(outcome);
+	assert_in_range(number_of(outcome, "maxUsec"), 0, 149999);
+	assert_failed(ping_while_busy("10.5.0.7"), CLASS_NO_REPLY, "no reply (1 sent)");
 }
 
 static void test_pace_of_a_job(void **state)
@@ -741,6 +769,7 @@ int main(void)
 		cmocka_unit_test(test_errors_harm_no_other),
 		cmocka_unit_test(test_refused_addresses),
 		cmocka_unit_test(test_whole_time_out),
+		cmocka_unit_test(test_held_up),
 		cmocka_unit_test(test_pace_of_a_job),
 		cmocka_unit_test(test_pace_outlives_tasks),
 		cmocka_unit_test(test_stop),

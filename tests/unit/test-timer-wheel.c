@@ -94,6 +94,9 @@ static void test_sleeps_when_empty(void **state)
 
 	assert_true(wheel_next_us(&run->wheel) == INT64_MAX);
 	set(run, 0, run->now_us + 5 * WHEEL_TICK_US);
+	wheel_clear(&run->wheel, &run->probes[0].timer);
+	assert_true(wheel_next_us(&run->wheel) == INT64_MAX);
+	set(run, 0, run->now_us + 5 * WHEEL_TICK_US);
 	assert_true(wheel_next_us(&run->wheel) >= run->now_us + 5 * WHEEL_TICK_US);
 	assert_true(wheel_next_us(&run->wheel) <= run->now_us + 6 * WHEEL_TICK_US);
 	run->now_us += 6 * WHEEL_TICK_US;
