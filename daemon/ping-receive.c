@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <linux/errqueue.h>
 
-enum { READS_MAX = 64 }; /* of INBOX packets, before others have their turn */
+enum { READS_MAX = 64 }; /* of INBOX packets each, before others have their turn */
 
 /* Ancillary data of a packet, as far as it was there. */
 struct extras {
@@ -115,25 +115,21 @@ static void take_failure(struct ping_socket *socket, struct incoming *in, struct
 	}
 }
 
-/* Empties the error queue; how many hosts' errors were in it. */
 unsigned ping_socket_read_errors(struct ping_socket *socket)
 {
 	unsigned count = 0;
-	int received;
+	int received = INBOX;
 
-	do {
+	for (unsigned i = 0; received == INBOX && i < READS_MAX; i++) {
 		received = receive(socket, MSG_ERRQUEUE);
-		for (int i = 0; i < received; i++)
-			take_failure(socket, &socket->batch->in[i], &socket->batch->in_headers[i],
+		for (int n = 0; n < received; n++)
+			take_failure(socket, &socket->batch->in[n], &socket->batch->in_headers[n],
 				     &count);
-	} while (received == INBOX);
+	}
 	return count;
 }
 
-/*
- * Replies for which there was no room look like lost ones. Fewer at a time are asked for from now
- * on.
- */
+/* Replies for which there was no room look like lost ones: from now on, fewer at a time. */
 static void note_drops(struct ping_socket *socket, uint32_t dropped)
 {
 	if (dropped == socket->dropped)
@@ -141,8 +137,8 @@ static void note_drops(struct ping_socket *socket, uint32_t dropped)
 	socket->dropped = dropped;
 	if (socket->buffer > PING_BUFFER_MIN)
 		socket->buffer /= 2;
-	log_warning("ping: the receive buffer was full, %u replies so far are lost and count as "
-		    "not sent back; raise net.core.rmem_max or give jobd CAP_NET_ADMIN",
+	log_warning("ping: there was no room for %u replies so far, which count as lost; raise "
+		    "net.core.rmem_max or give jobd CAP_NET_ADMIN",
 		    dropped);
 }
 

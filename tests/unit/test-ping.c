@@ -16,7 +16,6 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #include <cmocka.h>
@@ -65,9 +64,6 @@ void worker_resolve(struct worker *of, struct task *task, const char *host, int 
 {
 	resolver_ask(of->resolver, host, family, task->key, task->run, 0, &of->mailbox);
 }
-
-/* The table of kinds has the other kind as well, which is not here. */
-const struct kind kind_ssh;
 
 static void on_mailbox(evutil_socket_t fd, short what, void *context)
 {
@@ -471,14 +467,8 @@ static void test_refused_addresses(void **state)
 					      "::", "ff02::1"};
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(targets); i++) {
-		struct error error = {0};
-
+	for (size_t i = 0; i < ARRAY_SIZE(targets); i++)
 		assert_failed(ping("{}", targets[i]), CLASS_UNREACHABLE, "name a single host");
-		assert_true(kind_ping.target_check(targets[i], &error) < 0);
-		assert_int_equal(error.id, ERROR_INVALID_TARGET);
-		error_done(&error);
-	}
 }
 
 /* --- Time --- */
@@ -585,27 +575,13 @@ static void start_loopback(const char *options, unsigned count)
 	}
 }
 
-static double cpu_us(void)
-{
-	struct rusage usage;
-
-	(void)getrusage(RUSAGE_SELF, &usage);
-	return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1e6 +
-	       (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
-}
-
 static void test_a_whole_network(void **state)
 {
 	const unsigned count = 65534;
-	int64_t begin_us = now_monotonic_us();
-	double begin_cpu_us = cpu_us();
 
 	(void)state;
 	start_loopback("{}", count);
 	finish();
-	print_message("%u targets: %.2f us CPU each, %.3f s\n", count,
-		      (cpu_us() - begin_cpu_us) / count,
-		      (double)(now_monotonic_us() - begin_us) / 1e6);
 	for (unsigned i = 0; i < count; i++) {
 		assert_succeeded(&worker.outcomes[i]);
 		assert_int_equal(number_of(&worker.outcomes[i], "sent"), 1);
@@ -632,8 +608,6 @@ static void test_a_silent_network(void **state)
 	assert_succeeded(&worker.outcomes[65000]);
 }
 
-/* --- Options and targets --- */
-
 static void test_not_allowed(void **state)
 {
 	(void)state;
@@ -641,62 +615,6 @@ static void test_not_allowed(void **state)
 		      "jobd may not send ICMP: give it CAP_NET_RAW or widen "
 		      "net.ipv4.ping_group_range");
 	assert_failed(ping("{}", "::1"), CLASS_INTERNAL, "jobd may not send ICMP");
-}
-
-static void test_wrong_options(void **state)
-{
-	static const struct {
-		const char *options, *words;
-	} rows[] = {
-		{"{\"success\": \"most\"}", "'most' is none of any, all, and 1% to 100%"},
-		{"{\"success\": \"0%\"}", "'0%' is none of"},
-		{"{\"source\": \"192.0.2.1\", \"family\": \"ipv6\"}", "is not an IPv6 address"},
-		{"{\"source\": \"a-name-that-is-too-long-for-one\"}", "is neither an address nor"},
-		{"{\"intervalUsec\": 1000, \"replyTimeoutUsec\": 2000000}",
-		 "lengthen the interval"},
-	};
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		json_t *object = json_loads(rows[i].options, 0, NULL);
-		autofree void *options = xcalloc(1, kind_ping.options_size);
-		struct error error = {0};
-
-		assert_int_equal(fields_parse(kind_ping.fields, kind_ping.field_count, object,
-					      options, &error),
-				 0);
-		assert_true(kind_ping.options_check(options, &config, true, &error) < 0);
-		assert_int_equal(error.id, ERROR_INVALID_OPTION);
-		if (!strstr(error.sentence, rows[i].words))
-			fail_msg("'%s' does not say '%s'", error.sentence, rows[i].words);
-		error_done(&error);
-		fields_done(kind_ping.fields, kind_ping.field_count, options);
-		json_decref(object);
-	}
-}
-
-static void test_targets(void **state)
-{
-	static const char *const good[] = {"r7", "192.0.2.1", "2001:db8::1", "fe80::1%lo"};
-	static const struct {
-		const char *target, *words;
-	} bad[] = {
-		{"admin@r7", "ping knows no users; give 'r7' alone"},
-		{"r7:22", "ping knows no ports; give 'r7' alone"},
-		{"[2001:db8::1]:22", "ping knows no ports; give '2001:db8::1' alone"},
-		{"", "neither a host name nor an address"},
-	};
-	struct error error = {0};
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
-		assert_int_equal(kind_ping.target_check(good[i], &error), 0);
-	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		assert_true(kind_ping.target_check(bad[i].target, &error) < 0);
-		if (!strstr(error.sentence, bad[i].words))
-			fail_msg("'%s' does not say '%s'", error.sentence, bad[i].words);
-		error_done(&error);
-	}
 }
 
 /* --- Main --- */
@@ -778,8 +696,6 @@ int main(void)
 	};
 	const struct CMUnitTest tests_without[] = {
 		cmocka_unit_test(test_not_allowed),
-		cmocka_unit_test(test_wrong_options),
-		cmocka_unit_test(test_targets),
 	};
 	int r = ping_box_enter();
 
