@@ -37,8 +37,12 @@ static struct piece cut(const char *name)
 	piece.suffix = name + end;
 	piece.digits = end - start;
 	piece.has_number = end > start && piece.digits <= 18;
-	if (piece.has_number)
+	if (piece.has_number) {
 		piece.number = strtoull(name + start, NULL, 10);
+	} else {
+		piece.prefix_size = strlen(name);
+		piece.suffix = "";
+	}
 	return piece;
 }
 

@@ -266,6 +266,30 @@ static void test_queue_is_unseen(void **state)
 		0);
 }
 
+/* What the database refuses takes nothing else along: neither before it nor behind it. */
+static void test_refused_change(void **state)
+{
+	char kind[] = "ping", token[] = "t", none[] = "{}";
+	struct job_row row = {
+		.uid = 1, .kind = kind, .token = token, .options = none, .targets = none};
+	uint64_t first = row.id = store_next_job(box.store), second;
+	size_t bytes;
+
+	(void)state;
+	store_put_job(box.store, &row);
+	second = row.id = store_next_job(box.store);
+	store_put_job(box.store, &row); /* the token is taken */
+	bytes = store_queued_bytes(box.store);
+	assert_int_equal(store_commit(box.store), -EIO);
+	assert_non_null(strstr(store_error(box.store), "UNIQUE constraint failed"));
+	assert_int_equal(store_queued_bytes(box.store), bytes);
+	assert_true(sqlite3_get_autocommit(box.store->database));
+	assert_int_equal(box_number("SELECT count(*) FROM job"), 0);
+	store_drop_job(box.store, second);
+	box_commit();
+	assert_int_equal(box_number("SELECT group_concat(id) FROM job"), first);
+}
+
 /* Jobs 1 to 6, one of each sort. */
 static void put_sorts(void)
 {
@@ -690,8 +714,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		BOX_TEST(test_new_file),          BOX_TEST(test_empty_database),
-		BOX_TEST(test_query_plans),       BOX_TEST(test_job_row),
-		BOX_TEST(test_queue_is_unseen),   BOX_TEST(test_job_filters),
+		BOX_TEST(test_query_plans),       BOX_TEST(test_indexes),
+		BOX_TEST(test_job_row),           BOX_TEST(test_queue_is_unseen),
+		BOX_TEST(test_refused_change),    BOX_TEST(test_job_filters),
 		BOX_TEST(test_live_jobs),         BOX_TEST(test_task_life),
 		BOX_TEST(test_final_state_stays), BOX_TEST(test_task_pages),
 		BOX_TEST(test_record_contents),   BOX_TEST(test_record_pages),

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "common/targets.h"
+
+#include "common/util.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+/* Words with blanks between, as lists of include and exclude. */
+static int make(const char *include, const char *exclude, uint64_t limit, struct target_list **ret_list,
+		struct error *ret_error)
+{
+	const char *words[2][64];
+	size_t counts[2] = {0};
+	char *copies[2];
+	const char *texts[2] = {include, exclude};
+	int r;
+
+	for (size_t i = 0; i < 2; i++) {
+		char *rest = copies[i] = xstrdup(texts[i]), *word;
+
+		while ((word = strsep(&rest, " ")))
+			if (*word || (i == 0 && !*texts[0]))
+				words[i][counts[i]++] = word;
+	}
+	r = target_list_new(words[0], counts[0], words[1], counts[1], limit, ret_list, ret_error);
+	free(copies[0]);
+	free(copies[1]);
+	return r;
+}
+
+/* The list, written out; also that each target is found where it stands. */
+static void check(const char *include, const char *exclude, const char *expected)
+{
+	struct target_list *list;
+	struct error error = {0};
+	char text[TARGET_TEXT_MAX], all[4096] = "";
+
+	if (make(include, exclude, 1000, &list, &error) < 0)
+		fail_msg("%s: %s", include, error.sentence);
+	for (uint64_t i = 0; i < target_list_count(list); i++) {
+		uint64_t index;
+
+		target_list_text(list, i, text);
+		assert_true(target_list_find(list, text, &index));
+		assert_int_equal(index, i);
+		(void) snprintf(all + strlen(all), sizeof(all) - strlen(all), "%s%s",
+				i > 0 ? " " : "", text);
+	}
+	assert_string_equal(all, expected);
+	target_list_free(list);
+}
+
+static void test_notation(void **state)
+{
+	(void) state;
+	check("router7", "", "router7");
+	check("r[1-3]", "", "r1 r2 r3");
+	check("r[08-11,40].lab", "", "r08.lab r09.lab r10.lab r11.lab r40.lab");
+	check("r[1:2]", "", "r1 r2");
+	check("a[1-2]b[3-4]", "", "a1b3 a1b4 a2b3 a2b4");
+	check("10.0.0.0/30", "", "10.0.0.1 10.0.0.2");
+	check("10.0.0.5/30", "", "10.0.0.5 10.0.0.6");
+	check("10.0.0.0/31", "", "10.0.0.0 10.0.0.1");
+	check("10.0.0.7/32", "", "10.0.0.7");
+	check("10.0.0.254-10.0.1.1", "", "10.0.0.254 10.0.0.255 10.0.1.0 10.0.1.1");
+	check("2001:db8::/127", "", "2001:db8:: 2001:db8::1");
+	check("user@host:2222 [::1]:22", "", "user@host:2222 [::1]:22");
+	check("fe80::1%eth0", "", "fe80::1%eth0");
+}
+
+static void test_once(void **state)
+{
+	(void) state;
+	check("b a b", "", "b a");
+	check("r[1-3] r2 r[2-4]", "", "r1 r2 r3 r4");
+	check("R1 r1", "", "R1");
+	check("a@h b@h a@h", "", "a@h b@h");
+	check("10.0.0.2 10.0.0.0/29", "", "10.0.0.2 10.0.0.1 10.0.0.3 10.0.0.4 10.0.0.5 10.0.0.6");
+	check("10.0.0.[1-3] 10.0.0.2-10.0.0.4", "", "10.0.0.1 10.0.0.2 10.0.0.3 10.0.0.4");
+	check("::1 0::1", "", "::1");
+	/* 1|11 and 11|1 are one name */
+	check("r[1,11][1,11]", "", "r11 r111 r1111");
+}
+
+static void test_exclude(void **state)
+{
+	(void) state;
+	check("r[1-5]", "r[2-3]", "r1 r4 r5");
+	check("10.0.0.0/29", "10.0.0.2-10.0.0.4", "10.0.0.1 10.0.0.5 10.0.0.6");
+	check("10.0.0.0/30 x", "10.0.0.0/24", "x");
+}
+
+/* Large networks cost nothing, wherever one asks. */
+static void test_large(void **state)
+{
+	struct target_list *list;
+	struct error error = {0};
+	char text[TARGET_TEXT_MAX];
+	uint64_t index;
+
+	(void) state;
+	assert_int_equal(make("10.0.0.0/8", "10.5.0.0/16", 1 << 25, &list, &error), 0);
+	assert_int_equal(target_list_count(list), (1 << 24) - 2 - (1 << 16) + 2);
+	target_list_text(list, 0, text);
+	assert_string_equal(text, "10.0.0.1");
+	target_list_text(list, target_list_count(list) - 1, text);
+	assert_string_equal(text, "10.255.255.254");
+	/* 10.5.0.1 to .254 are left out: its network's and broadcast address are not */
+	assert_false(target_list_find(list, "10.5.77.1", &index));
+	assert_true(target_list_find(list, "10.6.0.0", &index));
+	target_list_text(list, index, text);
+	assert_string_equal(text, "10.6.0.0");
+	target_list_free(list);
+
+	assert_int_equal(make("n[000001-999999]", "", 1 << 25, &list, &error), 0);
+	target_list_text(list, 499999, text);
+	assert_string_equal(text, "n500000");
+	target_list_free(list);
+}
+
+static void check_refused(const char *include, uint64_t limit, enum error_id id, const char *part)
+{
+	struct target_list *list;
+	struct error error = {0};
+
+	assert_true(make(include, "", limit, &list, &error) < 0);
+	assert_int_equal(error.id, id);
+	if (!strstr(error.sentence, part))
+		fail_msg("%s: %s", include, error.sentence);
+	assert_null(strchr(error.sentence, '\n'));
+	error_done(&error);
+}
+
+static void test_refused(void **state)
+{
+	static const struct {
+		const char *word, *part;
+	} rows[] = {
+		{"r[01-", "not closed"},	   {"r01]", "without its '['"},
+		{"r[9-1]", "low to high"},	   {"r[a]", "numbers and ranges"},
+		{"r[]", "empty bracket"},	   {"r[1-]", "two ends"},
+		{"10.0.0.0/33", "0 to 32"},	   {"host/24", "no address"},
+		{"10.0.0.9-10.0.0.1", "above"},    {"10.0.0.1-::1", "one IP version"},
+		{"-x", "begins with no '-'"},	   {"a\tb", "no blanks"},
+		{"2001:db8::/129", "0 to 128"},
+	};
+
+	(void) state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		check_refused(rows[i].word, 1000, ERROR_INVALID_TARGET, rows[i].part);
+	check_refused("10.0.0.0/8", 1000, ERROR_LIMIT_REACHED, "max-targets");
+	check_refused("::/0", 1000, ERROR_LIMIT_REACHED, "max-targets");
+	check_refused("n[1-2000000]", 1 << 25, ERROR_LIMIT_REACHED, "1000000 names");
+	check_refused("a[1-1000][1-1000][1-1000]", 1 << 25, ERROR_LIMIT_REACHED, "names");
+}
+
+static void test_split(void **state)
+{
+	static const struct {
+		const char *text, *user, *host;
+		unsigned port;
+	} rows[] = {
+		{"h", "", "h", 0},	     {"u@h", "u", "h", 0},	 {"h:22", "", "h", 22},
+		{"u@h:2222", "u", "h", 2222}, {"::1", "", "::1", 0},	 {"[::1]:22", "", "::1", 22},
+		{"u@[::1]", "u", "::1", 0},  {"a@b@h", "a@b", "h", 0},
+	};
+	static const char *const wrong[] = {"", "@h", "u@", "h:", "h:0", "h:65536", "[::1", "[::1]x"};
+	struct target_parts parts;
+
+	(void) state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		assert_int_equal(target_split(rows[i].text, &parts), 0);
+		assert_string_equal(parts.user, rows[i].user);
+		assert_string_equal(parts.host, rows[i].host);
+		assert_int_equal(parts.port, rows[i].port);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++)
+		assert_int_equal(target_split(wrong[i], &parts), -EINVAL);
+}
+
+static void check_fold(const char *names, const char *expected)
+{
+	autofree char *copy = xstrdup(names);
+	char *rest = copy, *word;
+	const char *list[64];
+	size_t count = 0;
+
+	while ((word = strsep(&rest, " ")))
+		list[count++] = word;
+	autofree char *folded = target_fold(list, count);
+	assert_string_equal(folded, expected);
+}
+
+static void test_fold(void **state)
+{
+	(void) state;
+	check_fold("r01", "r01");
+	check_fold("r03 r01 r02 x", "r[01-03],x");
+	check_fold("10.0.0.1 10.0.0.2 10.0.0.4", "10.0.0.[1-2,4]");
+	check_fold("r8 r9 r10", "r[8-10]");
+	check_fold("r1.lab r2.lab r1.home", "r1.home,r[1-2].lab");
+	check_fold("h1:22 h2:22", "h[1-2]:22");
+	check_fold("a b", "a,b");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_notation), cmocka_unit_test(test_once),
+		cmocka_unit_test(test_exclude),	 cmocka_unit_test(test_large),
+		cmocka_unit_test(test_refused),	 cmocka_unit_test(test_split),
+		cmocka_unit_test(test_fold),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
