@@ -237,10 +237,11 @@ int jobs_adjust(struct jobs *jobs, struct job *public_job, const struct job_chan
 	if (r < 0)
 		return r;
 
-	/* Tasks under way keep the options that they began with. */
+	/* Tasks under way keep the options that they began with, but for the job's pace. */
 	job_options_unref(job->job.options);
 	job->job.options = options;
 	job->source.parallel = (uint64_t) options->parallel;
+	workers_adjust(jobs->workers, job->job.row.id, options);
 	if (changes->name) {
 		free(job->job.row.name);
 		job->job.row.name = xstrdup(changes->name);

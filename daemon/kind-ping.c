@@ -177,6 +177,7 @@ const struct kind kind_ping = {
 	.target_check = ping_target_check,
 	.engine_new = ping_engine_new,
 	.engine_free = ping_engine_free,
+	.job_adjusted = ping_job_adjusted,
 	.task_start = ping_task_start,
 	.task_stop = ping_task_stop,
 	.task_resolved = ping_task_resolved,

@@ -53,6 +53,9 @@ struct kind {
 	/* grace_us: between TERM and KILL on the far side; at most a second to the outcome if 0 */
 	void (*task_stop)(struct engine *engine, struct task *task, enum stop_reason reason,
 			  int64_t grace_us);
+	/* The options of a job with tasks here were adjusted; NULL where later tasks are enough. */
+	void (*job_adjusted)(struct engine *engine, uint64_t job,
+			     const struct job_options *options);
 	/* What worker_sending announced is on disk: go on. NULL where the kind never announces. */
 	void (*task_go)(struct engine *engine, struct task *task);
 	/* Main stored size bytes of output; reading may go on. NULL where there is no output. */

@@ -354,8 +354,8 @@ static void end(struct program *program)
 	if (store_error(daemon->store))
 		log_error("what happened last could not be stored: %s", store_error(daemon->store));
 	server_free(daemon->server);
-	workers_free(program->workers);
 	jobs_free(daemon->jobs);
+	workers_free(program->workers);
 	store_close(daemon->store);
 	turns_free(program->turns);
 	if (program->watchdog)

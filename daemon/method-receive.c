@@ -184,7 +184,9 @@ static void opened(struct call *call)
 
 	reading->selection = walk->selection;
 	walk->selection = NULL;
-	qsort(reading->sources, reading->count, sizeof(*reading->sources), compare_sources);
+	if (reading->count > 0)
+		qsort(reading->sources, reading->count, sizeof(*reading->sources),
+		      compare_sources);
 	reading->heap = xcalloc(reading->count, sizeof(*reading->heap));
 	for (size_t i = 0; i < reading->count; i++)
 		find_next(reading, i);
@@ -352,10 +354,12 @@ static void on_change(struct job_watcher *watcher, const struct job_row *row, bo
 {
 	struct reading *reading = watcher->context;
 	struct source key = {.job = row->id};
-	struct source *source = bsearch(&key, reading->sources, reading->count, sizeof(key),
-					compare_sources);
+	struct source *source;
 
-	if (!source || !reading->heap)
+	if (!reading->heap || reading->count == 0)
+		return;
+	source = bsearch(&key, reading->sources, reading->count, sizeof(key), compare_sources);
+	if (!source)
 		return;
 	source->is_live = !is_removed && !job_state_is_final(row->state);
 	if (!is_removed && row->last_position > source->given)

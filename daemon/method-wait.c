@@ -140,7 +140,7 @@ static void waiting_changed(struct job_watcher *watcher, const struct job_row *r
 	struct waited_job key = {.id = row->id};
 	struct waited_job *job;
 
-	if (!waiting->is_walked)
+	if (!waiting->is_walked || waiting->count == 0)
 		return; /* what changes now, the walk or the next change will show */
 	job = bsearch(&key, waiting->jobs, waiting->count, sizeof(key), compare_waited);
 	if (!job)
@@ -159,7 +159,8 @@ static void waiting_done(struct call *call)
 	struct waiting *waiting = call->state;
 	int64_t timeout_us = json_integer_value(json_object_get(call->parameters, "timeoutUsec"));
 
-	qsort(waiting->jobs, waiting->count, sizeof(*waiting->jobs), compare_waited);
+	if (waiting->count > 0)
+		qsort(waiting->jobs, waiting->count, sizeof(*waiting->jobs), compare_waited);
 	waiting->is_walked = true;
 	/* What ended while the walk went on. */
 	for (size_t i = 0; i < waiting->count; i++) {

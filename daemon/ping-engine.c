@@ -77,6 +77,25 @@ struct ping_job *ping_job_of(struct engine *engine, const struct task *task)
 	return job;
 }
 
+void ping_job_adjusted(struct engine *engine, uint64_t id, const struct job_options *options)
+{
+	const struct ping_options *ping = options->kind_options;
+	int64_t now_us = worker_now_us(engine->worker);
+	struct ping_job *job = NULL;
+
+	HASH_FIND(hh, engine->jobs, &id, sizeof(id), job);
+	if (!job)
+		return;
+	pace_set(&job->pace, ping->rate);
+	/* A turn that the old pace had put far off comes as the new one says. */
+	if (job->pace.due_ns > now_us * 1000 + job->pace.step_ns)
+		job->pace.due_ns = now_us * 1000 + job->pace.step_ns;
+	if (job->timer.due_us > 0) {
+		wheel_clear(&engine->wheel, &job->timer);
+		wheel_set(&engine->wheel, &job->timer, job->pace.due_ns / 1000 + 1);
+	}
+}
+
 static void job_leave_ring(struct engine *engine, struct ping_job *job)
 {
 	if (job->is_in_ring)

@@ -133,6 +133,7 @@ void ping_task_leave_ready(struct ping_task *task);
 /* --- ping-task --- */
 
 /* Of struct kind. */
+void ping_job_adjusted(struct engine *engine, uint64_t id, const struct job_options *options);
 void ping_task_start(struct engine *engine, struct task *task);
 void ping_task_stop(struct engine *engine, struct task *task, enum stop_reason reason,
 		    int64_t grace_us);

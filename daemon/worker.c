@@ -29,6 +29,7 @@ enum message_type {
 	MESSAGE_GO,
 	MESSAGE_STORED,
 	MESSAGE_RESOLVED, /* a struct resolver_answer */
+	MESSAGE_ADJUSTED,
 	MESSAGE_ALIVE,
 	MESSAGE_QUIT,
 };
@@ -41,6 +42,8 @@ struct message {
 	enum stop_reason reason;
 	int64_t grace_us;
 	size_t size;
+	uint64_t job;                /* MESSAGE_ADJUSTED */
+	struct job_options *options; /* likewise; a reference */
 	struct task_batch batch;
 };
 
@@ -214,6 +217,16 @@ static void take_answer(struct worker *worker, struct resolver_answer *answer)
 	free(answer);
 }
 
+static void take_adjustment(struct worker *worker, const struct message *message)
+{
+	const struct kind *kind = message->options->kind;
+
+	/* Without tasks, as after the end, no engine has to be made for it. */
+	if (worker->runs)
+		kind->job_adjusted(engine_of(worker, kind), message->job, message->options);
+	job_options_unref(message->options);
+}
+
 static void on_mailbox(evutil_socket_t fd, short what, void *context)
 {
 	struct worker *worker = context;
@@ -238,6 +251,9 @@ static void on_mailbox(evutil_socket_t fd, short what, void *context)
 		case MESSAGE_GO:
 		case MESSAGE_STORED:
 			tell_engine(worker, message);
+			break;
+		case MESSAGE_ADJUSTED:
+			take_adjustment(worker, message);
 			break;
 		case MESSAGE_ALIVE:
 			atomic_store(&worker->is_alive, true);
@@ -405,6 +421,22 @@ void workers_output_stored(struct workers *workers, unsigned worker, uint64_t ru
 
 	message->size = size;
 	send_message(workers, worker, message);
+}
+
+void workers_adjust(struct workers *workers, uint64_t job, struct job_options *options)
+{
+	unsigned first, count;
+
+	if (!options->kind->job_adjusted)
+		return;
+	workers_range(workers, options->kind, &first, &count);
+	for (unsigned i = first; i < first + count; i++) {
+		struct message *message = message_new(MESSAGE_ADJUSTED, 0);
+
+		message->job = job;
+		message->options = job_options_ref(options);
+		send_message(workers, i, message);
+	}
 }
 
 bool workers_check_alive(struct workers *workers)

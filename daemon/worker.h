@@ -36,6 +36,8 @@ void workers_stop(struct workers *workers, unsigned worker, uint64_t run, enum s
 		  int64_t grace_us);
 void workers_go(struct workers *workers, unsigned worker, uint64_t run);
 void workers_output_stored(struct workers *workers, unsigned worker, uint64_t run, size_t size);
+/* Tells the engines of the job's kind; takes a reference of its own. */
+void workers_adjust(struct workers *workers, uint64_t job, struct job_options *options);
 /*
  * Watchdog: asks every worker for a sign of life; true if all have answered the time before. Main
  * pings the service manager only then.

@@ -114,6 +114,15 @@ interrupt() {
 	jobctl list quick --json | jq -e '.succeeded == 20'
 }
 
+@test "adjust --rate reaches a job whose tasks all wait for their turn" {
+	id=$(jobctl start ping --rate 1 '127.0.0.[1-200]')
+	wait_until 10 running_tasks "$id" 1
+	jobctl adjust "$id" --rate 100000
+	run -0 jobctl wait "$id" --timeout 20
+	run -1 jobctl adjust "$id" --rate 5
+	[[ $output == *"has ended"* ]]
+}
+
 @test "stop of a job, and of single tasks" {
 	id=$(jobctl start ping --count 60000 '127.0.0.[1-3]')
 	wait_until 10 running_tasks "$id" 3
