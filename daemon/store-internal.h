@@ -101,7 +101,8 @@ _Static_assert(JOB_COMPLETED == 4 && TASK_SUCCEEDED == 2 && TASK_STATE_COUNT == 
 	X(SQL_REQUEST_DELETE, "DELETE FROM request WHERE job = ?1")                                \
 	X(SQL_REMOVED_DELETE, "DELETE FROM removed WHERE job = ?1")                                \
 	X(SQL_VACUUM, "PRAGMA incremental_vacuum(200)")                                            \
-	X(SQL_FREE_PAGES, "PRAGMA freelist_count")
+	X(SQL_FREE_PAGES, "PRAGMA freelist_count")                                                 \
+	X(SQL_CHECKPOINT, "PRAGMA wal_checkpoint")
 
 #define STATEMENT_ENUM(id, sql) id,
 enum statement { STATEMENTS(STATEMENT_ENUM) STATEMENT_COUNT };

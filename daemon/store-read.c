@@ -339,7 +339,7 @@ int store_read_cursor(struct store *store, uid_t uid, const char *name, uint64_t
 /* --- Upkeep --- */
 
 /* A piece takes some ms: what is freed counts, be it many small rows or a few large ones. */
-enum { PIECE_ROWS = 1000, PIECE_BYTES = 4 * 1024 * 1024 };
+enum { PIECE_ROWS = 1000, PIECE_BYTES = 2 * 1024 * 1024 };
 
 /* Runs a deletion whose parameters are bound; *ret_count rows went. */
 static int delete_rows(struct store *store, sqlite3_stmt *statement, int *ret_count)
@@ -405,16 +405,32 @@ static int reap_rest(struct store *store, uint64_t job)
 	return r;
 }
 
+static int run(struct store *store, enum statement which)
+{
+	return store_run(store_statement(store, which)) == SQLITE_OK ? 0 : store_failure(store);
+}
+
+static int count_free_pages(struct store *store, uint64_t *ret_pages)
+{
+	return one_row(store, store_statement(store, SQL_FREE_PAGES), take_number, ret_pages);
+}
+
 /* What deletions freed goes back to the file system. */
 static int give_pages_back(struct store *store, bool *ret_more)
 {
-	uint64_t pages = 0;
-	int r = one_row(store, store_statement(store, SQL_FREE_PAGES), take_number, &pages);
+	/* The file is cut by a checkpoint, and cutting off hundreds of megabytes takes long. */
+	enum { CUT_PAGES = 4096 };
+	uint64_t before = 0, after = 0;
+	int r = count_free_pages(store, &before);
 
-	if (r == 0 && pages > 0 && store_run(store_statement(store, SQL_VACUUM)) != SQLITE_OK)
-		r = store_failure(store);
+	if (r == 0 && before > 0)
+		r = run(store, SQL_VACUUM);
+	if (r == 0 && before > 0)
+		r = count_free_pages(store, &after);
+	if (r == 0 && before > 0 && (after == 0 || before / CUT_PAGES != after / CUT_PAGES))
+		r = run(store, SQL_CHECKPOINT);
 	if (r == 0)
-		*ret_more = pages > 0;
+		*ret_more = after > 0;
 	return r;
 }
 
