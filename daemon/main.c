@@ -383,11 +383,12 @@ static int run(struct program *program)
 		return EXIT_FAILURE;
 	listen_to_signals(program);
 	start_watchdog(program);
-	log_info("jobd %s listens on %s, %u workers, database %s", PACKAGE_VERSION,
-		 daemon->config->socket, daemon->workers, daemon->config->database);
 	(void) sd_notify(0, "READY=1");
 	tell_status(program);
 	background_ready();
+	log_set_level(daemon->config->log_level);
+	log_info("jobd %s listens on %s, %u workers, database %s", PACKAGE_VERSION,
+		 daemon->config->socket, daemon->workers, daemon->config->database);
 	turns_run(program->turns);
 	end(program);
 	return EXIT_SUCCESS;
@@ -412,7 +413,11 @@ int main(int argc, char **argv)
 	use_config(&program, config);
 	(void) umask(077);
 	/* Before any thread is made. */
-	if (!is_foreground && background_start(config->database) < 0)
-		return EXIT_FAILURE;
+	if (!is_foreground) {
+		if (background_start(config->database) < 0)
+			return EXIT_FAILURE;
+		/* Until it is ready only what is wrong goes to the terminal. */
+		log_set_level(LOG_WARNING);
+	}
 	return run(&program);
 }
