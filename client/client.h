@@ -18,11 +18,11 @@
 /* Exit statuses: cli promises of jobctl(1). */
 enum status {
 	STATUS_OK = 0,
-	STATUS_REFUSED = 1,     /* refused, nothing found, a removal left something */
-	STATUS_WORDS = 2,       /* the words are wrong */
-	STATUS_FAILED = 3,      /* waited, and at least one task did not succeed */
-	STATUS_DAEMON = 4,      /* no daemon to talk to, or it cannot store */
-	STATUS_TIMEOUT = 124,   /* --timeout of wait ran out */
+	STATUS_REFUSED = 1,   /* refused, nothing found, a removal left something */
+	STATUS_WORDS = 2,     /* the words are wrong */
+	STATUS_FAILED = 3,    /* waited, and at least one task did not succeed */
+	STATUS_DAEMON = 4,    /* no daemon to talk to, or it cannot store */
+	STATUS_TIMEOUT = 124, /* --timeout of wait ran out */
 	STATUS_INTERRUPTED = 130,
 };
 
@@ -130,7 +130,7 @@ const char *for_people(const char *word, char buffer[static 32]);
 void print_clean(FILE *file, const char *bytes, size_t size, bool is_terminal);
 int64_t number_of(const json_t *object, const char *member);
 const char *text_of(const json_t *object, const char *member); /* "" where there is none */
-const char *color(const char *escape); /* the escape, or "" */
+const char *color(const char *escape);                         /* the escape, or "" */
 #define COLOR_RED   "\033[31m"
 #define COLOR_GREEN "\033[32m"
 #define COLOR_BOLD  "\033[1m"
@@ -145,7 +145,8 @@ struct results_options {
 	const char *dir; /* a file a target, or NULL */
 };
 /* Reads all of a selection, prints it, and confirms what was written. is_failed: any task did. */
-void results_receive(json_t *parameters, const struct results_options *options, bool *ret_is_failed);
+void results_receive(json_t *parameters, const struct results_options *options,
+		     bool *ret_is_failed);
 /* The options --group, --raw and --dir. */
 extern const struct option_row results_options[];
 struct results_options results_options_of(const struct words *words, bool is_single);

@@ -50,9 +50,8 @@ enum status cmd_remove(struct words *words)
 	if (globals.is_json)
 		print_json(reply);
 	else
-		json_array_foreach(left, index, job)
-		{
-			(void) fprintf(stderr, "jobctl: %s\n", text_of(job, "message"));
+		json_array_foreach (left, index, job) {
+			(void)fprintf(stderr, "jobctl: %s\n", text_of(job, "message"));
 		}
 	json_decref(reply);
 	return status;
@@ -69,13 +68,13 @@ static const char *only_argument(const struct words *words, const char *verb)
 enum status cmd_retry(struct words *words)
 {
 	const char *selector = only_argument(words, "retry");
-	json_t *reply = talk("Retry", json_pack("{s:s, s:o}", "selector", selector, "token",
-						new_token()));
+	json_t *reply =
+		talk("Retry", json_pack("{s:s, s:o}", "selector", selector, "token", new_token()));
 
 	if (globals.is_json)
 		print_json(reply);
 	else
-		printf("%lld\n", (long long) number_of(reply, "id"));
+		printf("%lld\n", (long long)number_of(reply, "id"));
 	json_decref(reply);
 	return STATUS_OK;
 }
@@ -89,15 +88,15 @@ enum status cmd_adjust(struct words *words)
 		fail(STATUS_WORDS, "what should change? see jobctl adjust --help");
 	if (number_parse(selector, 1, INT64_MAX / 2, &id) < 0) {
 		/* A name or @last: its id first. */
-		json_t *reply = talk("List", json_pack("{s:{s:[s]}, s:i}", "selection",
-						       "selectors", selector, "limit", 1));
+		json_t *reply = talk("List", json_pack("{s:{s:[s]}, s:i}", "selection", "selectors",
+						       selector, "limit", 1));
 
 		id = number_of(json_array_get(json_object_get(reply, "jobs"), 0), "id");
 		json_decref(reply);
 		if (id == 0)
 			fail(STATUS_REFUSED, "no job is called '%s'", selector);
 	}
-	(void) json_object_set_new(words->parameters, "id", json_integer(id));
+	(void)json_object_set_new(words->parameters, "id", json_integer(id));
 	json_decref(talk("Adjust", json_incref(words->parameters)));
 	return STATUS_OK;
 }

@@ -13,16 +13,15 @@ static void print_jobs(const json_t *jobs)
 		print_job_table(jobs);
 		return;
 	}
-	json_array_foreach((json_t *) (uintptr_t) jobs, index, job)
-	{
+	json_array_foreach ((json_t *)(uintptr_t)jobs, index, job) {
 		print_json(job);
 	}
 }
 
 static bool collect(json_t *reply, bool continues, void *context)
 {
-	(void) continues;
-	(void) json_array_extend(context, json_object_get(reply, "jobs"));
+	(void)continues;
+	(void)json_array_extend(context, json_object_get(reply, "jobs"));
 	return true;
 }
 
@@ -39,10 +38,10 @@ enum status cmd_list(struct words *words)
 	} else {
 		json_t *reply = talk("List", json_incref(words->parameters));
 
-		(void) json_array_extend(jobs, json_object_get(reply, "jobs"));
+		(void)json_array_extend(jobs, json_object_get(reply, "jobs"));
 		if (json_is_true(json_object_get(reply, "hasOlder")) && !globals.is_quiet)
-			(void) fprintf(stderr, "jobctl: the newest %zu jobs; --all shows all\n",
-				       json_array_size(jobs));
+			(void)fprintf(stderr, "jobctl: the newest %zu jobs; --all shows all\n",
+				      json_array_size(jobs));
 		json_decref(reply);
 	}
 	print_jobs(jobs);

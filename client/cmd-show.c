@@ -15,15 +15,15 @@ static void print_field(const char *name, const char *value)
 
 static void print_counts(const json_t *job)
 {
-	static const char *const states[] = {"queued",	"running", "succeeded",
-					     "failed",	"stopped", "interrupted"};
+	static const char *const states[] = {"queued", "running", "succeeded",
+					     "failed", "stopped", "interrupted"};
 	bool is_first = true;
 
-	printf("%12s: %lld (", "tasks", (long long) number_of(job, "tasks"));
+	printf("%12s: %lld (", "tasks", (long long)number_of(job, "tasks"));
 	for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
 		if (number_of(job, states[i]) == 0)
 			continue;
-		printf("%s%lld %s", is_first ? "" : ", ", (long long) number_of(job, states[i]),
+		printf("%s%lld %s", is_first ? "" : ", ", (long long)number_of(job, states[i]),
 		       states[i]);
 		is_first = false;
 	}
@@ -37,9 +37,8 @@ static void print_errors(const json_t *job)
 	json_t *count;
 	char word[32];
 
-	json_object_foreach(errors, class, count)
-	{
-		printf("%12s: %lld %s\n", "errors", (long long) json_integer_value(count),
+	json_object_foreach (errors, class, count) {
+		printf("%12s: %lld %s\n", "errors", (long long)json_integer_value(count),
 		       for_people(class, word));
 	}
 }
@@ -51,7 +50,7 @@ static void print_option(const char *name, const json_t *value)
 	char text[UNITS_TEXT_MAX];
 
 	if (size > 4 && streq(name + size - 4, "Usec")) {
-		printf("%12s: %.*s %s\n", "option", (int) size - 4, name,
+		printf("%12s: %.*s %s\n", "option", (int)size - 4, name,
 		       duration_text(json_integer_value(value), text));
 	} else if (json_is_string(value)) {
 		printf("%12s: %s %s\n", "option", name, json_string_value(value));
@@ -69,8 +68,7 @@ static void print_options(const json_t *job)
 	const char *name, *inner;
 	json_t *value, *inner_value;
 
-	json_object_foreach(options, name, value)
-	{
+	json_object_foreach (options, name, value) {
 		bool is_known = false;
 
 		for (size_t i = 0; known[i]; i++)
@@ -81,8 +79,7 @@ static void print_options(const json_t *job)
 			print_option(name, value);
 			continue;
 		}
-		json_object_foreach(value, inner, inner_value)
-		{
+		json_object_foreach (value, inner, inner_value) {
 			if (streq(inner, "stdin"))
 				printf("%12s: stdin (%zu bytes in base64)\n", "option",
 				       json_string_length(inner_value));
@@ -104,14 +101,14 @@ static void print_time(const char *name, const json_t *job, const char *member)
 
 static void print_job(const json_t *job)
 {
-	printf("%12s: %lld\n", "job", (long long) number_of(job, "id"));
+	printf("%12s: %lld\n", "job", (long long)number_of(job, "id"));
 	print_field("name", text_of(job, "name"));
 	print_field("kind", text_of(job, "kind"));
 	print_field("state", text_of(job, "state"));
 	print_field("user", text_of(job, "user"));
 	print_field("targets", text_of(job, "targets"));
 	if (json_object_get(job, "retryOf"))
-		printf("%12s: job %lld\n", "retries", (long long) number_of(job, "retryOf"));
+		printf("%12s: job %lld\n", "retries", (long long)number_of(job, "retryOf"));
 	print_options(job);
 	print_time("created", job, "createdUsec");
 	print_time("started", job, "startedUsec");
@@ -122,8 +119,8 @@ static void print_job(const json_t *job)
 
 static bool collect(json_t *reply, bool continues, void *context)
 {
-	(void) continues;
-	(void) json_array_extend(context, json_object_get(reply, "tasks"));
+	(void)continues;
+	(void)json_array_extend(context, json_object_get(reply, "tasks"));
 	return true;
 }
 
@@ -139,13 +136,13 @@ static json_t *tasks_of(const char *selector, bool is_all, bool *ret_more)
 		talk_stream("ListTasks", parameters, collect, tasks);
 		return tasks;
 	}
-	(void) json_object_set_new(parameters, "limit", json_integer(TASKS_SHOWN));
+	(void)json_object_set_new(parameters, "limit", json_integer(TASKS_SHOWN));
 	reply = talk("ListTasks", parameters);
-	(void) json_array_extend(tasks, json_object_get(reply, "tasks"));
+	(void)json_array_extend(tasks, json_object_get(reply, "tasks"));
 	*ret_more = json_is_true(json_object_get(reply, "hasMore"));
 	json_decref(reply);
 	while (json_array_size(tasks) > TASKS_SHOWN) {
-		(void) json_array_remove(tasks, json_array_size(tasks) - 1);
+		(void)json_array_remove(tasks, json_array_size(tasks) - 1);
 		*ret_more = true;
 	}
 	return tasks;
@@ -153,23 +150,23 @@ static json_t *tasks_of(const char *selector, bool is_all, bool *ret_more)
 
 static bool collect_jobs(json_t *reply, bool continues, void *context)
 {
-	(void) continues;
-	(void) json_array_extend(context, json_object_get(reply, "jobs"));
+	(void)continues;
+	(void)json_array_extend(context, json_object_get(reply, "jobs"));
 	return true;
 }
 
 static void show(const json_t *job, const char *task_selector)
 {
-	autofree char *id = xasprintf("%lld", (long long) number_of(job, "id"));
+	autofree char *id = xasprintf("%lld", (long long)number_of(job, "id"));
 	bool has_part = task_selector && strchr(task_selector, '/');
 	bool is_more;
-	json_t *tasks = tasks_of(has_part ? task_selector : id, globals.is_json || has_part,
-				 &is_more);
+	json_t *tasks =
+		tasks_of(has_part ? task_selector : id, globals.is_json || has_part, &is_more);
 
 	if (globals.is_json) {
-		json_t *whole = json_copy((json_t *) (uintptr_t) job);
+		json_t *whole = json_copy((json_t *)(uintptr_t)job);
 
-		(void) json_object_set(whole, "taskList", tasks);
+		(void)json_object_set(whole, "taskList", tasks);
 		print_json(whole);
 		json_decref(whole);
 	} else {
@@ -177,10 +174,10 @@ static void show(const json_t *job, const char *task_selector)
 		printf("\n");
 		print_task_table(tasks);
 		if (is_more && !globals.is_quiet)
-			(void) fprintf(stderr,
-				       "jobctl: the first %d tasks; --json shows all, and "
-				       "`jobctl receive %s --again` their results\n",
-				       TASKS_SHOWN, id);
+			(void)fprintf(stderr,
+				      "jobctl: the first %d tasks; --json shows all, and "
+				      "`jobctl receive %s --again` their results\n",
+				      TASKS_SHOWN, id);
 	}
 	json_decref(tasks);
 }
@@ -192,7 +189,7 @@ enum status cmd_show(struct words *words)
 	if (words->argument_count == 0 && !json_object_get(words->parameters, "selection"))
 		fail(STATUS_WORDS, "which job? jobctl show 7, or jobctl show @last");
 	words_select(words);
-	(void) json_object_set_new(words->parameters, "details", json_true());
+	(void)json_object_set_new(words->parameters, "details", json_true());
 	talk_stream("List", json_incref(words->parameters), collect_jobs, jobs);
 	for (size_t i = json_array_size(jobs); i-- > 0;) {
 		show(json_array_get(jobs, i),

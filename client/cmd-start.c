@@ -5,7 +5,6 @@
 #include "common/protocol.h"
 #include "common/util.h"
 
-
 json_t *new_token(void)
 {
 	unsigned char bytes[16];
@@ -13,7 +12,7 @@ json_t *new_token(void)
 
 	arc4random_buf(bytes, sizeof(bytes));
 	for (size_t i = 0; i < sizeof(bytes); i++)
-		(void) snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+		(void)snprintf(text + 2 * i, 3, "%02x", bytes[i]);
 	return json_string(text);
 }
 
@@ -34,10 +33,10 @@ json_t *wait_for(json_t *selection, const char *timeout_us_text)
 	json_t *last = NULL;
 
 	if (selection)
-		(void) json_object_set(parameters, "selection", selection);
+		(void)json_object_set(parameters, "selection", selection);
 	if (timeout_us_text)
-		(void) json_object_set_new(parameters, "timeoutUsec",
-					   json_integer(atoll(timeout_us_text)));
+		(void)json_object_set_new(parameters, "timeoutUsec",
+					  json_integer(atoll(timeout_us_text)));
 	talk_stream("Wait", parameters, draw, &last);
 	progress_clear();
 	return last;
@@ -60,9 +59,9 @@ static void check_kind(const struct words *words, const char *kind)
 		}
 		for (const struct option_row *row = tables[i].rows; row->name; row++) {
 			const char *dot = strchr(row->parameter, '.');
-			const json_t *object = dot ? json_object_get(words->parameters,
-								     tables[i].kind)
-						   : words->own;
+			const json_t *object =
+				dot ? json_object_get(words->parameters, tables[i].kind)
+				    : words->own;
 
 			if (json_object_get(object, dot ? dot + 1 : row->parameter + 1))
 				fail(STATUS_WORDS, "--%s is of kind %s, not of %s", row->name,
@@ -85,7 +84,7 @@ static json_t *kind_object(struct words *words, const char *kind)
 
 	if (!object) {
 		object = json_object();
-		(void) json_object_set_new(words->parameters, kind, object);
+		(void)json_object_set_new(words->parameters, kind, object);
 	}
 	return object;
 }
@@ -102,9 +101,9 @@ static void read_commands(json_t *lines, const char *path)
 	while (getline(&line, &size, file) >= 0) {
 		line[strcspn(line, "\r\n")] = '\0';
 		if (line[0] != '\0' && line[0] != '#')
-			(void) json_array_append_new(lines, json_string(line));
+			(void)json_array_append_new(lines, json_string(line));
 	}
-	(void) fclose(file);
+	(void)fclose(file);
 }
 
 /* --command, @FILE and what stands behind "--". */
@@ -121,22 +120,22 @@ static void take_commands(struct words *words, json_t *ssh)
 		if (command[0] == '@')
 			read_commands(lines, command + 1);
 		else
-			(void) json_array_append_new(lines, json_string(command));
+			(void)json_array_append_new(lines, json_string(command));
 	}
 	if (words->rest_count > 0) {
 		FILE *out = open_memstream(&text, &size);
 
 		/* As ssh(1) does: the words with blanks between, for the far side's shell. */
 		for (size_t i = 0; out && i < words->rest_count; i++)
-			(void) fprintf(out, "%s%s", i > 0 ? " " : "", words->rest[i]);
+			(void)fprintf(out, "%s%s", i > 0 ? " " : "", words->rest[i]);
 		if (!out || fclose(out) != 0)
 			abort();
-		(void) json_array_append_new(lines, json_string(text));
+		(void)json_array_append_new(lines, json_string(text));
 		free(text);
 	}
 	if (json_array_size(lines) == 0)
 		fail(STATUS_WORDS, "what should run there? jobctl start ssh TARGET... -- COMMAND");
-	(void) json_object_set_new(ssh, "commands", lines);
+	(void)json_object_set_new(ssh, "commands", lines);
 }
 
 static void take_stdin(const char *path, json_t *ssh)
@@ -155,9 +154,9 @@ static void take_stdin(const char *path, json_t *ssh)
 	if (ferror(file))
 		fail(STATUS_WORDS, "--stdin: cannot read %s: %m", path);
 	if (file != stdin)
-		(void) fclose(file);
+		(void)fclose(file);
 	autofree char *text = base64_encode(bytes, size);
-	(void) json_object_set_new(ssh, "stdin", json_string(text));
+	(void)json_object_set_new(ssh, "stdin", json_string(text));
 }
 
 static void take_kind(struct words *words, const char *kind)
@@ -176,7 +175,7 @@ static void take_kind(struct words *words, const char *kind)
 
 			if (!whole)
 				fail(STATUS_WORDS, "--identity: cannot read %s: %m", identity);
-			(void) json_object_set_new(object, "identity", json_string(whole));
+			(void)json_object_set_new(object, "identity", json_string(whole));
 		}
 		return;
 	}
@@ -185,7 +184,7 @@ static void take_kind(struct words *words, const char *kind)
 	if (is_4 && is_6)
 		fail(STATUS_WORDS, "-4 and -6 do not go together");
 	if (is_4 || is_6)
-		(void) json_object_set_new(object, "family", json_string(is_4 ? "ipv4" : "ipv6"));
+		(void)json_object_set_new(object, "family", json_string(is_4 ? "ipv4" : "ipv6"));
 }
 
 static void take_targets(struct words *words)
@@ -197,9 +196,9 @@ static void take_targets(struct words *words)
 		targets_read(targets, words->arguments[i]);
 	for (size_t i = 0; i < json_array_size(excluded); i++)
 		targets_read(exclude, json_string_value(json_array_get(excluded, i)));
-	(void) json_object_set_new(words->parameters, "targets", targets);
+	(void)json_object_set_new(words->parameters, "targets", targets);
 	if (json_array_size(exclude) > 0)
-		(void) json_object_set(words->parameters, "exclude", exclude);
+		(void)json_object_set(words->parameters, "exclude", exclude);
 	json_decref(exclude);
 }
 
@@ -207,10 +206,9 @@ static void take_targets(struct words *words)
 static enum status wait_and_receive(const struct words *words, int64_t id, bool is_single)
 {
 	struct results_options options = results_options_of(words, is_single);
-	autofree char *line =
-		xasprintf("jobctl: job %lld runs on: jobctl wait %lld", (long long) id,
-			  (long long) id);
-	autofree char *selector = xasprintf("%lld", (long long) id);
+	autofree char *line = xasprintf("jobctl: job %lld runs on: jobctl wait %lld", (long long)id,
+					(long long)id);
+	autofree char *selector = xasprintf("%lld", (long long)id);
 	json_t *selection = json_pack("{s:[s]}", "selectors", selector);
 	bool is_failed;
 	json_t *sums;
@@ -239,8 +237,8 @@ enum status cmd_start(struct words *words)
 		fail(STATUS_WORDS, "no target: jobctl start %s TARGET...", kind);
 	take_kind(words, kind);
 	take_targets(words);
-	(void) json_object_set_new(words->parameters, "kind", json_string(kind));
-	(void) json_object_set_new(words->parameters, "token", new_token());
+	(void)json_object_set_new(words->parameters, "kind", json_string(kind));
+	(void)json_object_set_new(words->parameters, "token", new_token());
 	reply = talk("Start", json_incref(words->parameters));
 	id = number_of(reply, "id");
 	is_single = number_of(reply, "tasks") == 1;
@@ -250,6 +248,6 @@ enum status cmd_start(struct words *words)
 	if (words_flag(words, "wait"))
 		return wait_and_receive(words, id, is_single);
 	if (!globals.is_json)
-		printf("%lld\n", (long long) id);
+		printf("%lld\n", (long long)id);
 	return STATUS_OK;
 }

@@ -12,7 +12,7 @@ static void print_row(const char *name, const char *value)
 
 static void print_number(const char *name, int64_t value)
 {
-	printf("%14s: %lld\n", name, (long long) value);
+	printf("%14s: %lld\n", name, (long long)value);
 }
 
 enum status cmd_status(struct words *words)
@@ -46,9 +46,8 @@ enum status cmd_status(struct words *words)
 	print_number("live jobs", number_of(status, "jobs"));
 	print_number("queued tasks", number_of(status, "tasksQueued"));
 	print_number("running tasks", number_of(status, "tasksRunning"));
-	json_object_foreach(limits, name, value)
-	{
-		printf("%14s: %s %lld\n", "limit", name, (long long) json_integer_value(value));
+	json_object_foreach (limits, name, value) {
+		printf("%14s: %s %lld\n", "limit", name, (long long)json_integer_value(value));
 	}
 	json_decref(status);
 	return STATUS_OK;

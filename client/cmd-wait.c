@@ -17,27 +17,27 @@ static void print_sums(const json_t *sums)
 	int64_t others = number_of(sums, "stopped") + number_of(sums, "interrupted");
 
 	if (json_is_true(json_object_get(sums, "isTimedOut")))
-		(void) fprintf(stderr,
-			       "jobctl: the time is out: %lld of %lld jobs have ended, %lld tasks "
-			       "run, %lld wait\n",
-			       (long long) number_of(sums, "jobsEnded"),
-			       (long long) number_of(sums, "jobs"),
-			       (long long) number_of(sums, "running"),
-			       (long long) number_of(sums, "queued"));
+		(void)fprintf(stderr,
+			      "jobctl: the time is out: %lld of %lld jobs have ended, %lld tasks "
+			      "run, %lld wait\n",
+			      (long long)number_of(sums, "jobsEnded"),
+			      (long long)number_of(sums, "jobs"),
+			      (long long)number_of(sums, "running"),
+			      (long long)number_of(sums, "queued"));
 	else if (number_of(sums, "succeeded") < number_of(sums, "tasks"))
-		(void) fprintf(stderr,
-			       "jobctl: of %lld tasks %lld succeeded, %lld failed%s%.0lld%s\n",
-			       (long long) number_of(sums, "tasks"),
-			       (long long) number_of(sums, "succeeded"),
-			       (long long) number_of(sums, "failed"), others ? ", " : "",
-			       (long long) others, others ? " were stopped or interrupted" : "");
+		(void)fprintf(stderr,
+			      "jobctl: of %lld tasks %lld succeeded, %lld failed%s%.0lld%s\n",
+			      (long long)number_of(sums, "tasks"),
+			      (long long)number_of(sums, "succeeded"),
+			      (long long)number_of(sums, "failed"), others ? ", " : "",
+			      (long long)others, others ? " were stopped or interrupted" : "");
 }
 
 enum status cmd_wait(struct words *words)
 {
 	const json_t *timeout = json_object_get(words->parameters, "timeoutUsec");
 	autofree char *text =
-		timeout ? xasprintf("%lld", (long long) json_integer_value(timeout)) : NULL;
+		timeout ? xasprintf("%lld", (long long)json_integer_value(timeout)) : NULL;
 	enum status status;
 	json_t *sums;
 
@@ -61,7 +61,7 @@ static int64_t count_tasks(json_t *selection)
 	int64_t count;
 
 	if (selection)
-		(void) json_object_set(parameters, "selection", selection);
+		(void)json_object_set(parameters, "selection", selection);
 	sums = talk("Wait", parameters);
 	count = number_of(sums, "tasks");
 	json_decref(sums);
@@ -86,8 +86,8 @@ enum status cmd_receive(struct words *words)
 	bool is_failed;
 
 	words_select(words);
-	options = results_options_of(
-		words, is_single(json_object_get(words->parameters, "selection")));
+	options = results_options_of(words,
+				     is_single(json_object_get(words->parameters, "selection")));
 	talk_on_interrupt(NULL);
 	results_receive(json_incref(words->parameters), &options, &is_failed);
 	return is_wait && is_failed ? STATUS_FAILED : STATUS_OK;

@@ -12,7 +12,8 @@ struct globals globals;
 #define GLOBALS_ONLY ((const struct option_row *const[]){global_options, NULL})
 
 static const struct option_row receive_options[] = {
-	{"keep", OPTION_FLAG, NULL, "keep", "leave the cursor: the next receive gives it again", NULL},
+	{"keep", OPTION_FLAG, NULL, "keep", "leave the cursor: the next receive gives it again",
+	 NULL},
 	{"again", OPTION_FLAG, NULL, "again", "from the beginning", NULL},
 	{"cursor", OPTION_TEXT, "NAME", "cursor", "a reading position of this name", NULL},
 	{"wait", OPTION_FLAG, NULL, "wait", "go on until the jobs end", NULL},
@@ -32,8 +33,8 @@ static const struct option_row adjust_options[] = {
 	{"name", OPTION_TEXT, "NAME", "name", "another name", NULL},
 	{"parallel", OPTION_NUMBER, "N", "parallel", "so many tasks at a time (0: no bound)", NULL},
 	{"rate", OPTION_NUMBER, "N", "rate", "requests a second, ping only (0: no bound)", NULL},
-	{"deadline", OPTION_DURATION, "D", "deadlineUsec", "end the job D after its start (0: never)",
-	 NULL},
+	{"deadline", OPTION_DURATION, "D", "deadlineUsec",
+	 "end the job D after its start (0: never)", NULL},
 	{0},
 };
 static const struct option_row remove_options[] = {
@@ -65,7 +66,8 @@ const struct command commands[] = {
 	 "  jobctl adjust 7 --parallel 10 --name slowly\n", TABLES(adjust_options), cmd_adjust},
 	{"pause", "SELECTOR...", "start no further tasks", "  jobctl pause 7\n",
 	 TABLES(filter_options), cmd_pause},
-	{"resume", "SELECTOR...", "go on", "  jobctl resume 7\n", TABLES(filter_options), cmd_resume},
+	{"resume", "SELECTOR...", "go on", "  jobctl resume 7\n", TABLES(filter_options),
+	 cmd_resume},
 	{"retry", "ID", "a new job of just the tasks that did not succeed", "  jobctl retry 7\n",
 	 GLOBALS_ONLY, cmd_retry},
 	{"remove", "SELECTOR...|--all", "forget jobs and their results",
@@ -81,9 +83,8 @@ const size_t command_count = ARRAY_SIZE(commands);
 static void print_options(const struct option_row *rows)
 {
 	for (; rows->name; rows++) {
-		autofree char *left =
-			xasprintf("--%s%s%s", rows->name, rows->argument ? " " : "",
-				  rows->argument ? rows->argument : "");
+		autofree char *left = xasprintf("--%s%s%s", rows->name, rows->argument ? " " : "",
+						rows->argument ? rows->argument : "");
 
 		printf("  %-24s %s\n", left, rows->help);
 	}
@@ -243,5 +244,5 @@ int main(int argc, char **argv)
 	status = run(argc, argv);
 	if (fflush(stdout) != 0 && status == STATUS_OK)
 		fail(STATUS_REFUSED, "cannot write the output: %m");
-	return (int) status;
+	return (int)status;
 }

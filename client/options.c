@@ -18,7 +18,8 @@ static const char *const host_key_words[] = {"strict", "accept-new", "off", NULL
 static const char *const kind_words[] = {"ping", "ssh", NULL};
 
 const struct option_row global_options[] = {
-	{"json", OPTION_FLAG, NULL, "-json", "one JSON object a line, the interface's own types", NULL},
+	{"json", OPTION_FLAG, NULL, "-json", "one JSON object a line, the interface's own types",
+	 NULL},
 	{"socket", OPTION_TEXT, "PATH", "-socket", "talk to the jobd that listens on PATH", NULL},
 	{"user", OPTION_FLAG, NULL, "-user", "talk to the user's own jobd", NULL},
 	{"system", OPTION_FLAG, NULL, "-system", "talk to the system's jobd", NULL},
@@ -70,15 +71,16 @@ const struct option_row ssh_options[] = {
 	{"port", OPTION_NUMBER, "N", "ssh.port", "port (22)", NULL},
 	{"identity", OPTION_TEXT, "FILE", "-identity", "private key", NULL},
 	{"credential", OPTION_TEXT, "NAME", "ssh.credential", "a credential of jobd.conf", NULL},
-	{"connect-timeout", OPTION_DURATION, "D", "ssh.connectTimeoutUsec",
-	 "until logged in (30s)", NULL},
+	{"connect-timeout", OPTION_DURATION, "D", "ssh.connectTimeoutUsec", "until logged in (30s)",
+	 NULL},
 	{"idle-timeout", OPTION_DURATION, "D", "ssh.idleTimeoutUsec",
 	 "end a task that writes nothing for D", NULL},
 	{"host-key", OPTION_WORD, "POLICY", "ssh.hostKey", "strict, accept-new or off (strict)",
 	 host_key_words},
 	{"legacy", OPTION_FLAG, NULL, "ssh.legacy",
 	 "also the old ciphers and key exchanges of old routers", NULL},
-	{"max-output", OPTION_SIZE, "SIZE", "ssh.maxOutput", "output kept of each task (16M)", NULL},
+	{"max-output", OPTION_SIZE, "SIZE", "ssh.maxOutput", "output kept of each task (16M)",
+	 NULL},
 	{"stdin", OPTION_TEXT, "FILE", "-stdin", "give FILE to each command as its input", NULL},
 	{"success-codes", OPTION_NUMBERS, "LIST", "ssh.successCodes",
 	 "exit statuses that are success (0)", NULL},
@@ -87,7 +89,8 @@ const struct option_row ssh_options[] = {
 
 const struct option_row filter_options[] = {
 	{"all", OPTION_FLAG, NULL, "selection.all", "every job that you may see", NULL},
-	{"state", OPTION_WORDS, "LIST", "selection.states", "jobs in these states", job_state_words},
+	{"state", OPTION_WORDS, "LIST", "selection.states", "jobs in these states",
+	 job_state_words},
 	{"kind", OPTION_WORD, "KIND", "selection.kind", "jobs of this kind", kind_words},
 	{"since", OPTION_TIME, "TIME", "selection.sinceUsec",
 	 "made since then: 2h, 2026-11-23, 14:05", NULL},
@@ -102,13 +105,13 @@ void fail(enum status status, const char *format, ...)
 {
 	va_list arguments;
 
-	(void) fflush(stdout);
-	(void) fputs("jobctl: ", stderr);
+	(void)fflush(stdout);
+	(void)fputs("jobctl: ", stderr);
 	va_start(arguments, format);
-	(void) vfprintf(stderr, format, arguments);
+	(void)vfprintf(stderr, format, arguments);
 	va_end(arguments);
-	(void) fputc('\n', stderr);
-	exit((int) status);
+	(void)fputc('\n', stderr);
+	exit((int)status);
 }
 
 /* --- The nearest word --- */
@@ -219,15 +222,15 @@ static void append_item(const struct option_row *row, json_t *array, const char 
 	if (row->type == OPTION_NUMBERS) {
 		if (number_parse(item, INT32_MIN, INT32_MAX, &number) < 0)
 			bad_value(row, item, "numbers");
-		(void) json_array_append_new(array, json_integer(number));
+		(void)json_array_append_new(array, json_integer(number));
 	} else if (row->type == OPTION_WORDS) {
-		(void) json_array_append_new(array, interface_word(check_word(row, item)));
+		(void)json_array_append_new(array, interface_word(check_word(row, item)));
 	} else {
 		json_t *string = json_string(item);
 
 		if (!string)
 			fail(STATUS_WORDS, "--%s: '%s' is not UTF-8", row->name, item);
-		(void) json_array_append_new(array, string);
+		(void)json_array_append_new(array, string);
 	}
 }
 
@@ -312,11 +315,11 @@ static json_t *place_of(struct words *words, const struct option_row *row, const
 		*ret_member = row->parameter;
 		return words->parameters;
 	}
-	autofree char *outer = strndup(row->parameter, (size_t) (dot - row->parameter));
+	autofree char *outer = strndup(row->parameter, (size_t)(dot - row->parameter));
 	object = json_object_get(words->parameters, outer);
 	if (!object) {
 		object = json_object();
-		(void) json_object_set_new(words->parameters, outer, object);
+		(void)json_object_set_new(words->parameters, outer, object);
 	}
 	*ret_member = dot + 1;
 	return object;
@@ -327,8 +330,8 @@ static void take_option(struct words *words, const struct option_row *row, const
 	const char *member;
 	json_t *object = place_of(words, row, &member);
 
-	(void) json_object_set_new(object, member,
-				   parse_value(row, value, json_object_get(object, member)));
+	(void)json_object_set_new(object, member,
+				  parse_value(row, value, json_object_get(object, member)));
 }
 
 /* "--name=value", "--name value", "-4"; returns how many words it took. */
@@ -360,12 +363,12 @@ void words_parse(struct words *words, int count, char **values,
 		 const struct option_row *const *tables)
 {
 	*words = (struct words){.parameters = json_object(), .own = json_object()};
-	words->arguments = xcalloc((size_t) count + 1, sizeof(*words->arguments));
+	words->arguments = xcalloc((size_t)count + 1, sizeof(*words->arguments));
 	for (int i = 0; i < count;) {
 		if (streq(values[i], "--")) {
 			words->has_rest = true;
-			words->rest = (const char **) (void *) &values[i + 1];
-			words->rest_count = (size_t) (count - i - 1);
+			words->rest = (const char **)(void *)&values[i + 1];
+			words->rest_count = (size_t)(count - i - 1);
 			return;
 		}
 		if (values[i][0] == '-' && values[i][1] != '\0')
@@ -403,7 +406,7 @@ void words_select(struct words *words)
 		return;
 	if (!selection) {
 		selection = json_object();
-		(void) json_object_set_new(words->parameters, "selection", selection);
+		(void)json_object_set_new(words->parameters, "selection", selection);
 	}
 	selectors = json_array();
 	for (size_t i = 0; i < words->argument_count; i++) {
@@ -411,7 +414,7 @@ void words_select(struct words *words)
 
 		if (!word)
 			fail(STATUS_WORDS, "'%s' is not UTF-8", words->arguments[i]);
-		(void) json_array_append_new(selectors, word);
+		(void)json_array_append_new(selectors, word);
 	}
-	(void) json_object_set_new(selection, "selectors", selectors);
+	(void)json_object_set_new(selection, "selectors", selectors);
 }

@@ -28,7 +28,7 @@ static unsigned terminal_width(void)
 void progress_clear(void)
 {
 	if (is_drawn)
-		(void) fputs("\r\033[K", stderr);
+		(void)fputs("\r\033[K", stderr);
 	is_drawn = false;
 }
 
@@ -43,10 +43,9 @@ static void append_rate(char *text, size_t size, int64_t done, int64_t total)
 
 	if (progress <= 0 || elapsed_us < US_PER_SEC / 2)
 		return;
-	rate = (double) progress * 1e6 / (double) elapsed_us;
-	(void) snprintf(text + used, size - used, ", %.1f/s, %s left", rate,
-			duration_text((int64_t) ((double) (total - done) / rate) * US_PER_SEC,
-				      left));
+	rate = (double)progress * 1e6 / (double)elapsed_us;
+	(void)snprintf(text + used, size - used, ", %.1f/s, %s left", rate,
+		       duration_text((int64_t)((double)(total - done) / rate) * US_PER_SEC, left));
 }
 
 void progress_draw(const json_t *sums)
@@ -64,19 +63,19 @@ void progress_draw(const json_t *sums)
 		start_us = now_monotonic_us();
 		start_done = done;
 	}
-	(void) snprintf(text, sizeof(text), " %lld/%lld", (long long) done, (long long) total);
+	(void)snprintf(text, sizeof(text), " %lld/%lld", (long long)done, (long long)total);
 	if (failed > 0)
-		(void) snprintf(text + strlen(text), sizeof(text) - strlen(text), ", %lld failed",
-				(long long) failed);
+		(void)snprintf(text + strlen(text), sizeof(text) - strlen(text), ", %lld failed",
+			       (long long)failed);
 	append_rate(text, sizeof(text), done, total);
-	room = width > strlen(text) + 4 ? width - (unsigned) strlen(text) - 4 : 0;
+	room = width > strlen(text) + 4 ? width - (unsigned)strlen(text) - 4 : 0;
 	if (room > BAR_MAX)
 		room = BAR_MAX;
-	filled = (size_t) ((int64_t) room * done / total);
+	filled = (size_t)((int64_t)room * done / total);
 	memset(bar, '.', room);
 	memset(bar, '#', filled);
 	bar[room] = '\0';
-	(void) fprintf(stderr, "\r\033[K[%s]%s", bar, text);
-	(void) fflush(stderr);
+	(void)fprintf(stderr, "\r\033[K[%s]%s", bar, text);
+	(void)fflush(stderr);
 	is_drawn = true;
 }

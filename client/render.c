@@ -27,7 +27,7 @@ const char *color(const char *escape)
 
 const char *for_people(const char *word, char buffer[static 32])
 {
-	(void) snprintf(buffer, 32, "%s", word);
+	(void)snprintf(buffer, 32, "%s", word);
 	for (char *at = buffer; (at = strchr(at, '_')); at++)
 		*at = '-';
 	return buffer;
@@ -36,17 +36,17 @@ const char *for_people(const char *word, char buffer[static 32])
 void print_clean(FILE *file, const char *bytes, size_t size, bool is_terminal)
 {
 	if (!is_terminal) {
-		(void) fwrite(bytes, 1, size, file);
+		(void)fwrite(bytes, 1, size, file);
 		return;
 	}
 	/* What a far side wrote must not steer the terminal of who reads it. */
 	for (size_t i = 0; i < size; i++) {
-		unsigned char byte = (unsigned char) bytes[i];
+		unsigned char byte = (unsigned char)bytes[i];
 
 		if ((byte < ' ' && byte != '\n' && byte != '\t' && byte != '\r') || byte == 0x7f)
-			(void) fprintf(file, "\\x%02x", byte);
+			(void)fprintf(file, "\\x%02x", byte);
 		else if (byte != '\r' || i + 1 == size || bytes[i + 1] != '\n')
-			(void) fputc(byte, file);
+			(void)fputc(byte, file);
 	}
 }
 
@@ -55,35 +55,33 @@ void print_clean(FILE *file, const char *bytes, size_t size, bool is_terminal)
 /* "created" in ISO 8601 for "createdUsec", where it is a time and no duration. */
 static json_t *with_times(const json_t *value)
 {
-	json_t *unconst = (json_t *) (uintptr_t) value;
+	json_t *unconst = (json_t *)(uintptr_t)value;
 	json_t *copy, *member;
 	const char *name;
 	size_t index;
 
 	if (json_is_array(value)) {
 		copy = json_array();
-		json_array_foreach(unconst, index, member)
-		{
-			(void) json_array_append_new(copy, with_times(member));
+		json_array_foreach (unconst, index, member) {
+			(void)json_array_append_new(copy, with_times(member));
 		}
 		return copy;
 	}
 	if (!json_is_object(value))
 		return json_incref(unconst);
 	copy = json_object();
-	json_object_foreach(unconst, name, member)
-	{
+	json_object_foreach (unconst, name, member) {
 		static const char *const times[] = {"createdUsec", "startedUsec", "endedUsec",
 						    "atUsec", NULL};
 		char text[UNITS_TEXT_MAX], short_name[32];
 
-		(void) json_object_set_new(copy, name, with_times(member));
+		(void)json_object_set_new(copy, name, with_times(member));
 		for (size_t i = 0; times[i]; i++) {
 			if (!streq(name, times[i]))
 				continue;
-			(void) snprintf(short_name, sizeof(short_name), "%.*s",
-					(int) strlen(name) - 4, name);
-			(void) json_object_set_new(
+			(void)snprintf(short_name, sizeof(short_name), "%.*s",
+				       (int)strlen(name) - 4, name);
+			(void)json_object_set_new(
 				copy, short_name,
 				json_string(time_text(json_integer_value(member), text)));
 		}
@@ -95,8 +93,8 @@ void print_json(const json_t *object)
 {
 	json_t *copy = with_times(object);
 
-	(void) json_dumpf(copy, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
-	(void) fputc('\n', stdout);
+	(void)json_dumpf(copy, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
+	(void)fputc('\n', stdout);
 	json_decref(copy);
 }
 
@@ -113,11 +111,11 @@ static struct libscols_table *new_table(const struct column *columns, size_t cou
 
 	if (!table)
 		abort();
-	(void) scols_table_enable_colors(table, globals.has_color);
+	(void)scols_table_enable_colors(table, globals.has_color);
 	if (!isatty(STDOUT_FILENO)) {
 		/* In a pipe every value whole. */
-		(void) scols_table_set_termforce(table, SCOLS_TERMFORCE_NEVER);
-		(void) scols_table_enable_nowrap(table, 0);
+		(void)scols_table_set_termforce(table, SCOLS_TERMFORCE_NEVER);
+		(void)scols_table_enable_nowrap(table, 0);
 	}
 	for (size_t i = 0; i < count; i++) {
 		int flags = columns[i].flags;
@@ -132,7 +130,7 @@ static struct libscols_table *new_table(const struct column *columns, size_t cou
 
 static void print_table(struct libscols_table *table)
 {
-	(void) scols_print_table(table);
+	(void)scols_print_table(table);
 	scols_unref_table(table);
 }
 
@@ -156,7 +154,7 @@ static void set_state(struct libscols_line *line, size_t column, const char *sta
 {
 	set_cell(line, column, xstrdup(state));
 	if (globals.has_color && state_color(state))
-		(void) scols_cell_set_color(scols_line_get_cell(line, column), state_color(state));
+		(void)scols_cell_set_color(scols_line_get_cell(line, column), state_color(state));
 }
 
 /* What is not printable in a terminal's line becomes '?'. */
@@ -165,17 +163,21 @@ static char *one_line(const char *text)
 	char *line = xstrdup(text);
 
 	for (char *at = line; *at; at++)
-		if ((unsigned char) *at < ' ' || *at == 0x7f)
+		if ((unsigned char)*at < ' ' || *at == 0x7f)
 			*at = '?';
 	return line;
 }
 
 void print_job_table(const json_t *jobs)
 {
-	static const struct column columns[] = {
-		{"ID", SCOLS_FL_RIGHT}, {"NAME", 0},	{"KIND", 0},
-		{"STATE", 0},		{"DONE", SCOLS_FL_RIGHT}, {"FAILED", SCOLS_FL_RIGHT},
-		{"CREATED", 0},		{"TARGETS", SCOLS_FL_TRUNC}};
+	static const struct column columns[] = {{"ID", SCOLS_FL_RIGHT},
+						{"NAME", 0},
+						{"KIND", 0},
+						{"STATE", 0},
+						{"DONE", SCOLS_FL_RIGHT},
+						{"FAILED", SCOLS_FL_RIGHT},
+						{"CREATED", 0},
+						{"TARGETS", SCOLS_FL_TRUNC}};
 	struct libscols_table *table = new_table(columns, ARRAY_SIZE(columns));
 	int64_t now = now_real_us();
 
@@ -189,16 +191,16 @@ void print_job_table(const json_t *jobs)
 
 		if (!line)
 			abort();
-		set_cell(line, 0, xasprintf("%lld", (long long) number_of(job, "id")));
+		set_cell(line, 0, xasprintf("%lld", (long long)number_of(job, "id")));
 		set_cell(line, 1, one_line(text_of(job, "name")));
 		set_cell(line, 2, xstrdup(text_of(job, "kind")));
 		set_state(line, 3, text_of(job, "state"));
 		set_cell(line, 4,
 			 xasprintf("%lld/%lld",
-				   (long long) (tasks - number_of(job, "queued") -
-						number_of(job, "running")),
-				   (long long) tasks));
-		set_cell(line, 5, failed ? xasprintf("%lld", (long long) failed) : xstrdup("-"));
+				   (long long)(tasks - number_of(job, "queued") -
+					       number_of(job, "running")),
+				   (long long)tasks));
+		set_cell(line, 5, failed ? xasprintf("%lld", (long long)failed) : xstrdup("-"));
 		set_cell(line, 6, xstrdup(ago_text(number_of(job, "createdUsec"), now, ago)));
 		autofree char *targets = one_line(text_of(job, "targets"));
 		autofree char *clean_command = one_line(command);
@@ -227,10 +229,10 @@ void print_task_table(const json_t *tasks)
 
 		if (!line)
 			abort();
-		set_cell(line, 0, xasprintf("%lld", (long long) number_of(task, "index")));
+		set_cell(line, 0, xasprintf("%lld", (long long)number_of(task, "index")));
 		set_cell(line, 1, one_line(text_of(task, "target")));
 		set_state(line, 2, text_of(task, "state"));
-		set_cell(line, 3, xasprintf("%lld", (long long) number_of(task, "attempts")));
+		set_cell(line, 3, xasprintf("%lld", (long long)number_of(task, "attempts")));
 		set_cell(line, 4,
 			 xstrdup(number_of(task, "endedUsec") && took >= 0
 					 ? duration_text(took, text)

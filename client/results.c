@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What Receive gives, for people: each line whole and behind its target's name, or grouped, raw, a
- * file a target, or JSON. A page is confirmed only after all of it was written out, so that a client
- * that dies loses nothing.
+ * file a target, or JSON. A page is confirmed only after all of it was written out, so that a
+ * client that dies loses nothing.
  */
 #include "client/client.h"
 
@@ -17,9 +17,11 @@
 #include <unistd.h>
 
 const struct option_row results_options[] = {
-	{"group", OPTION_FLAG, NULL, "-group", "targets with identical output under one header", NULL},
+	{"group", OPTION_FLAG, NULL, "-group", "targets with identical output under one header",
+	 NULL},
 	{"raw", OPTION_FLAG, NULL, "-raw", "the bytes alone", NULL},
-	{"dir", OPTION_TEXT, "DIR", "-dir", "write the output of each target to a file in DIR", NULL},
+	{"dir", OPTION_TEXT, "DIR", "-dir", "write the output of each target to a file in DIR",
+	 NULL},
 	{0},
 };
 
@@ -65,8 +67,8 @@ static FILE *stream_file(int stream)
 
 static struct pending *find_pending(struct results *results, const json_t *record)
 {
-	uint64_t key = (uint64_t) number_of(record, "job") << 32 |
-		       (uint64_t) number_of(record, "index");
+	uint64_t key =
+		(uint64_t)number_of(record, "job") << 32 | (uint64_t)number_of(record, "index");
 	struct pending *pending;
 
 	HASH_FIND(hh, results->pending, &key, sizeof(key), pending);
@@ -92,10 +94,10 @@ static void print_line(struct results *results, const char *target, int stream, 
 {
 	FILE *file = stream_file(stream);
 
-	(void) fprintf(file, "%s%s:%s ", color(COLOR_BOLD), target, color(COLOR_OFF));
+	(void)fprintf(file, "%s%s:%s ", color(COLOR_BOLD), target, color(COLOR_OFF));
 	print_clean(file, bytes, size, results->is_terminal[stream]);
 	if (size == 0 || bytes[size - 1] != '\n')
-		(void) fputc('\n', file);
+		(void)fputc('\n', file);
 }
 
 /* The whole lines of what is pending; with is_end the rest as well. */
@@ -107,7 +109,7 @@ static void print_lines(struct results *results, struct pending *pending, const 
 
 	while (left > 0) {
 		const char *end = memchr(at, '\n', left);
-		size_t size = end ? (size_t) (end - at) + 1 : left;
+		size_t size = end ? (size_t)(end - at) + 1 : left;
 
 		if (!end && !is_end)
 			break;
@@ -125,8 +127,7 @@ static void print_lines(struct results *results, struct pending *pending, const 
 static void write_file(const struct results *results, const json_t *record, const char *bytes,
 		       size_t size)
 {
-	autofree char *path =
-		xasprintf("%s/%s", results->options.dir, text_of(record, "target"));
+	autofree char *path = xasprintf("%s/%s", results->options.dir, text_of(record, "target"));
 	bool is_first = number_of(record, "offset") == 0;
 	autoclose int fd = -1;
 
@@ -146,7 +147,7 @@ static void write_file(const struct results *results, const json_t *record, cons
 		if (part < 0)
 			fail(STATUS_REFUSED, "cannot write %s: %m", path);
 		bytes += part;
-		size -= (size_t) part;
+		size -= (size_t)part;
 	}
 }
 
@@ -166,15 +167,14 @@ static void add_to_group(struct results *results, const struct pending *pending,
 		group->targets = json_array();
 		HASH_ADD_KEYPTR(hh, results->groups, group->output, size, group);
 	}
-	(void) json_array_append_new(group->targets, json_string(target));
+	(void)json_array_append_new(group->targets, json_string(target));
 }
 
 static void print_groups(struct results *results)
 {
 	struct group *group, *next;
 
-	HASH_ITER(hh, results->groups, group, next)
-	{
+	HASH_ITER (hh, results->groups, group, next) {
 		size_t count = json_array_size(group->targets);
 		autofree const char **names = xcalloc(count, sizeof(*names));
 
@@ -184,7 +184,7 @@ static void print_groups(struct results *results)
 		printf("%s--- %s (%zu)%s\n", color(COLOR_BOLD), folded, count, color(COLOR_OFF));
 		print_clean(stdout, group->output, group->size, results->is_terminal[0]);
 		if (group->size > 0 && group->output[group->size - 1] != '\n')
-			(void) fputc('\n', stdout);
+			(void)fputc('\n', stdout);
 		HASH_DEL(results->groups, group);
 		json_decref(group->targets);
 		free(group->output);
@@ -203,11 +203,11 @@ static void print_ping(const json_t *task)
 
 	if (received > 0)
 		printf("%s: %lld/%lld replies, %lld%% loss, min/avg/max %.2f/%.2f/%.2f ms", target,
-		       (long long) received, (long long) sent,
-		       (long long) (sent > 0 ? (sent - received) * 100 / sent : 0),
-		       (double) number_of(ping, "minUsec") / 1e3,
-		       (double) number_of(ping, "avgUsec") / 1e3,
-		       (double) number_of(ping, "maxUsec") / 1e3);
+		       (long long)received, (long long)sent,
+		       (long long)(sent > 0 ? (sent - received) * 100 / sent : 0),
+		       (double)number_of(ping, "minUsec") / 1e3,
+		       (double)number_of(ping, "avgUsec") / 1e3,
+		       (double)number_of(ping, "maxUsec") / 1e3);
 	else if (streq(text_of(task, "error"), "no_reply"))
 		printf("%s: %s%s%s", target, color(COLOR_RED), text_of(task, "message"),
 		       color(COLOR_OFF));
@@ -235,10 +235,10 @@ static void print_end(struct results *results, const json_t *task)
 	}
 	if (has_succeeded)
 		return;
-	(void) fprintf(stderr, "%s: %s%s%s%s%s%s%s%s\n", text_of(task, "target"),
-		       color(COLOR_RED), state, color(COLOR_OFF), *error ? " (" : "",
-		       for_people(error, class), *error ? ")" : "",
-		       *text_of(task, "message") ? ": " : "", text_of(task, "message"));
+	(void)fprintf(stderr, "%s: %s%s%s%s%s%s%s%s\n", text_of(task, "target"), color(COLOR_RED),
+		      state, color(COLOR_OFF), *error ? " (" : "", for_people(error, class),
+		      *error ? ")" : "", *text_of(task, "message") ? ": " : "",
+		      text_of(task, "message"));
 }
 
 static void drop_pending(struct results *results, struct pending *pending)
@@ -281,10 +281,9 @@ static void take_output(struct results *results, const json_t *record)
 	}
 	if (options->is_raw || (options->is_single && !options->is_group)) {
 		if (options->is_raw)
-			(void) fwrite(bytes, 1, size, stream_file(stream));
+			(void)fwrite(bytes, 1, size, stream_file(stream));
 		else
-			print_clean(stream_file(stream), bytes, size,
-				    results->is_terminal[stream]);
+			print_clean(stream_file(stream), bytes, size, results->is_terminal[stream]);
 		return;
 	}
 	pending = find_pending(results, record);
@@ -315,8 +314,7 @@ static void print_rest(struct results *results)
 {
 	struct pending *pending, *next;
 
-	HASH_ITER(hh, results->pending, pending, next)
-	{
+	HASH_ITER (hh, results->pending, pending, next) {
 		print_lines(results, pending, pending->target, 0, true);
 		print_lines(results, pending, pending->target, 1, true);
 		drop_pending(results, pending);
@@ -324,8 +322,7 @@ static void print_rest(struct results *results)
 	print_groups(results);
 }
 
-void results_receive(json_t *parameters, const struct results_options *options,
-		     bool *ret_is_failed)
+void results_receive(json_t *parameters, const struct results_options *options, bool *ret_is_failed)
 {
 	struct results results = {.options = *options,
 				  .is_terminal = {isatty(STDOUT_FILENO), isatty(STDERR_FILENO)}};
@@ -347,8 +344,8 @@ void results_receive(json_t *parameters, const struct results_options *options,
 			fail(STATUS_REFUSED,
 			     "cannot write the output: %m; the next receive gives it again");
 		}
-		(void) fflush(stderr);
-		parameters = json_pack("{s:I}", "confirm", (json_int_t) number_of(page, "position"));
+		(void)fflush(stderr);
+		parameters = json_pack("{s:I}", "confirm", (json_int_t)number_of(page, "position"));
 		json_decref(page);
 		/* The last page too must be confirmed; its answer is empty, or what came since. */
 		is_end = is_end && count == 0;

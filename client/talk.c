@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The connection to jobd, made with the first call. Which jobd: --socket or $JOBD_SOCKET; --user or
- * --system; else the user's own if it answers, else the system's; and where there is none, a private
- * daemon for the user is started, once, as tmux does it.
+ * --system; else the user's own if it answers, else the system's; and where there is none, a
+ * private daemon for the user is started, once, as tmux does it.
  */
 #include "client/client.h"
 
@@ -38,16 +38,17 @@ static int connect_to(const char *path)
 		return -ENAMETOOLONG;
 	memcpy(address.sun_path, path, strlen(path) + 1);
 	if (path_check_socket_folder(path) < 0)
-		fail(STATUS_DAEMON, "the folder of %s is not yours alone: remove it, or set "
-				    "XDG_RUNTIME_DIR",
+		fail(STATUS_DAEMON,
+		     "the folder of %s is not yours alone: remove it, or set "
+		     "XDG_RUNTIME_DIR",
 		     path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	if (connect(fd, (struct sockaddr *) &address, sizeof(address)) < 0) {
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
 		int number = errno;
 
-		(void) close(fd);
+		(void)close(fd);
 		return -number;
 	}
 	return fd;
@@ -59,9 +60,8 @@ static void run_daemon(const char *socket_path)
 	extern char **environ;
 	const char *named = getenv("JOBD");
 	const char *program = named ? named : JOBD_PATH;
-	char *arguments[] = {(char *) (uintptr_t) "jobd", (char *) (uintptr_t) "--user",
-			     (char *) (uintptr_t) "--socket", (char *) (uintptr_t) socket_path,
-			     NULL};
+	char *arguments[] = {(char *)(uintptr_t) "jobd", (char *)(uintptr_t) "--user",
+			     (char *)(uintptr_t) "--socket", (char *)(uintptr_t)socket_path, NULL};
 	int status, r;
 	pid_t pid;
 
@@ -120,8 +120,9 @@ static void connect_once(void)
 	if (globals.is_system) {
 		connection = connect_to(system);
 		if (connection < 0)
-			fail(STATUS_DAEMON, "no jobd listens on %s: start it with `systemctl start "
-					    "jobd`",
+			fail(STATUS_DAEMON,
+			     "no jobd listens on %s: start it with `systemctl start "
+			     "jobd`",
 			     system);
 		return;
 	}
@@ -138,7 +139,7 @@ static void connect_once(void)
 
 static void on_signal(int number)
 {
-	(void) number;
+	(void)number;
 	is_interrupted = 1;
 }
 
@@ -148,8 +149,8 @@ void talk_on_interrupt(const char *line)
 	struct sigaction action = {.sa_handler = on_signal};
 
 	interrupt_line = line;
-	(void) sigaction(SIGINT, &action, NULL);
-	(void) sigaction(SIGTERM, &action, NULL);
+	(void)sigaction(SIGINT, &action, NULL);
+	(void)sigaction(SIGTERM, &action, NULL);
 }
 
 static void check_interrupt(void)
@@ -157,9 +158,9 @@ static void check_interrupt(void)
 	if (!is_interrupted)
 		return;
 	progress_clear();
-	(void) fflush(stdout);
+	(void)fflush(stdout);
 	if (interrupt_line && !globals.is_quiet)
-		(void) fprintf(stderr, "%s\n", interrupt_line);
+		(void)fprintf(stderr, "%s\n", interrupt_line);
 	exit(STATUS_INTERRUPTED);
 }
 
@@ -182,7 +183,7 @@ static void send_call(const char *method, json_t *parameters, bool is_more)
 		else if (part < 0)
 			break; /* why, the reply says, or the end of the connection */
 		else
-			sent += (size_t) part;
+			sent += (size_t)part;
 	}
 }
 
@@ -208,7 +209,7 @@ static json_t *read_message(void)
 		}
 		if (size <= 0)
 			fail(STATUS_DAEMON, "jobd closed the connection: see its log");
-		frame_buffer_filled(&input, (size_t) size);
+		frame_buffer_filled(&input, (size_t)size);
 	}
 }
 
@@ -241,7 +242,7 @@ static char *option_name(const char *parameter)
 	for (size_t i = 0; i < size; i++) {
 		if (from[i] >= 'A' && from[i] <= 'Z') {
 			*to++ = '-';
-			*to++ = (char) (from[i] - 'A' + 'a');
+			*to++ = (char)(from[i] - 'A' + 'a');
 		} else {
 			*to++ = from[i];
 		}
@@ -254,10 +255,8 @@ static _Noreturn void tell_error(const struct reply_header *header)
 {
 	const char *dot = strrchr(header->error, '.');
 	int error = error_find(dot ? dot + 1 : header->error);
-	const char *message =
-		json_string_value(json_object_get(header->parameters, "message"));
-	const char *parameter =
-		json_string_value(json_object_get(header->parameters, "parameter"));
+	const char *message = json_string_value(json_object_get(header->parameters, "message"));
+	const char *parameter = json_string_value(json_object_get(header->parameters, "parameter"));
 	const char *option = json_string_value(json_object_get(header->parameters, "option"));
 
 	progress_clear();
@@ -267,8 +266,8 @@ static _Noreturn void tell_error(const struct reply_header *header)
 
 		print_json(object);
 		json_decref(object);
-		(void) fflush(stdout);
-		exit((int) status_of(error));
+		(void)fflush(stdout);
+		exit((int)status_of(error));
 	}
 	if (error == ERROR_INVALID_OPTION && option && message) {
 		autofree char *name = option_name(option);
@@ -278,8 +277,9 @@ static _Noreturn void tell_error(const struct reply_header *header)
 	if (message)
 		fail(status_of(error), "%s", message);
 	if (parameter)
-		fail(status_of(error), "jobd does not understand %s: are jobctl and jobd of one "
-				       "version?",
+		fail(status_of(error),
+		     "jobd does not understand %s: are jobctl and jobd of one "
+		     "version?",
 		     parameter);
 	fail(status_of(error), "jobd answers %s", header->error);
 }

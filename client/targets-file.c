@@ -15,7 +15,7 @@ static void add(json_t *targets, const char *word, const char *path, unsigned li
 
 	if (!string)
 		fail(STATUS_WORDS, "%s:%u: a target that is not UTF-8", path, line);
-	(void) json_array_append_new(targets, string);
+	(void)json_array_append_new(targets, string);
 }
 
 static FILE *open_list(const char *path)
@@ -45,7 +45,7 @@ static void read_plain(json_t *targets, const char *path)
 	if (ferror(file))
 		fail(STATUS_WORDS, "cannot read the targets of @%s: %m", path);
 	if (file != stdin)
-		(void) fclose(file);
+		(void)fclose(file);
 	if (json_array_size(targets) == before)
 		fail(STATUS_WORDS, "@%s has no target in it", path);
 }
@@ -74,7 +74,7 @@ static char *variable(const char *words, const char *name)
 	const char *at = words;
 
 	while ((at = strstr(at, name))) {
-		bool is_start = at == words || isspace((unsigned char) at[-1]);
+		bool is_start = at == words || isspace((unsigned char)at[-1]);
 
 		at += size;
 		if (!is_start || *at != '=')
@@ -111,7 +111,7 @@ static bool trim(char **line)
 	if (**line == '#' || **line == ';')
 		return false;
 	(*line)[strcspn(*line, "#\r\n")] = '\0';
-	for (size = strlen(*line); size > 0 && isspace((unsigned char) (*line)[size - 1]); size--)
+	for (size = strlen(*line); size > 0 && isspace((unsigned char)(*line)[size - 1]); size--)
 		(*line)[size - 1] = '\0';
 	return **line != '\0';
 }
@@ -129,7 +129,7 @@ static void read_group(json_t *targets, char *text, const char *path, const char
 
 	if (json_object_get(seen, group))
 		return;
-	(void) json_object_set_new(seen, group, json_true());
+	(void)json_object_set_new(seen, group, json_true());
 	for (unsigned number = 1; (line = strsep(&rest, "\n")); number++) {
 		if (!trim(&line))
 			continue;
@@ -162,7 +162,7 @@ static void read_inventory(json_t *targets, const char *path, const char *group)
 		fail(STATUS_WORDS, "the inventory %s is empty", path);
 	read_group(targets, text, path, group, seen);
 	json_decref(seen);
-	(void) fclose(file);
+	(void)fclose(file);
 }
 
 void targets_read(json_t *targets, const char *word)
@@ -177,7 +177,7 @@ void targets_read(json_t *targets, const char *word)
 	if (!colon) {
 		read_plain(targets, word + 1);
 	} else {
-		autofree char *path = strndup(word + 1, (size_t) (colon - word) - 1);
+		autofree char *path = strndup(word + 1, (size_t)(colon - word) - 1);
 
 		read_inventory(targets, path, colon + 1);
 	}

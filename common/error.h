@@ -12,17 +12,17 @@
 #include <errno.h>
 
 /* name in the interface, name of the parameter that holds the subject ("" for none), errno */
-#define ERRORS(X)                                                                                  \
-	X(ERROR_NO_SUCH_JOB, "NoSuchJob", "selector", ENOENT)                                      \
-	X(ERROR_NO_SUCH_TASK, "NoSuchTask", "selector", ENOENT)                                    \
-	X(ERROR_INVALID_SELECTOR, "InvalidSelector", "selector", EINVAL)                           \
-	X(ERROR_INVALID_TARGET, "InvalidTarget", "target", EINVAL)                                 \
-	X(ERROR_INVALID_OPTION, "InvalidOption", "option", EINVAL)                                 \
-	X(ERROR_LIMIT_REACHED, "LimitReached", "limit", EDQUOT)                                    \
-	X(ERROR_WRONG_STATE, "WrongState", "id", EBUSY)                                            \
-	X(ERROR_STORAGE_FAILED, "StorageFailed", "", EIO)                                          \
-	X(ERROR_NO_READING, "NoReading", "", ENOENT)                                               \
-	/* Of org.varlink.service: a parameter that is unknown or of the wrong type */             \
+#define ERRORS(X)                                                                      \
+	X(ERROR_NO_SUCH_JOB, "NoSuchJob", "selector", ENOENT)                          \
+	X(ERROR_NO_SUCH_TASK, "NoSuchTask", "selector", ENOENT)                        \
+	X(ERROR_INVALID_SELECTOR, "InvalidSelector", "selector", EINVAL)               \
+	X(ERROR_INVALID_TARGET, "InvalidTarget", "target", EINVAL)                     \
+	X(ERROR_INVALID_OPTION, "InvalidOption", "option", EINVAL)                     \
+	X(ERROR_LIMIT_REACHED, "LimitReached", "limit", EDQUOT)                        \
+	X(ERROR_WRONG_STATE, "WrongState", "id", EBUSY)                                \
+	X(ERROR_STORAGE_FAILED, "StorageFailed", "", EIO)                              \
+	X(ERROR_NO_READING, "NoReading", "", ENOENT)                                   \
+	/* Of org.varlink.service: a parameter that is unknown or of the wrong type */ \
 	X(ERROR_INVALID_PARAMETER, "InvalidParameter", "parameter", EINVAL)
 
 #define ERRORS_ENUM(id, name, parameter, number) id,
@@ -31,7 +31,8 @@ enum error_id { ERRORS(ERRORS_ENUM) ERROR_COUNT };
 
 struct error {
 	enum error_id id;
-	char *subject;  /* the selector, target, option, limit, or the job's id in decimal; or NULL */
+	char *subject;  /* the selector, target, option, limit, or the job's id in decimal; or NULL
+			 */
 	char *sentence; /* one line, no full stop at its end, no newline */
 };
 

@@ -42,7 +42,7 @@ void log_set_level(int max_level)
 static void escape(char *text)
 {
 	for (char *at = text; *at; at++)
-		if ((unsigned char) *at < ' ' || *at == 0x7f)
+		if ((unsigned char)*at < ' ' || *at == 0x7f)
 			*at = '?';
 }
 
@@ -56,7 +56,7 @@ void log_line(int level, const char *format, ...)
 	if (level > atomic_load(&level_max))
 		return;
 	va_start(arguments, format);
-	(void) vsnprintf(text, sizeof(text), format, arguments);
+	(void)vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
 	escape(text);
 	if (is_journal)
@@ -64,6 +64,6 @@ void log_line(int level, const char *format, ...)
 	else
 		size = snprintf(line, sizeof(line), "%.40s: %s\n", program, text);
 	if (size > 0)
-		(void) !write(STDERR_FILENO, line, (size_t) size);
+		(void)!write(STDERR_FILENO, line, (size_t)size);
 	errno = saved_errno;
 }

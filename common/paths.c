@@ -7,7 +7,8 @@
 #include <pwd.h>
 #include <sys/stat.h>
 
-/* $NAME/jobd/FILE, else HOME/FALLBACK/jobd/FILE; an empty or relative $NAME counts as none (XDG). */
+/* $NAME/jobd/FILE, else HOME/FALLBACK/jobd/FILE; an empty or relative $NAME counts as none (XDG).
+ */
 static char *user_path(const char *variable, const char *fallback, const char *file)
 {
 	const char *folder = getenv(variable);
@@ -31,7 +32,7 @@ char *path_socket(bool is_user)
 		return xstrdup(RUNSTATEDIR "/jobd.sock");
 	if (folder && folder[0] == '/')
 		return xasprintf("%s/jobd.sock", folder);
-	return xasprintf("/tmp/jobd-%lu/jobd.sock", (unsigned long) geteuid());
+	return xasprintf("/tmp/jobd-%lu/jobd.sock", (unsigned long)geteuid());
 }
 
 char *path_database(bool is_user)
@@ -61,7 +62,7 @@ int path_make_parent(const char *path)
 
 int path_check_socket_folder(const char *socket_path)
 {
-	autofree char *shared = xasprintf("/tmp/jobd-%lu/", (unsigned long) geteuid());
+	autofree char *shared = xasprintf("/tmp/jobd-%lu/", (unsigned long)geteuid());
 	struct stat status;
 
 	if (strncmp(socket_path, shared, strlen(shared)) != 0)
@@ -71,8 +72,7 @@ int path_check_socket_folder(const char *socket_path)
 		return -errno;
 	if (lstat(shared, &status) < 0)
 		return -errno;
-	return S_ISDIR(status.st_mode) && status.st_uid == geteuid() &&
-			       (status.st_mode & 077) == 0
+	return S_ISDIR(status.st_mode) && status.st_uid == geteuid() && (status.st_mode & 077) == 0
 		       ? 0
 		       : -EPERM;
 }

@@ -6,41 +6,41 @@
  */
 #pragma once
 
-#define JOB_STATES(X)                                                                              \
-	X(JOB_QUEUED, "queued")                                                                    \
-	X(JOB_RUNNING, "running")                                                                  \
-	X(JOB_PAUSED, "paused")                                                                    \
-	X(JOB_STOPPING, "stopping")                                                                \
-	X(JOB_COMPLETED, "completed")                                                              \
-	X(JOB_FAILED, "failed")                                                                    \
+#define JOB_STATES(X)                 \
+	X(JOB_QUEUED, "queued")       \
+	X(JOB_RUNNING, "running")     \
+	X(JOB_PAUSED, "paused")       \
+	X(JOB_STOPPING, "stopping")   \
+	X(JOB_COMPLETED, "completed") \
+	X(JOB_FAILED, "failed")       \
 	X(JOB_STOPPED, "stopped")
 
-#define TASK_STATES(X)                                                                             \
-	X(TASK_QUEUED, "queued")                                                                   \
-	X(TASK_RUNNING, "running")                                                                 \
-	X(TASK_SUCCEEDED, "succeeded")                                                             \
-	X(TASK_FAILED, "failed")                                                                   \
-	X(TASK_STOPPED, "stopped")                                                                 \
+#define TASK_STATES(X)                 \
+	X(TASK_QUEUED, "queued")       \
+	X(TASK_RUNNING, "running")     \
+	X(TASK_SUCCEEDED, "succeeded") \
+	X(TASK_FAILED, "failed")       \
+	X(TASK_STOPPED, "stopped")     \
 	X(TASK_INTERRUPTED, "interrupted")
 
-#define ERROR_CLASSES(X)                                                                           \
-	X(CLASS_NONE, "")                                                                          \
-	X(CLASS_RESOLVE, "resolve")                                                                \
-	X(CLASS_UNREACHABLE, "unreachable")                                                        \
-	X(CLASS_REFUSED, "refused")                                                                \
-	X(CLASS_TIMEOUT, "timeout")                                                                \
-	X(CLASS_NO_REPLY, "no_reply")                                                              \
-	X(CLASS_HOST_KEY, "host_key")                                                              \
-	X(CLASS_AUTH, "auth")                                                                      \
-	X(CLASS_PROTOCOL, "protocol")                                                              \
-	X(CLASS_EXIT, "exit")                                                                      \
-	X(CLASS_SIGNAL, "signal")                                                                  \
-	X(CLASS_OUTPUT_LIMIT, "output_limit")                                                      \
-	X(CLASS_PROMPT, "prompt")                                                                  \
+#define ERROR_CLASSES(X)                      \
+	X(CLASS_NONE, "")                     \
+	X(CLASS_RESOLVE, "resolve")           \
+	X(CLASS_UNREACHABLE, "unreachable")   \
+	X(CLASS_REFUSED, "refused")           \
+	X(CLASS_TIMEOUT, "timeout")           \
+	X(CLASS_NO_REPLY, "no_reply")         \
+	X(CLASS_HOST_KEY, "host_key")         \
+	X(CLASS_AUTH, "auth")                 \
+	X(CLASS_PROTOCOL, "protocol")         \
+	X(CLASS_EXIT, "exit")                 \
+	X(CLASS_SIGNAL, "signal")             \
+	X(CLASS_OUTPUT_LIMIT, "output_limit") \
+	X(CLASS_PROMPT, "prompt")             \
 	X(CLASS_INTERNAL, "internal")
 
-#define STREAMS(X)                                                                                 \
-	X(STREAM_STDOUT, "stdout")                                                                 \
+#define STREAMS(X)                 \
+	X(STREAM_STDOUT, "stdout") \
 	X(STREAM_STDERR, "stderr")
 
 #define STATES_ENUM(name, word) name,

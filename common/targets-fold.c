@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Folding: names that differ in one number only become one pattern. Each name is cut at its last
- * number; after sorting by what stands around it, equal neighbours are one group, and the numbers of
- * a group become ranges. Sorting is all the cost.
+ * number; after sorting by what stands around it, equal neighbours are one group, and the numbers
+ * of a group become ranges. Sorting is all the cost.
  */
 #include "common/targets.h"
 
@@ -29,9 +29,9 @@ static struct piece cut(const char *name)
 	/* The host's number, not the port's. */
 	if (name[end] != ':' || strchr(name + end + 1, ':'))
 		end = strlen(name);
-	while (end > 0 && !isdigit((unsigned char) name[end - 1]))
+	while (end > 0 && !isdigit((unsigned char)name[end - 1]))
 		end--;
-	for (start = end; start > 0 && isdigit((unsigned char) name[start - 1]); start--)
+	for (start = end; start > 0 && isdigit((unsigned char)name[start - 1]); start--)
 		;
 	piece.prefix_size = start;
 	piece.suffix = name + end;
@@ -86,23 +86,23 @@ static bool is_joined(const struct piece *a, const struct piece *b)
 /* The pieces [0, count) of one bracket, written as ranges. */
 static void write_group(FILE *out, const struct piece *pieces, size_t count)
 {
-	int width = (int) pieces[0].digits;
+	int width = (int)pieces[0].digits;
 
-	(void) fprintf(out, "%.*s[", (int) pieces[0].prefix_size, pieces[0].name);
+	(void)fprintf(out, "%.*s[", (int)pieces[0].prefix_size, pieces[0].name);
 	for (size_t i = 0; i < count;) {
 		size_t last = i;
 
 		while (last + 1 < count && pieces[last + 1].number <= pieces[last].number + 1)
 			last++;
 		width = is_padded(&pieces[0]) ? width : 0;
-		(void) fprintf(out, "%s%0*llu", i > 0 ? "," : "", width,
-			       (unsigned long long) pieces[i].number);
+		(void)fprintf(out, "%s%0*llu", i > 0 ? "," : "", width,
+			      (unsigned long long)pieces[i].number);
 		if (pieces[last].number > pieces[i].number)
-			(void) fprintf(out, "-%0*llu", width,
-				       (unsigned long long) pieces[last].number);
+			(void)fprintf(out, "-%0*llu", width,
+				      (unsigned long long)pieces[last].number);
 		i = last + 1;
 	}
-	(void) fprintf(out, "]%s", pieces[0].suffix);
+	(void)fprintf(out, "]%s", pieces[0].suffix);
 }
 
 char *target_fold(const char **names, size_t count)
@@ -123,9 +123,9 @@ char *target_fold(const char **names, size_t count)
 		while (end < count && is_joined(&pieces[end - 1], &pieces[end]))
 			end++;
 		if (i > 0)
-			(void) fputc(',', out);
+			(void)fputc(',', out);
 		if (end == i + 1)
-			(void) fputs(pieces[i].name, out);
+			(void)fputs(pieces[i].name, out);
 		else
 			write_group(out, pieces + i, end - i);
 		i = end;

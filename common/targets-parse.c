@@ -67,7 +67,7 @@ static void add_addresses(struct target_list *list, bool is_ipv6, address_number
 
 	term->first = first;
 	/* What is larger than any limit need not be exact. */
-	term->count = span >= UINT64_MAX / 2 ? UINT64_MAX / 2 : (uint64_t) span + 1;
+	term->count = span >= UINT64_MAX / 2 ? UINT64_MAX / 2 : (uint64_t)span + 1;
 }
 
 /* ADDRESS/PREFIX; the word is cut at its slash. */
@@ -86,7 +86,7 @@ static int parse_network(struct target_list *list, const char *word, char *addre
 		return invalid(ret_error, word,
 			       is_ipv6 ? "a prefix length is 0 to 128"
 				       : "a prefix length is 0 to 32");
-	mask = prefix == bits ? 0 : ~(address_number) 0 >> (128 - bits + prefix);
+	mask = prefix == bits ? 0 : ~(address_number)0 >> (128 - bits + prefix);
 	first = number & ~mask;
 	last = number | mask;
 	/* RFC 919 and 3021: the network's own address and the broadcast address are no hosts. */
@@ -153,9 +153,8 @@ static int parse_bracket(const char *word, const char *text, size_t size, struct
 			return invalid(ret_error, word,
 				       "a range in a bracket goes from low to high");
 		if (bracket->span_count == 0 && first_at[0] == '0' && digits > 1)
-			bracket->width = (unsigned) digits;
-		bracket->spans = xrealloc(bracket->spans,
-					  (bracket->span_count + 1) * sizeof(span));
+			bracket->width = (unsigned)digits;
+		bracket->spans = xrealloc(bracket->spans, (bracket->span_count + 1) * sizeof(span));
 		bracket->spans[bracket->span_count++] = span;
 		bracket->count += span.last - span.first + 1;
 		if (at < end && *at++ != ',')
@@ -188,7 +187,8 @@ static int check_characters(const char *word, struct error *ret_error)
 	if (word[0] == '-')
 		return invalid(ret_error, word, "a target begins with no '-'");
 	for (size_t i = 0; i < size; i++)
-		if ((unsigned char) word[i] <= ' ' || word[i] == 0x7f || strchr("'\"\\<>|;", word[i]))
+		if ((unsigned char)word[i] <= ' ' || word[i] == 0x7f ||
+		    strchr("'\"\\<>|;", word[i]))
 			return invalid(ret_error, word,
 				       "a target has no blanks, quotes or control characters");
 	return 0;
@@ -211,8 +211,8 @@ static int parse_names(struct target_list *list, const char *word, struct error 
 				       *at == '[' ? "the bracket is not closed (quote the word, "
 						    "so that the shell leaves it alone)"
 						  : "a ']' without its '['");
-		if (*at != '[' || is_address_bracket(at + 1, (size_t) (close - at) - 1)) {
-			size_t size = *at == '[' ? (size_t) (close - at) + 1 : 1;
+		if (*at != '[' || is_address_bracket(at + 1, (size_t)(close - at) - 1)) {
+			size_t size = *at == '[' ? (size_t)(close - at) + 1 : 1;
 
 			memcpy(term->text + used, at, size);
 			used += size;
@@ -225,7 +225,7 @@ static int parse_names(struct target_list *list, const char *word, struct error 
 					  (term->bracket_count + 1) * sizeof(*term->brackets));
 		bracket = &term->brackets[term->bracket_count++];
 		*bracket = (struct bracket){.at = used};
-		r = parse_bracket(word, at + 1, (size_t) (close - at) - 1, bracket, ret_error);
+		r = parse_bracket(word, at + 1, (size_t)(close - at) - 1, bracket, ret_error);
 		if (r < 0)
 			return r;
 		if (__builtin_mul_overflow(term->count, bracket->count, &term->count) ||
@@ -273,7 +273,7 @@ int target_split(const char *text, struct target_parts *ret_parts)
 	const char *sign = strrchr(text, '@');
 	const char *host = sign ? sign + 1 : text;
 	const char *port = NULL;
-	size_t user_size = sign ? (size_t) (sign - text) : 0;
+	size_t user_size = sign ? (size_t)(sign - text) : 0;
 	size_t host_size;
 	int64_t number;
 
@@ -287,14 +287,14 @@ int target_split(const char *text, struct target_parts *ret_parts)
 			return -EINVAL;
 		port = close[1] == ':' ? close + 2 : NULL;
 		host++;
-		host_size = (size_t) (close - host);
+		host_size = (size_t)(close - host);
 	} else {
 		const char *colon = strchr(host, ':');
 
 		/* Two colons: an IPv6 address, which has no port without brackets. */
 		if (colon && !strchr(colon + 1, ':'))
 			port = colon + 1;
-		host_size = port ? (size_t) (colon - host) : strlen(host);
+		host_size = port ? (size_t)(colon - host) : strlen(host);
 	}
 	if (host_size == 0 || host_size >= sizeof(parts.host))
 		return -EINVAL;
@@ -302,7 +302,7 @@ int target_split(const char *text, struct target_parts *ret_parts)
 	if (port) {
 		if (number_parse(port, 1, UINT16_MAX, &number) < 0)
 			return -EINVAL;
-		parts.port = (uint16_t) number;
+		parts.port = (uint16_t)number;
 	}
 	*ret_parts = parts;
 	return 0;

@@ -3,9 +3,9 @@
  * The list: terms in order, each target once.
  *
  * Addresses are compared as intervals: what a new term has in common with those before it (or with
- * what is excluded) is cut out, which may split it; so a /8 costs what a single address costs. Names
- * are compared one by one: each is hashed while the list is made, and those that were named before
- * are noted in their term as dropped; the hashes are freed afterwards.
+ * what is excluded) is cut out, which may split it; so a /8 costs what a single address costs.
+ * Names are compared one by one: each is hashed while the list is made, and those that were named
+ * before are noted in their term as dropped; the hashes are freed afterwards.
  */
 #include "common/targets-internal.h"
 
@@ -42,9 +42,9 @@ void term_name(const struct term *term, uint64_t number, char ret_text[static TA
 		used += to - from;
 		from = to;
 		if (!is_tail)
-			used += (size_t) snprintf(ret_text + used, TARGET_TEXT_MAX - used, "%0*llu",
-						  (int) term->brackets[i].width,
-						  (unsigned long long) values[i]);
+			used += (size_t)snprintf(ret_text + used, TARGET_TEXT_MAX - used, "%0*llu",
+						 (int)term->brackets[i].width,
+						 (unsigned long long)values[i]);
 	}
 	ret_text[used] = '\0';
 }
@@ -55,14 +55,14 @@ static void address_text_of(bool is_ipv6, address_number number,
 	struct in6_addr ipv6;
 
 	if (!is_ipv6) {
-		(void) snprintf(ret_text, TARGET_TEXT_MAX, "%u.%u.%u.%u",
-				(unsigned) (number >> 24 & 255), (unsigned) (number >> 16 & 255),
-				(unsigned) (number >> 8 & 255), (unsigned) (number & 255));
+		(void)snprintf(ret_text, TARGET_TEXT_MAX, "%u.%u.%u.%u",
+			       (unsigned)(number >> 24 & 255), (unsigned)(number >> 16 & 255),
+			       (unsigned)(number >> 8 & 255), (unsigned)(number & 255));
 		return;
 	}
 	for (size_t i = sizeof(ipv6.s6_addr); i-- > 0; number >>= 8)
-		ipv6.s6_addr[i] = (uint8_t) number;
-	(void) inet_ntop(AF_INET6, &ipv6, ret_text, TARGET_TEXT_MAX);
+		ipv6.s6_addr[i] = (uint8_t)number;
+	(void)inet_ntop(AF_INET6, &ipv6, ret_text, TARGET_TEXT_MAX);
 }
 
 /* --- A set of names, while a list is made --- */
@@ -80,11 +80,11 @@ static uint64_t name_hash(const char *name)
 	uint64_t hash = 0xcbf29ce484222325U;
 
 	for (const char *at = name; *at; at++) {
-		int byte = (unsigned char) *at;
+		int byte = (unsigned char)*at;
 
 		if (!sign || at > sign)
 			byte = tolower(byte);
-		hash = (hash ^ (uint64_t) byte) * 0x100000001b3U;
+		hash = (hash ^ (uint64_t)byte) * 0x100000001b3U;
 	}
 	hash ^= hash >> 32;
 	return hash ? hash : 1;
@@ -176,7 +176,8 @@ static void taken_insert(struct taken *taken, size_t place, struct interval inte
 typedef void free_part_fn(struct interval part, void *context);
 
 /* Takes an interval; calls fn for each part of it that was free. */
-static void taken_add(struct taken *taken, struct interval interval, free_part_fn *fn, void *context)
+static void taken_add(struct taken *taken, struct interval interval, free_part_fn *fn,
+		      void *context)
 {
 	address_number from = interval.first;
 	size_t place = taken_place(taken->items, taken->count, interval.is_ipv6, from);
@@ -212,8 +213,8 @@ struct making {
 
 static void ignore_part(struct interval part, void *context)
 {
-	(void) part;
-	(void) context;
+	(void)part;
+	(void)context;
 }
 
 static void append_part(struct interval part, void *context)
@@ -222,7 +223,7 @@ static void append_part(struct interval part, void *context)
 	struct term *term = term_add(making->list, part.is_ipv6 ? TERM_IPV6 : TERM_IPV4);
 
 	term->first = part.first;
-	term->count = (uint64_t) (part.last - part.first) + 1;
+	term->count = (uint64_t)(part.last - part.first) + 1;
 }
 
 static struct interval interval_of(const struct term *term)
@@ -255,10 +256,9 @@ static void add_names(struct making *making, struct term *written, bool is_kept)
 		term_name(written, i, name);
 		if (is_new_name(making, name) || !is_kept)
 			continue;
-		written->dropped =
-			xrealloc(written->dropped,
-				 (written->dropped_count + 1) * sizeof(*written->dropped));
-		written->dropped[written->dropped_count++] = (uint32_t) i;
+		written->dropped = xrealloc(written->dropped, (written->dropped_count + 1) *
+								      sizeof(*written->dropped));
+		written->dropped[written->dropped_count++] = (uint32_t)i;
 	}
 	if (!is_kept || written->dropped_count == written->count)
 		return;
@@ -312,7 +312,7 @@ static int number_terms(struct target_list *list, uint64_t limit, struct error *
 			return error_set(ret_error, ERROR_LIMIT_REACHED, "max-targets",
 					 "more than %llu targets, which is max-targets of "
 					 "jobd.conf: name fewer",
-					 (unsigned long long) limit);
+					 (unsigned long long)limit);
 		if (term->type != TERM_NAMES) {
 			struct interval interval = interval_of(term);
 			size_t place = taken_place(where.items, where.count, interval.is_ipv6,
@@ -420,10 +420,9 @@ bool target_list_find(const struct target_list *list, const char *text, uint64_t
 		size_t place = taken_place(list->intervals, list->interval_count, is_ipv6, number);
 		const struct interval *found = list->intervals + place;
 
-		if (place < list->interval_count &&
-		    interval_compare(found, is_ipv6, number) == 0) {
-			*ret_index = list->terms[found->term].start +
-				     (uint64_t) (number - found->first);
+		if (place < list->interval_count && interval_compare(found, is_ipv6, number) == 0) {
+			*ret_index =
+				list->terms[found->term].start + (uint64_t)(number - found->first);
 			return true;
 		}
 	}

@@ -44,7 +44,8 @@ uint64_t target_list_count(const struct target_list *list);
 /* The text of target number index < count; O(log of the number of terms). */
 void target_list_text(const struct target_list *list, uint64_t index,
 		      char ret_text[static TARGET_TEXT_MAX]);
-/* The index of a target by its text (an address in any spelling); false if it is not in the list. */
+/* The index of a target by its text (an address in any spelling); false if it is not in the list.
+ */
 bool target_list_find(const struct target_list *list, const char *text, uint64_t *ret_index);
 
 /* One target taken apart. Ports: 0 when there is none. */

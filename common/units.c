@@ -32,7 +32,7 @@ static const struct unit duration_units[] = {
 };
 
 static const struct unit size_units[] = {
-	{"KiB", 1LL << 10}, {"K", 1LL << 10}, {"k", 1LL << 10}, {"MiB", 1LL << 20},
+	{"KiB", 1LL << 10}, {"K", 1LL << 10},   {"k", 1LL << 10}, {"MiB", 1LL << 20},
 	{"M", 1LL << 20},   {"GiB", 1LL << 30}, {"G", 1LL << 30}, {"TiB", 1LL << 40},
 	{"T", 1LL << 40},   {"B", 1},           {NULL, 0},
 };
@@ -43,7 +43,7 @@ static int read_decimal(const char **at, int64_t *ret_digits, int64_t *ret_scale
 	int64_t digits = 0, scale = 1;
 	bool has_point = false, has_digit = false;
 
-	for (; isdigit((unsigned char) **at) || (**at == '.' && !has_point); (*at)++) {
+	for (; isdigit((unsigned char)**at) || (**at == '.' && !has_point); (*at)++) {
 		if (**at == '.') {
 			has_point = true;
 			continue;
@@ -70,7 +70,7 @@ static const struct unit *read_unit(const char **at, const struct unit *units)
 		size_t size = strlen(unit->name);
 
 		/* A unit ends where the next number begins, or the text. */
-		if (strncmp(*at, unit->name, size) == 0 && !isalpha((unsigned char) (*at)[size])) {
+		if (strncmp(*at, unit->name, size) == 0 && !isalpha((unsigned char)(*at)[size])) {
 			*at += size;
 			return unit;
 		}
@@ -121,7 +121,7 @@ int number_parse(const char *text, int64_t min, int64_t max, int64_t *ret_value)
 	char *end;
 	long long value;
 
-	if (!isdigit((unsigned char) digits[0]))
+	if (!isdigit((unsigned char)digits[0]))
 		return -EINVAL;
 	errno = 0;
 	value = strtoll(text, &end, 10);
@@ -147,7 +147,7 @@ int percent_parse(const char *text, int *ret_percent)
 	r = number_parse(digits, 0, 100, &value);
 	if (r < 0)
 		return r;
-	*ret_percent = (int) value;
+	*ret_percent = (int)value;
 	return 0;
 }
 
@@ -155,7 +155,7 @@ int time_parse(const char *text, int64_t now_us, int64_t *ret_real_us)
 {
 	static const char *const forms[] = {"%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d",
 					    "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%H:%M"};
-	time_t now = (time_t) (now_us / US_PER_SEC);
+	time_t now = (time_t)(now_us / US_PER_SEC);
 	int64_t value;
 
 	if (text[0] == '@') {
@@ -165,7 +165,7 @@ int time_parse(const char *text, int64_t now_us, int64_t *ret_real_us)
 			*ret_real_us = value * US_PER_SEC;
 		return r;
 	}
-	if (duration_parse(text, &value) == 0 && !isdigit((unsigned char) text[strlen(text) - 1])) {
+	if (duration_parse(text, &value) == 0 && !isdigit((unsigned char)text[strlen(text) - 1])) {
 		*ret_real_us = now_us - value;
 		return 0;
 	}
@@ -175,14 +175,14 @@ int time_parse(const char *text, int64_t now_us, int64_t *ret_real_us)
 		time_t seconds;
 
 		if (streq(forms[i], "%H:%M"))
-			(void) localtime_r(&now, &tm);
+			(void)localtime_r(&now, &tm);
 		tm.tm_sec = 0;
 		end = strptime(text, forms[i], &tm);
 		if (!end || *end != '\0')
 			continue;
 		tm.tm_isdst = -1;
 		seconds = mktime(&tm);
-		if (seconds == (time_t) -1)
+		if (seconds == (time_t)-1)
 			return -ERANGE;
 		*ret_real_us = seconds * US_PER_SEC;
 		return 0;
@@ -197,15 +197,17 @@ const char *duration_text(int64_t us, char buffer[static UNITS_TEXT_MAX])
 	static const struct {
 		int64_t us;
 		const char *name;
-	} large[] = {{86400 * US_PER_SEC, "d"}, {3600 * US_PER_SEC, "h"}, {60 * US_PER_SEC, "min"},
+	} large[] = {{86400 * US_PER_SEC, "d"},
+		     {3600 * US_PER_SEC, "h"},
+		     {60 * US_PER_SEC, "min"},
 		     {US_PER_SEC, "s"}};
 
 	if (us < US_PER_MS)
-		(void) snprintf(buffer, UNITS_TEXT_MAX, "%lld us", (long long) us);
+		(void)snprintf(buffer, UNITS_TEXT_MAX, "%lld us", (long long)us);
 	else if (us < US_PER_SEC)
-		(void) snprintf(buffer, UNITS_TEXT_MAX, "%.1f ms", (double) us / 1e3);
+		(void)snprintf(buffer, UNITS_TEXT_MAX, "%.1f ms", (double)us / 1e3);
 	else if (us < 10 * US_PER_SEC)
-		(void) snprintf(buffer, UNITS_TEXT_MAX, "%.1f s", (double) us / 1e6);
+		(void)snprintf(buffer, UNITS_TEXT_MAX, "%.1f s", (double)us / 1e6);
 	else
 		for (size_t i = 0; i < ARRAY_SIZE(large); i++) {
 			int64_t rest;
@@ -215,12 +217,12 @@ const char *duration_text(int64_t us, char buffer[static UNITS_TEXT_MAX])
 			/* The largest unit, and what is left in the next. */
 			rest = i + 1 < ARRAY_SIZE(large) ? us % large[i].us / large[i + 1].us : 0;
 			if (rest == 0)
-				(void) snprintf(buffer, UNITS_TEXT_MAX, "%lld %s",
-						(long long) (us / large[i].us), large[i].name);
+				(void)snprintf(buffer, UNITS_TEXT_MAX, "%lld %s",
+					       (long long)(us / large[i].us), large[i].name);
 			else
-				(void) snprintf(buffer, UNITS_TEXT_MAX, "%lld %s %lld %s",
-						(long long) (us / large[i].us), large[i].name,
-						(long long) rest, large[i + 1].name);
+				(void)snprintf(buffer, UNITS_TEXT_MAX, "%lld %s %lld %s",
+					       (long long)(us / large[i].us), large[i].name,
+					       (long long)rest, large[i + 1].name);
 			break;
 		}
 	return buffer;
@@ -229,16 +231,16 @@ const char *duration_text(int64_t us, char buffer[static UNITS_TEXT_MAX])
 const char *size_text(int64_t bytes, char buffer[static UNITS_TEXT_MAX])
 {
 	static const char *const names[] = {"KiB", "MiB", "GiB", "TiB"};
-	double value = (double) bytes / 1024;
+	double value = (double)bytes / 1024;
 	size_t i = 0;
 
 	if (bytes < 1024) {
-		(void) snprintf(buffer, UNITS_TEXT_MAX, "%lld B", (long long) bytes);
+		(void)snprintf(buffer, UNITS_TEXT_MAX, "%lld B", (long long)bytes);
 		return buffer;
 	}
 	for (; value >= 1024 && i + 1 < ARRAY_SIZE(names); i++)
 		value /= 1024;
-	(void) snprintf(buffer, UNITS_TEXT_MAX, "%.1f %s", value, names[i]);
+	(void)snprintf(buffer, UNITS_TEXT_MAX, "%.1f %s", value, names[i]);
 	return buffer;
 }
 
@@ -250,11 +252,11 @@ const char *ago_text(int64_t real_us, int64_t now_us, char buffer[static UNITS_T
 	} units[] = {{86400, "d"}, {3600, "h"}, {60, "min"}, {1, "s"}};
 	int64_t seconds = (now_us - real_us) / US_PER_SEC;
 
-	(void) snprintf(buffer, UNITS_TEXT_MAX, "just now");
+	(void)snprintf(buffer, UNITS_TEXT_MAX, "just now");
 	for (size_t i = 0; i < ARRAY_SIZE(units); i++)
 		if (seconds >= units[i].seconds) {
-			(void) snprintf(buffer, UNITS_TEXT_MAX, "%lld %s ago",
-					(long long) (seconds / units[i].seconds), units[i].name);
+			(void)snprintf(buffer, UNITS_TEXT_MAX, "%lld %s ago",
+				       (long long)(seconds / units[i].seconds), units[i].name);
 			break;
 		}
 	return buffer;
@@ -262,15 +264,15 @@ const char *ago_text(int64_t real_us, int64_t now_us, char buffer[static UNITS_T
 
 const char *time_text(int64_t real_us, char buffer[static UNITS_TEXT_MAX])
 {
-	time_t seconds = (time_t) (real_us / US_PER_SEC);
+	time_t seconds = (time_t)(real_us / US_PER_SEC);
 	char date[24], zone[8];
 	struct tm tm;
 
-	(void) localtime_r(&seconds, &tm);
-	(void) strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
-	(void) strftime(zone, sizeof(zone), "%z", &tm);
+	(void)localtime_r(&seconds, &tm);
+	(void)strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
+	(void)strftime(zone, sizeof(zone), "%z", &tm);
 	/* strftime has +0100, ISO 8601's extended form +01:00. */
-	(void) snprintf(buffer, UNITS_TEXT_MAX, "%s.%06lld%.3s:%s", date,
-			(long long) (real_us % US_PER_SEC), zone, zone + 3);
+	(void)snprintf(buffer, UNITS_TEXT_MAX, "%s.%06lld%.3s:%s", date,
+		       (long long)(real_us % US_PER_SEC), zone, zone + 3);
 	return buffer;
 }

@@ -8,7 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* "10" (seconds), "1.5s", "200ms", "50us", "2min", "2m", "1h30min", "3d", "1w" (systemd.time(7)). */
+/* "10" (seconds), "1.5s", "200ms", "50us", "2min", "2m", "1h30min", "3d", "1w" (systemd.time(7)).
+ */
 int duration_parse(const char *text, int64_t *ret_us);
 /* "4096", "16K", "16KiB", "1.5M", "2G": powers of 1024. */
 int size_parse(const char *text, int64_t *ret_bytes);
@@ -16,7 +17,8 @@ int size_parse(const char *text, int64_t *ret_bytes);
 int percent_parse(const char *text, int *ret_percent);
 /* A decimal number, whole text, within [min, max] (-ERANGE outside). */
 int number_parse(const char *text, int64_t min, int64_t max, int64_t *ret_value);
-/* "2h" (so long ago), "2026-11-23", "2026-11-23 14:05[:06]", "14:05" (today), "@1700000000", local time. */
+/* "2h" (so long ago), "2026-11-23", "2026-11-23 14:05[:06]", "14:05" (today), "@1700000000", local
+ * time. */
 int time_parse(const char *text, int64_t now_real_us, int64_t *ret_real_us);
 
 enum { UNITS_TEXT_MAX = 48 };

@@ -62,7 +62,7 @@ static int64_t now_us(clockid_t clock)
 {
 	struct timespec now;
 
-	(void) clock_gettime(clock, &now);
+	(void)clock_gettime(clock, &now);
 	return now.tv_sec * US_PER_SEC + now.tv_nsec / 1000;
 }
 

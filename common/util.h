@@ -21,12 +21,12 @@ char *xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Clean-up at the end of a scope: autofree char *text = ...; autoclose int fd = ...; */
 static inline void free_pointer(void *pointer)
 {
-	free(*(void **) pointer);
+	free(*(void **)pointer);
 }
 static inline void close_fd(const int *fd)
 {
 	if (*fd >= 0)
-		(void) close(*fd);
+		(void)close(*fd);
 }
 #define autofree  __attribute__((cleanup(free_pointer)))
 #define autoclose __attribute__((cleanup(close_fd)))
@@ -41,5 +41,5 @@ static inline int streq(const char *a, const char *b)
 /* Microseconds: CLOCK_MONOTONIC for intervals, CLOCK_REALTIME (since the epoch) for showing. */
 int64_t now_monotonic_us(void);
 int64_t now_real_us(void);
-#define US_PER_SEC ((int64_t) 1000000)
-#define US_PER_MS  ((int64_t) 1000)
+#define US_PER_SEC ((int64_t)1000000)
+#define US_PER_MS  ((int64_t)1000)

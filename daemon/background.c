@@ -28,10 +28,10 @@ static _Noreturn void wait_for_child(int fd)
 static int open_log(const char *database)
 {
 	const char *slash = strrchr(database, '/');
-	autofree char *path = xasprintf("%.*sjobd.log", slash ? (int) (slash + 1 - database) : 0,
-					database);
+	autofree char *path =
+		xasprintf("%.*sjobd.log", slash ? (int)(slash + 1 - database) : 0, database);
 
-	(void) path_make_parent(path);
+	(void)path_make_parent(path);
 	return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 }
 
@@ -45,19 +45,19 @@ int background_start(const char *database)
 		return -errno;
 	}
 	if (pid > 0) {
-		(void) close(fds[1]);
+		(void)close(fds[1]);
 		wait_for_child(fds[0]);
 	}
-	(void) close(fds[0]);
+	(void)close(fds[0]);
 	ready_fd = fds[1];
 	log_fd = open_log(database);
-	(void) setsid();
-	(void) chdir("/");
+	(void)setsid();
+	(void)chdir("/");
 	null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (null_fd >= 0) {
-		(void) dup2(null_fd, STDIN_FILENO);
-		(void) dup2(null_fd, STDOUT_FILENO);
-		(void) close(null_fd);
+		(void)dup2(null_fd, STDIN_FILENO);
+		(void)dup2(null_fd, STDOUT_FILENO);
+		(void)close(null_fd);
 	}
 	return 0;
 }
@@ -69,10 +69,10 @@ void background_ready(void)
 	if (log_fd < 0)
 		log_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	if (log_fd >= 0) {
-		(void) dup2(log_fd, STDERR_FILENO);
-		(void) close(log_fd);
+		(void)dup2(log_fd, STDERR_FILENO);
+		(void)close(log_fd);
 	}
-	(void) !write(ready_fd, "", 1);
-	(void) close(ready_fd);
+	(void)!write(ready_fd, "", 1);
+	(void)close(ready_fd);
 	ready_fd = log_fd = -1;
 }

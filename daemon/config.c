@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 const struct setting_row config_settings[] = {
-#define SETTING_ROW(member, name, type, fallback, min, max, what)                                  \
+#define SETTING_ROW(member, name, type, fallback, min, max, what) \
 	{name, type, offsetof(struct config, member), fallback, min, max, what},
 	CONFIG_SETTINGS(SETTING_ROW)
 #undef SETTING_ROW
@@ -38,14 +38,14 @@ struct reading {
 static int wrong(struct reading *reading, const char *name, const char *value, const char *why)
 {
 	if (!reading->sentence)
-		reading->sentence = xasprintf("%s:%d: %s: '%s' %s", reading->path,
-					      reading->line, name, value, why);
+		reading->sentence = xasprintf("%s:%d: %s: '%s' %s", reading->path, reading->line,
+					      name, value, why);
 	return 0; /* inih's word for an error */
 }
 
 static int64_t *setting_value(struct config *config, const struct setting_row *row)
 {
-	return (int64_t *) (void *) ((char *) config + row->offset);
+	return (int64_t *)(void *)((char *)config + row->offset);
 }
 
 static int take_setting(struct reading *reading, const struct setting_row *row, const char *value)
@@ -68,12 +68,12 @@ static int take_setting(struct reading *reading, const struct setting_row *row, 
 	}
 	if (r < 0)
 		return wrong(reading, row->name, value,
-			     row->type == SETTING_SIZE	     ? "is no size such as 64K or 16M"
+			     row->type == SETTING_SIZE       ? "is no size such as 64K or 16M"
 			     : row->type == SETTING_DURATION ? "is no duration such as 10s or 5min"
 							     : "is no number");
 	if (number < row->min || number > row->max) {
 		autofree char *why = xasprintf("is out of bounds (%lld to %lld)",
-					       (long long) row->min, (long long) row->max);
+					       (long long)row->min, (long long)row->max);
 
 		return wrong(reading, row->name, value, why);
 	}
@@ -117,8 +117,7 @@ static struct credential *credential_named(struct config *config, const char *na
 			return &config->credentials[i];
 	config->credentials = xrealloc(config->credentials, (config->credential_count + 1) *
 								    sizeof(*config->credentials));
-	config->credentials[config->credential_count] =
-		(struct credential){.name = xstrdup(name)};
+	config->credentials[config->credential_count] = (struct credential){.name = xstrdup(name)};
 	return &config->credentials[config->credential_count++];
 }
 
@@ -126,14 +125,13 @@ static int take_credential(struct reading *reading, const char *credential_name,
 			   const char *value)
 {
 	struct credential *credential = credential_named(reading->config, credential_name);
-	char **target = streq(name, "user")		 ? &credential->user
-			: streq(name, "identity")	 ? &credential->identity
+	char **target = streq(name, "user")            ? &credential->user
+			: streq(name, "identity")      ? &credential->identity
 			: streq(name, "password-file") ? &credential->password_file
-							 : NULL;
+						       : NULL;
 
 	if (!target)
-		return wrong(reading, name, value,
-			     "is for none of user, identity, password-file");
+		return wrong(reading, name, value, "is for none of user, identity, password-file");
 	if (*target)
 		return wrong(reading, name, value, "is the second one of this credential");
 	*target = xstrdup(value);
@@ -179,7 +177,7 @@ static int read_file(struct config *config, const char *path, bool is_named, cha
 	}
 	reading.file = file;
 	line = ini_parse_stream(next_line, &reading, take_line, &reading);
-	(void) fclose(file);
+	(void)fclose(file);
 	if (reading.sentence) {
 		*ret_sentence = reading.sentence;
 		return -EINVAL;
@@ -196,7 +194,7 @@ static unsigned cpu_count(void)
 {
 	cpu_set_t set;
 
-	return sched_getaffinity(0, sizeof(set), &set) == 0 ? (unsigned) CPU_COUNT(&set) : 1;
+	return sched_getaffinity(0, sizeof(set), &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
 }
 
 /* Relative paths stand for files where jobd was started; it works in / later. */
@@ -216,7 +214,7 @@ int config_load(const struct config_options *options, struct config **ret_config
 	int r = 0;
 
 	config->is_user = options->is_user;
-	config->admin_gid = (gid_t) -1;
+	config->admin_gid = (gid_t)-1;
 	config->log_level = LOG_INFO;
 	config->workers = options->workers ? options->workers : cpu_count();
 	for (size_t i = 0; i < config_setting_count; i++)

@@ -14,25 +14,26 @@
 #include <sys/types.h>
 
 /*
- * Every setting of section [jobd], once: member, name in the file, type, default, smallest, largest,
- * what it is. Types: size (bytes), duration (us), number.
+ * Every setting of section [jobd], once: member, name in the file, type, default, smallest,
+ * largest, what it is. Types: size (bytes), duration (us), number.
  */
-#define CONFIG_SETTINGS(X)                                                                         \
-	X(max_message, "max-message", SETTING_SIZE, 16 << 20, 4096, 1 << 30,                       \
-	  "largest message on the control socket")                                                 \
-	X(max_clients, "max-clients", SETTING_NUMBER, 256, 1, 65536, "connections at a time")      \
-	X(max_live_jobs, "max-live-jobs", SETTING_NUMBER, 100000, 1, 10000000,                     \
-	  "jobs that have not ended")                                                              \
-	X(max_targets, "max-targets", SETTING_NUMBER, 1 << 25, 1, UINT32_MAX, "targets of one job") \
-	X(max_output, "max-output-per-task", SETTING_SIZE, 1 << 30, 1024, (int64_t) 1 << 40,       \
-	  "largest --max-output that a job may ask for")                                           \
-	X(ping_parallel, "ping-parallel", SETTING_NUMBER, 32768, 1, 65536,                         \
-	  "ping tasks in flight, of all jobs")                                                     \
-	X(ping_rate, "ping-rate", SETTING_NUMBER, 100000, 1, 10000000,                             \
-	  "echo requests a second, of all jobs")                                                   \
-	X(ssh_parallel, "ssh-parallel", SETTING_NUMBER, 4096, 1, 65536,                            \
-	  "SSH sessions in flight, of all jobs")                                                   \
-	X(ssh_handshakes, "ssh-handshakes", SETTING_NUMBER, 64, 1, 65536,                          \
+#define CONFIG_SETTINGS(X)                                                                    \
+	X(max_message, "max-message", SETTING_SIZE, 16 << 20, 4096, 1 << 30,                  \
+	  "largest message on the control socket")                                            \
+	X(max_clients, "max-clients", SETTING_NUMBER, 256, 1, 65536, "connections at a time") \
+	X(max_live_jobs, "max-live-jobs", SETTING_NUMBER, 100000, 1, 10000000,                \
+	  "jobs that have not ended")                                                         \
+	X(max_targets, "max-targets", SETTING_NUMBER, 1 << 25, 1, UINT32_MAX,                 \
+	  "targets of one job")                                                               \
+	X(max_output, "max-output-per-task", SETTING_SIZE, 1 << 30, 1024, (int64_t)1 << 40,   \
+	  "largest --max-output that a job may ask for")                                      \
+	X(ping_parallel, "ping-parallel", SETTING_NUMBER, 32768, 1, 65536,                    \
+	  "ping tasks in flight, of all jobs")                                                \
+	X(ping_rate, "ping-rate", SETTING_NUMBER, 100000, 1, 10000000,                        \
+	  "echo requests a second, of all jobs")                                              \
+	X(ssh_parallel, "ssh-parallel", SETTING_NUMBER, 4096, 1, 65536,                       \
+	  "SSH sessions in flight, of all jobs")                                              \
+	X(ssh_handshakes, "ssh-handshakes", SETTING_NUMBER, 64, 1, 65536,                     \
 	  "SSH key exchanges at a time, of each worker")
 
 enum setting_type { SETTING_SIZE, SETTING_DURATION, SETTING_NUMBER };
@@ -49,11 +50,11 @@ struct config {
 	bool is_user; /* a user's private daemon */
 	char *socket;
 	char *database;
-	char *config_file;  /* where it was read from, or NULL */
-	unsigned workers;   /* ssh workers; by default the number of CPUs this process may use */
-	char *admin_group;  /* name or NULL; "admin-group" */
-	gid_t admin_gid;    /* (gid_t) -1 for none */
-	int log_level;      /* of syslog(3); "log-level" by its word */
+	char *config_file; /* where it was read from, or NULL */
+	unsigned workers;  /* ssh workers; by default the number of CPUs this process may use */
+	char *admin_group; /* name or NULL; "admin-group" */
+	gid_t admin_gid;   /* (gid_t) -1 for none */
+	int log_level;     /* of syslog(3); "log-level" by its word */
 	struct credential *credentials;
 	size_t credential_count;
 #define CONFIG_MEMBER(member, name, type, fallback, min, max, what) int64_t member;

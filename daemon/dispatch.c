@@ -5,7 +5,8 @@
 
 #include <assert.h>
 
-/* A turn takes at most TURN_MAX tasks of a kind, QUANTUM of one source before the next has its turn. */
+/* A turn takes at most TURN_MAX tasks of a kind, QUANTUM of one source before the next has its
+ * turn. */
 enum { KINDS_MAX = 8, TURN_MAX = 4096, QUANTUM = 16 };
 
 struct lane {

@@ -4,10 +4,9 @@
 #include "common/states.h"
 #include "common/util.h"
 
-
 static void *member_of(void *structure, const struct field *field)
 {
-	return (char *) structure + field->offset;
+	return (char *)structure + field->offset;
 }
 
 static int wrong_type(const struct field *field, struct error *ret_error)
@@ -20,13 +19,13 @@ static int out_of_bounds(const struct field *field, struct error *ret_error)
 {
 	return error_set(ret_error, ERROR_INVALID_OPTION, field->name,
 			 "%s is out of bounds: %lld to %lld are allowed", field->name,
-			 (long long) field->min, (long long) field->max);
+			 (long long)field->min, (long long)field->max);
 }
 
 static int too_long(const struct field *field, struct error *ret_error)
 {
 	return error_set(ret_error, ERROR_INVALID_OPTION, field->name,
-			 "%s is longer than %lld bytes", field->name, (long long) field->max);
+			 "%s is longer than %lld bytes", field->name, (long long)field->max);
 }
 
 static int parse_int(const struct field *field, const json_t *value, int64_t *ret_value,
@@ -45,7 +44,7 @@ static int parse_string(const struct field *field, const json_t *value, char **r
 {
 	if (!json_is_string(value))
 		return wrong_type(field, ret_error);
-	if (json_string_length(value) > (size_t) field->max)
+	if (json_string_length(value) > (size_t)field->max)
 		return too_long(field, ret_error);
 	*ret_string = xstrdup(json_string_value(value));
 	return 0;
@@ -110,7 +109,7 @@ static int parse_field(const struct field *field, const json_t *value, void *str
 	case FIELD_BOOL:
 		if (!json_is_boolean(value))
 			return wrong_type(field, ret_error);
-		*(bool *) member = json_is_true(value);
+		*(bool *)member = json_is_true(value);
 		return 0;
 	case FIELD_STRING:
 		return parse_string(field, value, member, ret_error);
@@ -129,20 +128,19 @@ static void set_fallback(const struct field *field, void *structure)
 	void *member = member_of(structure, field);
 
 	if (field->type == FIELD_INT)
-		*(int64_t *) member = field->fallback;
+		*(int64_t *)member = field->fallback;
 	else if (field->type == FIELD_WORD)
-		*(int *) member = (int) field->fallback;
+		*(int *)member = (int)field->fallback;
 }
 
 static int check_known(const struct field *fields, size_t count, const json_t *object,
 		       struct error *ret_error)
 {
-	json_t *unconst = (json_t *) (uintptr_t) object;
+	json_t *unconst = (json_t *)(uintptr_t)object;
 	const char *name;
 	json_t *value;
 
-	json_object_foreach(unconst, name, value)
-	{
+	json_object_foreach (unconst, name, value) {
 		size_t i = 0;
 
 		while (i < count && !streq(fields[i].name, name))

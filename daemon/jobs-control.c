@@ -88,8 +88,7 @@ void jobs_stop(struct jobs *jobs, struct job *public_job, int64_t grace_us)
 	struct live_job *job = live_job_of(public_job);
 	struct live_task *task;
 
-	TAILQ_FOREACH(task, &job->running, link)
-	{
+	TAILQ_FOREACH (task, &job->running, link) {
 		live_task_stop(task, grace_us);
 	}
 	if (job->job.row.state == JOB_STOPPING)
@@ -104,16 +103,14 @@ bool jobs_stop_task(struct jobs *jobs, struct job *public_job, uint32_t index, i
 	struct live_job *job = live_job_of(public_job);
 	struct live_task *task;
 
-	(void) jobs;
-	TAILQ_FOREACH(task, &job->running, link)
-	{
+	(void)jobs;
+	TAILQ_FOREACH (task, &job->running, link) {
 		if (task->index == index) {
 			live_task_stop(task, grace_us);
 			return true;
 		}
 	}
-	TAILQ_FOREACH(task, &job->waiting, link)
-	{
+	TAILQ_FOREACH (task, &job->waiting, link) {
 		if (task->index == index) {
 			end_as_stopped(task);
 			return true;
@@ -126,8 +123,8 @@ static void on_deadline(evutil_socket_t fd, short what, void *context)
 {
 	struct live_job *job = context;
 
-	(void) fd;
-	(void) what;
+	(void)fd;
+	(void)what;
 	if (job_state_is_final(job->job.row.state))
 		return;
 	job->is_past_deadline = true;
@@ -142,7 +139,7 @@ void job_arm_deadline(struct live_job *job)
 
 	if (deadline_us == 0) {
 		if (job->deadline_timer)
-			(void) event_del(job->deadline_timer);
+			(void)event_del(job->deadline_timer);
 		return;
 	}
 	/* Counted by the wall clock, since it goes on while jobd is down. */
@@ -155,7 +152,7 @@ void job_arm_deadline(struct live_job *job)
 		job->deadline_timer = event_new(job->jobs->base, -1, 0, on_deadline, job);
 	if (!job->deadline_timer)
 		abort();
-	(void) event_add(job->deadline_timer, &delay);
+	(void)event_add(job->deadline_timer, &delay);
 }
 
 /* --- Pausing --- */
@@ -185,9 +182,9 @@ void jobs_resume(struct jobs *jobs, struct job *public_job)
 static void set_integer(json_t *object, const char *member, int64_t value)
 {
 	if (value == 0)
-		(void) json_object_del(object, member);
+		(void)json_object_del(object, member);
 	else if (value > 0)
-		(void) json_object_set_new(object, member, json_integer(value));
+		(void)json_object_set_new(object, member, json_integer(value));
 }
 
 /* Start's parameters as they would have been; the caller frees. NULL where they cannot be read. */
@@ -199,7 +196,7 @@ static char *changed_parameters(const char *text, const struct job_changes *chan
 	if (!parameters)
 		return NULL;
 	if (changes->name)
-		(void) json_object_set_new(parameters, "name", json_string(changes->name));
+		(void)json_object_set_new(parameters, "name", json_string(changes->name));
 	set_integer(parameters, "parallel", changes->parallel);
 	set_integer(parameters, "deadlineUsec", changes->deadline_us);
 	if (changes->rate >= 0) {
@@ -208,7 +205,7 @@ static char *changed_parameters(const char *text, const struct job_changes *chan
 
 		if (!json_is_object(object)) {
 			object = json_object();
-			(void) json_object_set_new(parameters, kind ? kind : "", object);
+			(void)json_object_set_new(parameters, kind ? kind : "", object);
 		}
 		set_integer(object, "rate", changes->rate);
 	}
@@ -240,7 +237,7 @@ int jobs_adjust(struct jobs *jobs, struct job *public_job, const struct job_chan
 	/* Tasks under way keep the options that they began with, but for the job's pace. */
 	job_options_unref(job->job.options);
 	job->job.options = options;
-	job->source.parallel = (uint64_t) options->parallel;
+	job->source.parallel = (uint64_t)options->parallel;
 	workers_adjust(jobs->workers, job->job.row.id, options);
 	if (changes->name) {
 		free(job->job.row.name);

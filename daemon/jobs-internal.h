@@ -22,16 +22,16 @@ struct live_task {
 	uint64_t run; /* 0: waiting */
 	uint32_t index;
 	unsigned worker;
-	unsigned attempts; /* begun so far */
-	unsigned failures; /* that counted against --retries */
-	unsigned breaks;   /* transient ones, that did not */
-	int64_t not_before_us; /* monotonic; waiting */
+	unsigned attempts;              /* begun so far */
+	unsigned failures;              /* that counted against --retries */
+	unsigned breaks;                /* transient ones, that did not */
+	int64_t not_before_us;          /* monotonic; waiting */
 	uint64_t offsets[STREAM_COUNT]; /* bytes of output so far */
 
 	/* What to tell the worker once the commit is done; in jobs->told while any of it is set */
 	TAILQ_ENTRY(live_task) told_link;
 	bool is_in_told;
-	bool is_going;      /* "sent" is being stored */
+	bool is_going; /* "sent" is being stored */
 	bool is_to_stop;
 	size_t stored_bytes;
 	bool is_handed; /* the worker has it, so that it may be told */
@@ -49,12 +49,12 @@ struct live_job {
 	struct job job;
 	struct dispatch_source source;
 	struct live_tasks running;
-	struct live_tasks waiting; /* by not_before_us */
-	struct skipped_task *skipped; /* at next_index or above */
+	struct live_tasks waiting;                  /* by not_before_us */
+	struct skipped_task *skipped;               /* at next_index or above */
 	struct event *retry_timer, *deadline_timer; /* made when first needed */
 	bool is_past_deadline;
 	bool is_removed;
-	char *token_key; /* uid and token; or NULL */
+	char *token_key;         /* uid and token; or NULL */
 	UT_hash_handle hh;       /* jobs->by_id */
 	UT_hash_handle hh_token; /* jobs->by_token */
 	TAILQ_ENTRY(live_job) changed_link;
@@ -89,8 +89,8 @@ struct live_job *live_job_of(struct job *job);
 void job_mark_dirty(struct live_job *job);
 void job_set_state(struct live_job *job, enum job_state state);
 /* Adds a checked job to the table; takes over options and targets of the request. */
-struct live_job *live_job_new(struct jobs *jobs, const struct job_row *row,
-			      struct request *request, const char *token);
+struct live_job *live_job_new(struct jobs *jobs, const struct job_row *row, struct request *request,
+			      const char *token);
 void live_job_free(struct live_job *job);
 /* Every task is final: so is the job. */
 void job_check_end(struct live_job *job);

@@ -26,8 +26,7 @@ static int read_job(const struct job_row *row, void *context)
 	if (request_restore(row->options, row->targets, row->uid, jobs->config, &request, &error) <
 	    0) {
 		/* Its options no longer hold, for example a credential is gone from jobd.conf. */
-		log_error("job %llu cannot go on: %s", (unsigned long long) row->id,
-			  error.sentence);
+		log_error("job %llu cannot go on: %s", (unsigned long long)row->id, error.sentence);
 		error_done(&error);
 		return 0;
 	}
@@ -40,7 +39,7 @@ static int read_job(const struct job_row *row, void *context)
 /* Why a task that was running may not simply run again, or NULL. */
 static const char *why_not_again(const struct live_job *job, const struct task_row *row)
 {
-	if (row->attempts >= ATTEMPTS_MAX + (unsigned) job->job.options->retries)
+	if (row->attempts >= ATTEMPTS_MAX + (unsigned)job->job.options->retries)
 		return "jobd ended too often while this task ran: it is not begun again";
 	if (!row->is_sent || job->job.options->is_rerun)
 		return NULL;
@@ -108,10 +107,9 @@ int jobs_recover(struct jobs *jobs, struct error *ret_error)
 	if (store_read_live_jobs(jobs->store, read_job, jobs) < 0 ||
 	    store_read_live_tasks(jobs->store, read_task, jobs) < 0)
 		return unreadable(jobs, ret_error);
-	HASH_ITER(hh, jobs->by_id, job, next)
-	{
+	HASH_ITER (hh, jobs->by_id, job, next) {
 		if (store_read_tasks(jobs->store, job->job.row.id,
-				     (int64_t) job->job.row.next_index - 1, SIZE_MAX, read_skipped,
+				     (int64_t)job->job.row.next_index - 1, SIZE_MAX, read_skipped,
 				     job) < 0)
 			return unreadable(jobs, ret_error);
 		if (job->job.row.state == JOB_STOPPING)

@@ -3,8 +3,8 @@
  * The way of a task: picked by dispatch, told about by its worker, ended or tried again.
  *
  * A task is picked before the commit and handed over after it, so that what runs was recorded. What
- * a worker must hear back (output is stored, "sent" is stored, stop) is noted in jobs->told and said
- * after the commit, when the worker has the task for certain.
+ * a worker must hear back (output is stored, "sent" is stored, stop) is noted in jobs->told and
+ * said after the commit, when the worker has the task for certain.
  */
 #include "daemon/jobs-internal.h"
 
@@ -78,8 +78,8 @@ static void on_retry_timer(evutil_socket_t fd, short what, void *context)
 {
 	struct live_job *job = context;
 
-	(void) fd;
-	(void) what;
+	(void)fd;
+	(void)what;
 	/* Marked, so that the turn's end looks for tasks to begin. */
 	job_mark_dirty(job);
 	dispatch_ready(job->jobs->dispatch, &job->source);
@@ -100,7 +100,7 @@ static void arm_retry(struct live_job *job)
 		job->retry_timer = event_new(job->jobs->base, -1, 0, on_retry_timer, job);
 	if (!job->retry_timer)
 		abort();
-	(void) event_add(job->retry_timer, &delay);
+	(void)event_add(job->retry_timer, &delay);
 }
 
 /* --- Picking --- */
@@ -113,7 +113,7 @@ static struct live_task *pick(struct live_job *job)
 
 	if (task && task->not_before_us <= now_monotonic_us())
 		return task;
-	while (job_take_skipped(job, (uint32_t) row->next_index))
+	while (job_take_skipped(job, (uint32_t)row->next_index))
 		row->next_index++;
 	if (row->next_index >= target_list_count(job->job.targets)) {
 		/* A timer may come a moment early; then it is set once more. */
@@ -121,7 +121,7 @@ static struct live_task *pick(struct live_job *job)
 			arm_retry(job);
 		return NULL;
 	}
-	return live_task_new(job, (uint32_t) row->next_index++);
+	return live_task_new(job, (uint32_t)row->next_index++);
 }
 
 struct task *job_next_task(struct dispatch_source *source, unsigned worker, void *context)
@@ -215,8 +215,7 @@ static void take_output(struct live_task *task, struct report *report)
 	uint64_t position = store_next_position(store);
 
 	store_put_output(store, key_of(task), position, report->stream,
-			 task->offsets[report->stream], report->at_us, report->bytes,
-			 report->size);
+			 task->offsets[report->stream], report->at_us, report->bytes, report->size);
 	report->bytes = NULL;
 	task->offsets[report->stream] += report->size;
 	task->stored_bytes += report->size;
@@ -274,7 +273,7 @@ static int64_t backed_off(int64_t first_us, unsigned tries, unsigned doublings_m
 
 	if (spread_us > UINT32_MAX - 1)
 		spread_us = UINT32_MAX - 1;
-	return delay_us - spread_us / 2 + (int64_t) arc4random_uniform((uint32_t) spread_us + 1);
+	return delay_us - spread_us / 2 + (int64_t)arc4random_uniform((uint32_t)spread_us + 1);
 }
 
 /* May this attempt be followed by another? Then it waits for that, and the answer is true. */
@@ -287,9 +286,9 @@ static bool try_again(struct live_task *task, const struct outcome *outcome)
 		return false;
 	if (outcome->is_transient && task->breaks < BREAKS_MAX)
 		delay_us = backed_off(BREAK_DELAY_US, ++task->breaks, BREAK_DOUBLINGS_MAX);
-	else if (task->failures < (unsigned) options->retries)
-		delay_us = backed_off(options->retry_delay_us, ++task->failures,
-				      RETRY_DOUBLINGS_MAX);
+	else if (task->failures < (unsigned)options->retries)
+		delay_us =
+			backed_off(options->retry_delay_us, ++task->failures, RETRY_DOUBLINGS_MAX);
 	else
 		return false;
 	store_put_task_queued(task->job->jobs->store, key_of(task));
@@ -355,11 +354,9 @@ void jobs_shutdown(struct jobs *jobs)
 	struct live_task *task;
 
 	jobs->is_shutting_down = true;
-	HASH_ITER(hh, jobs->by_id, job, next)
-	{
+	HASH_ITER (hh, jobs->by_id, job, next) {
 		dispatch_drop(jobs->dispatch, &job->source);
-		TAILQ_FOREACH(task, &job->running, link)
-		{
+		TAILQ_FOREACH (task, &job->running, link) {
 			live_task_stop(task, 0);
 		}
 	}

@@ -38,8 +38,7 @@ void jobs_free(struct jobs *jobs)
 
 	if (!jobs)
 		return;
-	HASH_ITER(hh, jobs->by_id, job, next)
-	{
+	HASH_ITER (hh, jobs->by_id, job, next) {
 		live_job_free(job);
 	}
 	dispatch_free(jobs->dispatch);
@@ -57,7 +56,7 @@ void jobs_set_config(struct jobs *jobs, const struct config *config)
 
 struct live_job *live_job_of(struct job *job)
 {
-	return (struct live_job *) job; /* its first member */
+	return (struct live_job *)job; /* its first member */
 }
 
 struct live_job *live_job_find(struct jobs *jobs, uint64_t id)
@@ -86,8 +85,7 @@ void jobs_each(struct jobs *jobs, void (*fn)(struct job *job, void *context), vo
 	struct live_job *job, *next;
 
 	/* uthash keeps the order of insertion, and ids only grow. */
-	HASH_ITER(hh, jobs->by_id, job, next)
-	{
+	HASH_ITER (hh, jobs->by_id, job, next) {
 		if (!job->is_removed && !job_state_is_final(job->job.row.state))
 			fn(&job->job, context);
 	}
@@ -126,9 +124,9 @@ void job_set_state(struct live_job *job, enum job_state state)
 		job->jobs->live_count--;
 		dispatch_drop(job->jobs->dispatch, &job->source);
 		log_info("job %llu (%s) %s: %llu succeeded, %llu failed",
-			 (unsigned long long) row->id, row->kind, job_state_words[state],
-			 (unsigned long long) row->counts[TASK_SUCCEEDED],
-			 (unsigned long long) row->counts[TASK_FAILED]);
+			 (unsigned long long)row->id, row->kind, job_state_words[state],
+			 (unsigned long long)row->counts[TASK_SUCCEEDED],
+			 (unsigned long long)row->counts[TASK_FAILED]);
 	}
 	job_mark_dirty(job);
 }
@@ -158,14 +156,13 @@ int job_name_check(const char *name, struct error *ret_error)
 	if (size == 0 || size > NAME_MAX_BYTES)
 		return error_set(ret_error, ERROR_INVALID_OPTION, "name",
 				 "a name has 1 to %d bytes", NAME_MAX_BYTES);
-	if (isdigit((unsigned char) name[0]) || strchr("@-", name[0]))
+	if (isdigit((unsigned char)name[0]) || strchr("@-", name[0]))
 		return error_set(ret_error, ERROR_INVALID_OPTION, "name",
 				 "'%s': a name begins with no digit, '@' or '-', so that it is "
 				 "never taken for an id",
 				 name);
 	for (size_t i = 0; i < size; i++)
-		if ((unsigned char) name[i] <= ' ' || name[i] == 0x7f ||
-		    strchr("/*?[],", name[i]))
+		if ((unsigned char)name[i] <= ' ' || name[i] == 0x7f || strchr("/*?[],", name[i]))
 			return error_set(ret_error, ERROR_INVALID_OPTION, "name",
 					 "a name has no blanks and none of / * ? [ ] ,");
 	return 0;
@@ -173,11 +170,11 @@ int job_name_check(const char *name, struct error *ret_error)
 
 static char *token_key(uid_t uid, const char *token)
 {
-	return xasprintf("%lu:%s", (unsigned long) uid, token);
+	return xasprintf("%lu:%s", (unsigned long)uid, token);
 }
 
-struct live_job *live_job_new(struct jobs *jobs, const struct job_row *row,
-			      struct request *request, const char *token)
+struct live_job *live_job_new(struct jobs *jobs, const struct job_row *row, struct request *request,
+			      const char *token)
 {
 	struct live_job *job = xcalloc(1, sizeof(*job));
 
@@ -192,7 +189,7 @@ struct live_job *live_job_new(struct jobs *jobs, const struct job_row *row,
 	request->targets = NULL;
 	job->source.job = row->id;
 	job->source.kind = job->job.options->kind;
-	job->source.parallel = (uint64_t) job->job.options->parallel;
+	job->source.parallel = (uint64_t)job->job.options->parallel;
 	TAILQ_INIT(&job->running);
 	TAILQ_INIT(&job->waiting);
 	HASH_ADD(hh, jobs->by_id, job.row.id, sizeof(job->job.row.id), job);
@@ -211,8 +208,7 @@ void live_job_free(struct live_job *job)
 	struct skipped_task *skipped, *next_skipped;
 	struct live_task *task;
 
-	HASH_ITER(hh, job->skipped, skipped, next_skipped)
-	{
+	HASH_ITER (hh, job->skipped, skipped, next_skipped) {
 		HASH_DEL(job->skipped, skipped);
 		free(skipped);
 	}
@@ -281,7 +277,7 @@ static struct live_job *make_job(struct jobs *jobs, const struct job_request *re
 	};
 	struct live_job *job;
 
-	(void) snprintf(kind, sizeof(kind), "%s", parsed->options->kind->name);
+	(void)snprintf(kind, sizeof(kind), "%s", parsed->options->kind->name);
 	row.counts[TASK_QUEUED] = target_list_count(parsed->targets);
 	store_put_job(jobs->store, &row);
 	job = live_job_new(jobs, &row, parsed, request->token);
@@ -302,7 +298,7 @@ int jobs_start(struct jobs *jobs, const struct job_request *request, uint64_t *r
 		*ret_is_new = false;
 		return 0;
 	}
-	if (jobs->live_count >= (size_t) jobs->config->max_live_jobs)
+	if (jobs->live_count >= (size_t)jobs->config->max_live_jobs)
 		return error_set(ret_error, ERROR_LIMIT_REACHED, "max-live-jobs",
 				 "%zu jobs have not ended yet, and jobd.conf allows no more: wait "
 				 "for some, or stop some",
@@ -339,8 +335,8 @@ void jobs_remove(struct jobs *jobs, uint64_t id)
 		job->is_removed = true;
 		job_mark_dirty(job);
 	} else {
-		jobs->removed = xrealloc(jobs->removed,
-					 (jobs->removed_count + 1) * sizeof(*jobs->removed));
+		jobs->removed =
+			xrealloc(jobs->removed, (jobs->removed_count + 1) * sizeof(*jobs->removed));
 		jobs->removed[jobs->removed_count++] = id;
 	}
 	store_put_job_removed(jobs->store, id);
@@ -354,7 +350,8 @@ void jobs_received(struct jobs *jobs, uint64_t id, uint64_t position)
 	if (job) {
 		if (position > job->job.row.received_position) {
 			job->job.row.received_position = position;
-			/* At once, so that a reading call knows that there is something to wait for. */
+			/* At once, so that a reading call knows that there is something to wait
+			 * for. */
 			store_put_job_update(jobs->store, &job->job.row);
 		}
 		return;
@@ -382,8 +379,7 @@ bool jobs_flush(struct jobs *jobs)
 
 	if (!store_error(jobs->store) && !jobs->is_shutting_down)
 		is_more = dispatch_take(jobs->dispatch);
-	TAILQ_FOREACH(job, &jobs->changed, changed_link)
-	{
+	TAILQ_FOREACH (job, &jobs->changed, changed_link) {
 		if (job->is_dirty && !job->is_removed)
 			store_put_job_update(jobs->store, &job->job.row);
 		job->is_dirty = false;

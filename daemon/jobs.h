@@ -7,11 +7,12 @@
  *                        |  ^                         |  ^  |                         or JOB_FAILED
  *                  pause |  | resume            pause |  |  | stop, deadline
  *                        v  |                         v  |  v
- *                      JOB_PAUSED ------ stop -----> JOB_STOPPING --- every task final ---> JOB_STOPPED
+ *                      JOB_PAUSED ------ stop -----> JOB_STOPPING --- every task final --->
+ * JOB_STOPPED
  *
  *   A paused job whose last running task ends with nothing queued is final like a running one.
- *   Task: queued -> running -> succeeded | failed | stopped; running -> queued (a retry, or an orphan
- *   whose command was not sent); running -> interrupted (an orphan whose command was sent).
+ *   Task: queued -> running -> succeeded | failed | stopped; running -> queued (a retry, or an
+ * orphan whose command was not sent); running -> interrupted (an orphan whose command was sent).
  *
  * Jobs that have not ended are in memory as well (struct job); the rest is in the store alone, so
  * memory does not grow with history. Every change is put into the store first; what follows from it
@@ -81,10 +82,10 @@ bool jobs_stop_task(struct jobs *jobs, struct job *job, uint32_t index, int64_t 
 void jobs_pause(struct jobs *jobs, struct job *job);
 void jobs_resume(struct jobs *jobs, struct job *job);
 struct job_changes {
-	const char *name;     /* NULL: as it is */
-	int64_t parallel;     /* -1: as it is */
-	int64_t rate;         /* -1: as it is */
-	int64_t deadline_us;  /* -1: as it is; 0: none */
+	const char *name;    /* NULL: as it is */
+	int64_t parallel;    /* -1: as it is */
+	int64_t rate;        /* -1: as it is */
+	int64_t deadline_us; /* -1: as it is; 0: none */
 };
 int jobs_adjust(struct jobs *jobs, struct job *job, const struct job_changes *changes,
 		struct error *ret_error);
@@ -101,10 +102,10 @@ int job_name_check(const char *name, struct error *ret_error);
 /* What a worker says; the report is taken over. */
 void jobs_report(struct jobs *jobs, struct report *report);
 /*
- * The end of a turn, if jobs_has_changes. jobs_flush, right before store_commit: picks the tasks that begin (none while
- * the store is failing) and puts changed job rows into the queue; true where more tasks could begin
- * at once. jobs_committed, after it: lets tasks run, acknowledges output, tells watchers.
- * jobs_commit_failed instead: only stops what is to stop.
+ * The end of a turn, if jobs_has_changes. jobs_flush, right before store_commit: picks the tasks
+ * that begin (none while the store is failing) and puts changed job rows into the queue; true where
+ * more tasks could begin at once. jobs_committed, after it: lets tasks run, acknowledges output,
+ * tells watchers. jobs_commit_failed instead: only stops what is to stop.
  */
 bool jobs_has_changes(const struct jobs *jobs);
 bool jobs_flush(struct jobs *jobs);

@@ -37,8 +37,9 @@ struct kind {
 	const struct field *fields;
 	size_t field_count;
 	size_t options_size;
-	/* Fills what is derived from the fields, and checks what one field alone cannot say; may be NULL.
-	 * is_trusted: the owner may name files for jobd to read (same user as jobd, or root). */
+	/* Fills what is derived from the fields, and checks what one field alone cannot say; may be
+	 * NULL. is_trusted: the owner may name files for jobd to read (same user as jobd, or root).
+	 */
 	int (*options_check)(void *options, const struct config *config, bool is_trusted,
 			     struct error *ret_error);
 	void (*options_done)(void *options); /* what options_check derived; may be NULL */
@@ -60,7 +61,8 @@ struct kind {
 	void (*task_go)(struct engine *engine, struct task *task);
 	/* Main stored size bytes of output; reading may go on. NULL where there is no output. */
 	void (*task_output_stored)(struct engine *engine, struct task *task, size_t size);
-	/* The answer to worker_resolve; error: a sentence, or NULL and the addresses (count >= 1) */
+	/* The answer to worker_resolve; error: a sentence, or NULL and the addresses (count >= 1)
+	 */
 	void (*task_resolved)(struct engine *engine, struct task *task,
 			      const struct sockaddr_storage *addresses, size_t count,
 			      const char *error);

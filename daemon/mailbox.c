@@ -24,8 +24,8 @@ int mailbox_init(struct mailbox *mailbox)
 void mailbox_done(struct mailbox *mailbox)
 {
 	assert(STAILQ_EMPTY(&mailbox->letters));
-	(void) close(mailbox->fd);
-	(void) pthread_mutex_destroy(&mailbox->lock);
+	(void)close(mailbox->fd);
+	(void)pthread_mutex_destroy(&mailbox->lock);
 }
 
 void mailbox_put(struct mailbox *mailbox, struct letters *letters)
@@ -34,13 +34,14 @@ void mailbox_put(struct mailbox *mailbox, struct letters *letters)
 
 	if (STAILQ_EMPTY(letters))
 		return;
-	(void) pthread_mutex_lock(&mailbox->lock);
+	(void)pthread_mutex_lock(&mailbox->lock);
 	was_empty = STAILQ_EMPTY(&mailbox->letters);
 	STAILQ_CONCAT(&mailbox->letters, letters);
-	/* Under the lock, so that a take in between cannot clear a signal whose letters it leaves. */
+	/* Under the lock, so that a take in between cannot clear a signal whose letters it leaves.
+	 */
 	if (was_empty && eventfd_write(mailbox->fd, 1) != 0)
 		abort();
-	(void) pthread_mutex_unlock(&mailbox->lock);
+	(void)pthread_mutex_unlock(&mailbox->lock);
 }
 
 void mailbox_put_one(struct mailbox *mailbox, struct letter *letter)
@@ -56,8 +57,8 @@ void mailbox_take(struct mailbox *mailbox, struct letters *ret_letters)
 	eventfd_t ignored;
 
 	STAILQ_INIT(ret_letters);
-	(void) pthread_mutex_lock(&mailbox->lock);
+	(void)pthread_mutex_lock(&mailbox->lock);
 	STAILQ_CONCAT(ret_letters, &mailbox->letters);
-	(void) eventfd_read(mailbox->fd, &ignored);
-	(void) pthread_mutex_unlock(&mailbox->lock);
+	(void)eventfd_read(mailbox->fd, &ignored);
+	(void)pthread_mutex_unlock(&mailbox->lock);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The only lock of jobd: a list behind a mutex and an eventfd beside it. Many may put, one takes all
- * at once. Messages are any struct that begins with STAILQ_ENTRY; what they own passes with them.
+ * The only lock of jobd: a list behind a mutex and an eventfd beside it. Many may put, one takes
+ * all at once. Messages are any struct that begins with STAILQ_ENTRY; what they own passes with
+ * them.
  */
 #pragma once
 

@@ -47,14 +47,14 @@ struct program {
 
 /* --- Words --- */
 
-#define OPTIONS(X)                                                                                 \
-	X("user", 'u', NULL, "be a user's private daemon")                                         \
-	X("foreground", 'f', NULL, "stay in the foreground, log to standard error")                \
-	X("config", 'c', "FILE", "read FILE instead of the usual jobd.conf")                       \
-	X("database", 'd', "FILE", "keep jobs and results in FILE")                                \
-	X("socket", 's', "PATH", "listen on PATH")                                                 \
-	X("workers", 'w', "N", "threads for SSH sessions (the number of CPUs)")                    \
-	X("help", 'h', NULL, "show this and exit")                                                 \
+#define OPTIONS(X)                                                                  \
+	X("user", 'u', NULL, "be a user's private daemon")                          \
+	X("foreground", 'f', NULL, "stay in the foreground, log to standard error") \
+	X("config", 'c', "FILE", "read FILE instead of the usual jobd.conf")        \
+	X("database", 'd', "FILE", "keep jobs and results in FILE")                 \
+	X("socket", 's', "PATH", "listen on PATH")                                  \
+	X("workers", 'w', "N", "threads for SSH sessions (the number of CPUs)")     \
+	X("help", 'h', NULL, "show this and exit")                                  \
 	X("version", 'V', NULL, "show the version and exit")
 
 static void print_help(void)
@@ -62,8 +62,8 @@ static void print_help(void)
 	printf("Usage: jobd [OPTION...]\n\n"
 	       "The job daemon: runs ping and SSH jobs in the background, keeps every result, and\n"
 	       "gives it back to jobctl(1) over its control socket.\n\n");
-#define PRINT_OPTION(name, letter, argument, what)                                                 \
-	printf("  --%-10s %-5s %s\n", name, (const char *) argument ? (const char *) argument : "",  \
+#define PRINT_OPTION(name, letter, argument, what)                                                \
+	printf("  --%-10s %-5s %s\n", name, (const char *)argument ? (const char *)argument : "", \
 	       what);
 	OPTIONS(PRINT_OPTION)
 #undef PRINT_OPTION
@@ -75,8 +75,8 @@ static int parse_words(int argc, char **argv, struct config_options *ret_options
 		       bool *ret_is_foreground)
 {
 	static const struct option words[] = {
-#define OPTION_ROW(name, letter, argument, what)                                                   \
-	{name, (const char *) argument ? required_argument : no_argument, NULL, letter},
+#define OPTION_ROW(name, letter, argument, what) \
+	{name, (const char *)argument ? required_argument : no_argument, NULL, letter},
 		OPTIONS(OPTION_ROW)
 #undef OPTION_ROW
 			{NULL, 0, NULL, 0}};
@@ -106,7 +106,7 @@ static int parse_words(int argc, char **argv, struct config_options *ret_options
 					  optarg);
 				return -EINVAL;
 			}
-			ret_options->workers = (unsigned) workers;
+			ret_options->workers = (unsigned)workers;
 			break;
 		case 'h':
 			print_help();
@@ -132,10 +132,11 @@ static void tell_status(struct program *program)
 	const char *error = store_error(program->daemon.store);
 
 	if (error)
-		(void) sd_notifyf(0, "STATUS=Cannot store, new jobs are refused: %s", error);
+		(void)sd_notifyf(0, "STATUS=Cannot store, new jobs are refused: %s", error);
 	else
-		(void) sd_notifyf(0, "STATUS=%zu jobs under way, listening on %s",
-				  jobs_live_count(program->daemon.jobs), program->daemon.config->socket);
+		(void)sd_notifyf(0, "STATUS=%zu jobs under way, listening on %s",
+				 jobs_live_count(program->daemon.jobs),
+				 program->daemon.config->socket);
 }
 
 /*
@@ -146,13 +147,13 @@ static void on_watchdog(evutil_socket_t fd, short what, void *context)
 {
 	struct program *program = context;
 
-	(void) fd;
-	(void) what;
+	(void)fd;
+	(void)what;
 	if (!workers_check_alive(program->workers)) {
 		log_error("a worker makes no progress");
 		return;
 	}
-	(void) sd_notify(0, "WATCHDOG=1");
+	(void)sd_notify(0, "WATCHDOG=1");
 	tell_status(program);
 }
 
@@ -163,8 +164,8 @@ static void start_watchdog(struct program *program)
 
 	if (sd_watchdog_enabled(0, &period_us) <= 0 || period_us == 0)
 		return;
-	half = (struct timeval){.tv_sec = (time_t) (period_us / 2 / 1000000),
-				.tv_usec = (suseconds_t) (period_us / 2 % 1000000)};
+	half = (struct timeval){.tv_sec = (time_t)(period_us / 2 / 1000000),
+				.tv_usec = (suseconds_t)(period_us / 2 % 1000000)};
 	program->watchdog = event_new(program->daemon.base, -1, EV_PERSIST, on_watchdog, program);
 	if (!program->watchdog || event_add(program->watchdog, &half) != 0)
 		abort();
@@ -176,7 +177,7 @@ static void on_end(evutil_socket_t signal_number, short what, void *context)
 {
 	struct program *program = context;
 
-	(void) what;
+	(void)what;
 	log_info("ending on %s", sigabbrev_np(signal_number));
 	program->is_ending = true;
 	turns_stop(program->turns);
@@ -184,8 +185,8 @@ static void on_end(evutil_socket_t signal_number, short what, void *context)
 
 static void use_config(struct program *program, struct config *config)
 {
-	program->configs = xrealloc(program->configs,
-				    (program->config_count + 1) * sizeof(*program->configs));
+	program->configs =
+		xrealloc(program->configs, (program->config_count + 1) * sizeof(*program->configs));
 	program->configs[program->config_count++] = config;
 	program->daemon.config = config;
 	log_set_level(config->log_level);
@@ -199,9 +200,9 @@ static void on_reload(evutil_socket_t signal_number, short what, void *context)
 	autofree char *sentence = NULL;
 	struct config *config;
 
-	(void) signal_number;
-	(void) what;
-	(void) sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long) now_monotonic_us());
+	(void)signal_number;
+	(void)what;
+	(void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)now_monotonic_us());
 	if (config_load(&program->options, &config, &sentence) < 0) {
 		log_error("nothing is reloaded: %s", sentence);
 	} else {
@@ -209,7 +210,7 @@ static void on_reload(evutil_socket_t signal_number, short what, void *context)
 		jobs_set_config(daemon->jobs, config);
 		log_notice("jobd.conf was read again");
 	}
-	(void) sd_notify(0, "READY=1");
+	(void)sd_notify(0, "READY=1");
 }
 
 static void on_reports(evutil_socket_t fd, short what, void *context)
@@ -218,12 +219,12 @@ static void on_reports(evutil_socket_t fd, short what, void *context)
 	struct letters letters;
 	struct letter *letter;
 
-	(void) fd;
-	(void) what;
+	(void)fd;
+	(void)what;
 	mailbox_take(&program->reports, &letters);
 	while ((letter = STAILQ_FIRST(&letters))) {
 		STAILQ_REMOVE_HEAD(&letters, link);
-		jobs_report(program->daemon.jobs, (struct report *) letter);
+		jobs_report(program->daemon.jobs, (struct report *)letter);
 	}
 }
 
@@ -234,10 +235,10 @@ static void listen_to_signals(struct program *program)
 		event_callback_fn handle;
 	} rows[] = {{SIGTERM, on_end}, {SIGINT, on_end}, {SIGHUP, on_reload}};
 
-	(void) signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGPIPE, SIG_IGN);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		program->signals[i] = evsignal_new(program->daemon.base, rows[i].number,
-						   rows[i].handle, program);
+		program->signals[i] =
+			evsignal_new(program->daemon.base, rows[i].number, rows[i].handle, program);
 		if (!program->signals[i] || event_add(program->signals[i], NULL) != 0)
 			abort();
 	}
@@ -252,7 +253,7 @@ static void raise_file_limit(void)
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
 		limit.rlim_cur = limit.rlim_max;
-		(void) setrlimit(RLIMIT_NOFILE, &limit);
+		(void)setrlimit(RLIMIT_NOFILE, &limit);
 	}
 }
 
@@ -322,9 +323,9 @@ static int start_jobs(struct program *program)
 
 static void on_wait_over(evutil_socket_t fd, short what, void *context)
 {
-	(void) fd;
-	(void) what;
-	*(bool *) context = true;
+	(void)fd;
+	(void)what;
+	*(bool *)context = true;
 }
 
 /* Calls the running tasks back, and waits until they are here; a bounded time. */
@@ -335,9 +336,9 @@ static void call_tasks_back(struct program *program)
 	bool is_over = false;
 
 	jobs_shutdown(daemon->jobs);
-	(void) event_base_once(daemon->base, -1, EV_TIMEOUT, on_wait_over, &is_over, &wait);
+	(void)event_base_once(daemon->base, -1, EV_TIMEOUT, on_wait_over, &is_over, &wait);
 	while (!jobs_is_quiet(daemon->jobs) && !is_over)
-		(void) event_base_loop(daemon->base, EVLOOP_ONCE);
+		(void)event_base_loop(daemon->base, EVLOOP_ONCE);
 	if (!jobs_is_quiet(daemon->jobs))
 		log_error("some tasks did not come back; they are settled at the next start");
 }
@@ -346,7 +347,7 @@ static void end(struct program *program)
 {
 	struct daemon *daemon = &program->daemon;
 
-	(void) sd_notify(0, "STOPPING=1");
+	(void)sd_notify(0, "STOPPING=1");
 	server_close(daemon->server);
 	turns_finish(program->turns);
 	call_tasks_back(program);
@@ -383,7 +384,7 @@ static int run(struct program *program)
 		return EXIT_FAILURE;
 	listen_to_signals(program);
 	start_watchdog(program);
-	(void) sd_notify(0, "READY=1");
+	(void)sd_notify(0, "READY=1");
 	tell_status(program);
 	background_ready();
 	log_set_level(daemon->config->log_level);
@@ -411,7 +412,7 @@ int main(int argc, char **argv)
 		return EXIT_WORDS;
 	}
 	use_config(&program, config);
-	(void) umask(077);
+	(void)umask(077);
 	/* Before any thread is made. */
 	if (!is_foreground) {
 		if (background_start(config->database) < 0)

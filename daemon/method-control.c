@@ -26,7 +26,7 @@ static void control_free(void *state)
 
 static void add_id(json_t *ids, uint64_t id)
 {
-	(void) json_array_append_new(ids, json_integer((json_int_t) id));
+	(void)json_array_append_new(ids, json_integer((json_int_t)id));
 }
 
 /* Acts on one that has not ended; for the others there is nothing to do. */
@@ -57,8 +57,8 @@ static bool refuse_empty(struct call *call, const struct walk *walk, const char 
 
 	if (!selection_is_empty(walk->selection))
 		return false;
-	(void) error_set(&error, ERROR_INVALID_SELECTOR, "", "name the jobs to %s, or say --all",
-			 verb);
+	(void)error_set(&error, ERROR_INVALID_SELECTOR, "", "name the jobs to %s, or say --all",
+			verb);
 	call_error(call, &error);
 	return true;
 }
@@ -88,7 +88,7 @@ static void stop_job(struct call *call, struct job *job)
 		jobs_stop(jobs, job, control->grace_us);
 	else
 		for (size_t i = 0; i < count; i++)
-			(void) jobs_stop_task(jobs, job, indices[i], control->grace_us);
+			(void)jobs_stop_task(jobs, job, indices[i], control->grace_us);
 }
 
 static void pause_job(struct call *call, struct job *job)
@@ -144,14 +144,13 @@ static void removal_free(void *state)
 
 static void leave(struct removal *removal, const struct job_row *row)
 {
-	autofree char *message = xasprintf("job %llu is %s: stop it first, or --force",
-					   (unsigned long long) row->id,
-					   job_state_words[row->state]);
+	autofree char *message =
+		xasprintf("job %llu is %s: stop it first, or --force", (unsigned long long)row->id,
+			  job_state_words[row->state]);
 
-	(void) json_array_append_new(removal->left,
-				     json_pack("{s:I, s:s, s:s}", "id", (json_int_t) row->id,
-					       "state", job_state_words[row->state], "message",
-					       message));
+	(void)json_array_append_new(removal->left,
+				    json_pack("{s:I, s:s, s:s}", "id", (json_int_t)row->id, "state",
+					      job_state_words[row->state], "message", message));
 }
 
 static void remove_now(struct removal *removal, uint64_t id)
@@ -163,9 +162,8 @@ static void remove_now(struct removal *removal, uint64_t id)
 static void finish_removal(struct removal *removal)
 {
 	if (removal->is_walked && removal->waited_count == 0)
-		call_reply(removal->call,
-			   json_pack("{s:O, s:O}", "removed", removal->removed, "left",
-				     removal->left));
+		call_reply(removal->call, json_pack("{s:O, s:O}", "removed", removal->removed,
+						    "left", removal->left));
 }
 
 static void removal_changed(struct job_watcher *watcher, const struct job_row *row, bool is_removed)
@@ -197,8 +195,8 @@ static int removal_each(const struct job_row *row, void *context)
 		leave(removal, &job->row);
 	} else {
 		jobs_stop(jobs, job, 0);
-		removal->waited = xrealloc(removal->waited, (removal->waited_count + 1) *
-								    sizeof(*removal->waited));
+		removal->waited = xrealloc(removal->waited,
+					   (removal->waited_count + 1) * sizeof(*removal->waited));
 		removal->waited[removal->waited_count++] = row->id;
 	}
 	return 0;
@@ -243,7 +241,7 @@ static int64_t change_of(const struct call *call, const char *parameter)
 
 void method_adjust(struct call *call)
 {
-	uint64_t id = (uint64_t) json_integer_value(json_object_get(call->parameters, "id"));
+	uint64_t id = (uint64_t)json_integer_value(json_object_get(call->parameters, "id"));
 	struct job *job = jobs_find(call->daemon->jobs, id);
 	struct job_changes changes = {
 		.name = json_string_value(json_object_get(call->parameters, "name")),
@@ -255,18 +253,18 @@ void method_adjust(struct call *call)
 	struct job_row row;
 	char word[24];
 
-	(void) snprintf(word, sizeof(word), "%llu", (unsigned long long) id);
+	(void)snprintf(word, sizeof(word), "%llu", (unsigned long long)id);
 	if (store_read_job(call->daemon->store, id, &row) < 0 ||
 	    (row.uid != call->uid && !call->is_admin)) {
-		(void) error_set(&error, ERROR_NO_SUCH_JOB, word,
-				 "no job %s; `jobctl list` shows yours", word);
+		(void)error_set(&error, ERROR_NO_SUCH_JOB, word,
+				"no job %s; `jobctl list` shows yours", word);
 		call_error(call, &error);
 		return;
 	}
 	job_row_done(&row);
 	if (!job) {
-		(void) error_set(&error, ERROR_WRONG_STATE, word,
-				 "job %s has ended: there is nothing left to adjust", word);
+		(void)error_set(&error, ERROR_WRONG_STATE, word,
+				"job %s has ended: there is nothing left to adjust", word);
 		call_error(call, &error);
 	} else if (jobs_adjust(call->daemon->jobs, job, &changes, &error) < 0) {
 		call_error(call, &error);

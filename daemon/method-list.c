@@ -40,14 +40,13 @@ static int list_each(const struct job_row *row, void *context)
 		listing->has_older = true;
 		return 1;
 	}
-	(void) json_array_append_new(listing->jobs, view_job(row, listing->with_details));
+	(void)json_array_append_new(listing->jobs, view_job(row, listing->with_details));
 	return 0;
 }
 
 static json_t *take_jobs(struct listing *listing, bool has_older)
 {
-	json_t *reply =
-		json_pack("{s:o, s:b}", "jobs", listing->jobs, "hasOlder", (int) has_older);
+	json_t *reply = json_pack("{s:o, s:b}", "jobs", listing->jobs, "hasOlder", (int)has_older);
 
 	listing->jobs = json_array();
 	return reply;
@@ -73,7 +72,7 @@ static size_t limit_of(const struct call *call, size_t fallback, size_t max)
 
 	if (limit <= 0)
 		return fallback;
-	return (size_t) limit < max ? (size_t) limit : max;
+	return (size_t)limit < max ? (size_t)limit : max;
 }
 
 void method_list(struct call *call)
@@ -86,7 +85,7 @@ void method_list(struct call *call)
 	listing->with_details = json_is_true(json_object_get(call->parameters, "details"));
 	listing->limit = limit_of(call, LIST_LIMIT, LIST_LIMIT_MAX);
 	listing->walk.before =
-		(uint64_t) json_integer_value(json_object_get(call->parameters, "before"));
+		(uint64_t)json_integer_value(json_object_get(call->parameters, "before"));
 	listing->walk.page = list_page;
 	walk_start(call, list_each, list_done);
 }
@@ -125,8 +124,7 @@ static void add_task(struct task_listing *listing, const struct task_row *row)
 	    !selection_matches_task(listing->selection, row->key.job, row->key.index))
 		return;
 	target_list_text(listing->list, row->key.index, target);
-	(void) json_array_append_new(listing->tasks,
-				     view_task(row, listing->row.kind, target));
+	(void)json_array_append_new(listing->tasks, view_task(row, listing->row.kind, target));
 }
 
 /* Tasks without a row, up to and without `end`: they were never begun. */
@@ -135,12 +133,12 @@ static void fill_gap(struct task_listing *listing, int64_t end)
 	enum job_state job = listing->row.state;
 	struct task_row row = {
 		.key.job = listing->row.id,
-		.state = job == JOB_STOPPING || job_state_is_final(job) ? TASK_STOPPED
-									: TASK_QUEUED,
+		.state =
+			job == JOB_STOPPING || job_state_is_final(job) ? TASK_STOPPED : TASK_QUEUED,
 	};
 
 	while (++listing->filled < end) {
-		row.key.index = (uint32_t) listing->filled;
+		row.key.index = (uint32_t)listing->filled;
 		add_task(listing, &row);
 	}
 }
@@ -150,7 +148,7 @@ static int list_task(const struct task_row *row, void *context)
 	struct task_listing *listing = context;
 	int64_t end = listing->after + 1 + TASKS_STEP;
 
-	if ((int64_t) row->key.index >= end)
+	if ((int64_t)row->key.index >= end)
 		return 1;
 	fill_gap(listing, row->key.index);
 	add_task(listing, row);
@@ -159,8 +157,7 @@ static int list_task(const struct task_row *row, void *context)
 
 static json_t *take_tasks(struct task_listing *listing, bool has_more)
 {
-	json_t *reply =
-		json_pack("{s:o, s:b}", "tasks", listing->tasks, "hasMore", (int) has_more);
+	json_t *reply = json_pack("{s:o, s:b}", "tasks", listing->tasks, "hasMore", (int)has_more);
 
 	listing->tasks = json_array();
 	return reply;
@@ -170,7 +167,7 @@ static json_t *take_tasks(struct task_listing *listing, bool has_more)
 static void list_tasks_step(struct call *call)
 {
 	struct task_listing *listing = call->state;
-	int64_t total = (int64_t) target_list_count(listing->list);
+	int64_t total = (int64_t)target_list_count(listing->list);
 	int64_t end = listing->after + 1 + TASKS_STEP;
 	struct error error = {0};
 
@@ -179,8 +176,7 @@ static void list_tasks_step(struct call *call)
 	listing->filled = listing->after;
 	if (store_read_tasks(call->daemon->store, listing->row.id, listing->after, TASKS_STEP,
 			     list_task, listing) < 0) {
-		(void) error_set(&error, ERROR_STORAGE_FAILED, NULL,
-				 "the database cannot be read");
+		(void)error_set(&error, ERROR_STORAGE_FAILED, NULL, "the database cannot be read");
 		call_error(call, &error);
 		return;
 	}
@@ -210,9 +206,8 @@ void method_list_tasks(struct call *call)
 	listing->limit = limit_of(call, TASKS_LIMIT, TASKS_LIMIT_MAX);
 	listing->after = json_is_integer(after) ? json_integer_value(after) : -1;
 	for (size_t i = 0; i < json_array_size(states); i++)
-		listing->states |=
-			1U << word_find(task_state_words,
-					json_string_value(json_array_get(states, i)));
+		listing->states |= 1U << word_find(task_state_words,
+						   json_string_value(json_array_get(states, i)));
 	r = select_one(call, json_string_value(json_object_get(call->parameters, "selector")),
 		       &listing->selection, &listing->row, &error);
 	if (r == 0)
@@ -221,8 +216,8 @@ void method_list_tasks(struct call *call)
 		call_error(call, &error);
 		return;
 	}
-	if (listing->after < -1 || listing->after >= (int64_t) target_list_count(listing->list))
-		listing->after = (int64_t) target_list_count(listing->list) - 1;
+	if (listing->after < -1 || listing->after >= (int64_t)target_list_count(listing->list))
+		listing->after = (int64_t)target_list_count(listing->list) - 1;
 	list_tasks_step(call);
 }
 
@@ -252,26 +247,25 @@ void method_get_status(struct call *call)
 	json_t *reply;
 
 	for (size_t i = 0; i < config_setting_count; i++) {
-		const int64_t *value = (const int64_t *) (const void *) ((const char *)
-									 daemon->config +
-								 config_settings[i].offset);
+		const int64_t *value =
+			(const int64_t *)(const void *)((const char *)daemon->config +
+							config_settings[i].offset);
 
-		(void) json_object_set_new(limits, config_settings[i].name, json_integer(*value));
+		(void)json_object_set_new(limits, config_settings[i].name, json_integer(*value));
 	}
 	jobs_each(daemon->jobs, add_job, &totals);
-	reply = json_pack(
-		"{s:s, s:i, s:I, s:s, s:s, s:I, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:o}", "version",
-		PACKAGE_VERSION, "pid", (int) getpid(), "startedUsec",
-		(json_int_t) daemon->started_us, "socket", daemon->config->socket, "database",
-		daemon->config->database, "databaseBytes", (json_int_t) store_bytes(daemon->store),
-		"workers", (int) daemon->workers, "clients",
-		(int) server_client_count(daemon->server), "jobs", (json_int_t) totals.jobs,
-		"tasksQueued", (json_int_t) totals.queued, "tasksRunning",
-		(json_int_t) totals.running, "longestTurnUsec",
-		(json_int_t) daemon->longest_turn_us, "commits",
-		(json_int_t) store_commits(daemon->store), "limits", limits);
+	reply = json_pack("{s:s, s:i, s:I, s:s, s:s, s:I, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:o}",
+			  "version", PACKAGE_VERSION, "pid", (int)getpid(), "startedUsec",
+			  (json_int_t)daemon->started_us, "socket", daemon->config->socket,
+			  "database", daemon->config->database, "databaseBytes",
+			  (json_int_t)store_bytes(daemon->store), "workers", (int)daemon->workers,
+			  "clients", (int)server_client_count(daemon->server), "jobs",
+			  (json_int_t)totals.jobs, "tasksQueued", (json_int_t)totals.queued,
+			  "tasksRunning", (json_int_t)totals.running, "longestTurnUsec",
+			  (json_int_t)daemon->longest_turn_us, "commits",
+			  (json_int_t)store_commits(daemon->store), "limits", limits);
 	if (store_error(daemon->store))
-		(void) json_object_set_new(reply, "storageError",
-					   json_string(store_error(daemon->store)));
+		(void)json_object_set_new(reply, "storageError",
+					  json_string(store_error(daemon->store)));
 	call_reply(call, reply);
 }

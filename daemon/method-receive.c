@@ -3,9 +3,9 @@
  * Receive: what was not received yet, page by page.
  *
  * A reading belongs to the connection. It holds a source for each selected job: up to where it was
- * given, and where its next record is. The sources that have a next record are a heap ordered by it,
- * so that records of many jobs come in the one order of their positions: each page takes the source
- * at the top and reads it up to where the next one begins.
+ * given, and where its next record is. The sources that have a next record are a heap ordered by
+ * it, so that records of many jobs come in the one order of their positions: each page takes the
+ * source at the top and reads it up to where the next one begins.
  *
  * Giving moves nothing. Only the next call's `confirm` moves the cursors of the jobs that the page
  * was from; that is stored with the next commit, and a crash before it gives the page once more,
@@ -19,7 +19,6 @@
 
 #include "common/protocol.h"
 #include "common/util.h"
-
 
 enum { PAGE_RECORDS = 1000, PAGE_BYTES = 1024 * 1024 };
 
@@ -136,8 +135,8 @@ static uint64_t cursor_of(const struct reading *reading, const struct job_row *r
 		return 0;
 	if (reading->cursor[0] == '\0' && reading->uid == row->uid)
 		return row->received_position;
-	(void) store_read_cursor(reading->daemon->store, reading->uid, reading->cursor, row->id,
-				 &position);
+	(void)store_read_cursor(reading->daemon->store, reading->uid, reading->cursor, row->id,
+				&position);
 	return position;
 }
 
@@ -155,8 +154,8 @@ static int add_source(const struct job_row *row, void *context)
 
 	if (reading->count == reading->capacity) {
 		reading->capacity = reading->capacity ? 2 * reading->capacity : 16;
-		reading->sources = xrealloc(reading->sources,
-					    reading->capacity * sizeof(*reading->sources));
+		reading->sources =
+			xrealloc(reading->sources, reading->capacity * sizeof(*reading->sources));
 	}
 	reading->sources[reading->count++] = (struct source){
 		.job = row->id,
@@ -185,8 +184,7 @@ static void opened(struct call *call)
 	reading->selection = walk->selection;
 	walk->selection = NULL;
 	if (reading->count > 0)
-		qsort(reading->sources, reading->count, sizeof(*reading->sources),
-		      compare_sources);
+		qsort(reading->sources, reading->count, sizeof(*reading->sources), compare_sources);
 	reading->heap = xcalloc(reading->count, sizeof(*reading->heap));
 	for (size_t i = 0; i < reading->count; i++)
 		find_next(reading, i);
@@ -230,7 +228,7 @@ static int load_list(struct reading *reading, uint64_t job)
 /* Its task's row, for a record of output. */
 static int take_state(const struct task_row *row, void *context)
 {
-	*(enum task_state *) context = row->state;
+	*(enum task_state *)context = row->state;
 	return 1;
 }
 
@@ -245,8 +243,8 @@ static bool is_wanted(struct reading *reading, const struct record_row *row)
 	if (row->is_end)
 		state = row->task.state;
 	else
-		(void) store_read_tasks(reading->daemon->store, row->key.job,
-					(int64_t) row->key.index - 1, 1, take_state, &state);
+		(void)store_read_tasks(reading->daemon->store, row->key.job,
+				       (int64_t)row->key.index - 1, 1, take_state, &state);
 	return state != TASK_SUCCEEDED;
 }
 
@@ -261,21 +259,19 @@ static int add_record(const struct record_row *row, void *context)
 	if (!is_wanted(reading, row))
 		return 0;
 	target_list_text(reading->list, row->key.index, target);
-	record = json_pack("{s:I, s:I, s:I, s:s, s:I}", "position", (json_int_t) row->position,
-			   "job", (json_int_t) row->key.job, "index", (json_int_t) row->key.index,
-			   "target", target, "atUsec", (json_int_t) row->at_us);
+	record = json_pack("{s:I, s:I, s:I, s:s, s:I}", "position", (json_int_t)row->position,
+			   "job", (json_int_t)row->key.job, "index", (json_int_t)row->key.index,
+			   "target", target, "atUsec", (json_int_t)row->at_us);
 	if (row->is_end) {
-		(void) json_object_set_new(record, "task",
-					   view_task(&row->task, reading->kind, target));
+		(void)json_object_set_new(record, "task",
+					  view_task(&row->task, reading->kind, target));
 	} else {
-		(void) json_object_set_new(record, "stream",
-					   json_string(stream_words[row->stream]));
-		(void) json_object_set_new(record, "offset",
-					   json_integer((json_int_t) row->offset));
+		(void)json_object_set_new(record, "stream", json_string(stream_words[row->stream]));
+		(void)json_object_set_new(record, "offset", json_integer((json_int_t)row->offset));
 		bytes_to_json(record, row->bytes, row->size);
 		reading->bytes += row->size;
 	}
-	(void) json_array_append_new(reading->records, record);
+	(void)json_array_append_new(reading->records, record);
 	return 0;
 }
 
@@ -321,22 +317,22 @@ static void give(struct call *call)
 	call->step = NULL;
 	reading->records = json_array();
 	reading->bytes = 0;
-	for (unsigned i = 0; i < SOURCES_PER_TURN && r == 0 && reading->heap_count > 0 &&
-			     !is_page_full(reading);
+	for (unsigned i = 0;
+	     i < SOURCES_PER_TURN && r == 0 && reading->heap_count > 0 && !is_page_full(reading);
 	     i++)
 		r = read_source(reading);
 	if (r < 0) {
 		json_decref(reading->records);
-		(void) error_set(&error, ERROR_STORAGE_FAILED, NULL,
-				 "the results cannot be read from the database");
+		(void)error_set(&error, ERROR_STORAGE_FAILED, NULL,
+				"the results cannot be read from the database");
 		call_error(call, &error);
 		return;
 	}
 	is_end = reading->heap_count == 0 && !(reading->is_wait && has_live(reading));
 	if (json_array_size(reading->records) > 0 || is_end) {
-		call_reply(call, json_pack("{s:o, s:I, s:b}", "records", reading->records,
-					   "position", (json_int_t) reading->position, "isEnd",
-					   (int) is_end));
+		call_reply(call,
+			   json_pack("{s:o, s:I, s:b}", "records", reading->records, "position",
+				     (json_int_t)reading->position, "isEnd", (int)is_end));
 		return;
 	}
 	json_decref(reading->records);
@@ -363,7 +359,7 @@ static void on_change(struct job_watcher *watcher, const struct job_row *row, bo
 		return;
 	source->is_live = !is_removed && !job_state_is_final(row->state);
 	if (!is_removed && row->last_position > source->given)
-		find_next(reading, (size_t) (source - reading->sources));
+		find_next(reading, (size_t)(source - reading->sources));
 	if (reading->call && !reading->call->step &&
 	    (reading->heap_count > 0 || !source->is_live)) {
 		reading->call->step = give;
@@ -402,8 +398,8 @@ static void confirm(struct reading *reading, uint64_t position)
 /* --- The method --- */
 
 /*
- * A call's state: the walk of its opening, and the way to the reading, which must forget a call that
- * waits when that ends (the peer left).
+ * A call's state: the walk of its opening, and the way to the reading, which must forget a call
+ * that waits when that ends (the peer left).
  */
 struct receiving {
 	struct walk walk;
@@ -460,12 +456,12 @@ void method_receive(struct call *call)
 		return;
 	}
 	if (!reading || !reading->heap) {
-		(void) error_set(&error, ERROR_NO_READING, NULL,
-				 "nothing was received on this connection that could be confirmed");
+		(void)error_set(&error, ERROR_NO_READING, NULL,
+				"nothing was received on this connection that could be confirmed");
 		call_error(call, &error);
 		return;
 	}
-	confirm(reading, (uint64_t) json_integer_value(position));
+	confirm(reading, (uint64_t)json_integer_value(position));
 	receiving = xcalloc(1, sizeof(*receiving));
 	receiving->reading = reading;
 	call->state = receiving;

@@ -25,8 +25,8 @@ static void start(struct call *call, const json_t *parameters, uint64_t retry_of
 		return;
 	}
 	call_reply_start(call, is_new ? id : 0,
-			 json_pack("{s:I, s:I, s:b}", "id", (json_int_t) id, "tasks",
-				   (json_int_t) tasks, "isNew", (int) is_new));
+			 json_pack("{s:I, s:I, s:b}", "id", (json_int_t)id, "tasks",
+				   (json_int_t)tasks, "isNew", (int)is_new));
 }
 
 void method_start(struct call *call)
@@ -62,10 +62,10 @@ static void add_target(struct retrying *retrying, int64_t index)
 {
 	char text[TARGET_TEXT_MAX];
 
-	if (!selection_matches_task(retrying->selection, retrying->row.id, (uint32_t) index))
+	if (!selection_matches_task(retrying->selection, retrying->row.id, (uint32_t)index))
 		return;
-	target_list_text(retrying->list, (uint64_t) index, text);
-	(void) json_array_append_new(retrying->targets, json_string(text));
+	target_list_text(retrying->list, (uint64_t)index, text);
+	(void)json_array_append_new(retrying->targets, json_string(text));
 }
 
 /* Those without a row, up to and without `end`: never begun, so that they are tried now. */
@@ -79,7 +79,7 @@ static int add_failed(const struct task_row *row, void *context)
 {
 	struct retrying *retrying = context;
 
-	if ((int64_t) row->key.index > retrying->after + RETRY_STEP)
+	if ((int64_t)row->key.index > retrying->after + RETRY_STEP)
 		return 1;
 	add_gap(retrying, row->key.index);
 	if (row->state != TASK_SUCCEEDED)
@@ -96,14 +96,14 @@ static void start_again(struct call *call)
 	if (json_array_size(retrying->targets) == 0) {
 		char id[24];
 
-		(void) snprintf(id, sizeof(id), "%llu", (unsigned long long) retrying->row.id);
-		(void) error_set(&error, ERROR_WRONG_STATE, id,
-				 "every task of job %s succeeded: there is nothing to retry", id);
+		(void)snprintf(id, sizeof(id), "%llu", (unsigned long long)retrying->row.id);
+		(void)error_set(&error, ERROR_WRONG_STATE, id,
+				"every task of job %s succeeded: there is nothing to retry", id);
 		json_decref(parameters);
 		call_error(call, &error);
 		return;
 	}
-	(void) json_object_set(parameters, "targets", retrying->targets);
+	(void)json_object_set(parameters, "targets", retrying->targets);
 	start(call, parameters, retrying->row.id);
 	json_decref(parameters);
 }
@@ -111,7 +111,7 @@ static void start_again(struct call *call)
 static void retry_step(struct call *call)
 {
 	struct retrying *retrying = call->state;
-	int64_t total = (int64_t) target_list_count(retrying->list);
+	int64_t total = (int64_t)target_list_count(retrying->list);
 	int64_t end = retrying->after + 1 + RETRY_STEP;
 	struct error error = {0};
 
@@ -120,17 +120,16 @@ static void retry_step(struct call *call)
 	retrying->filled = retrying->after;
 	if (store_read_tasks(call->daemon->store, retrying->row.id, retrying->after, RETRY_STEP,
 			     add_failed, retrying) < 0) {
-		(void) error_set(&error, ERROR_STORAGE_FAILED, NULL,
-				 "the database cannot be read");
+		(void)error_set(&error, ERROR_STORAGE_FAILED, NULL, "the database cannot be read");
 		call_error(call, &error);
 		return;
 	}
 	add_gap(retrying, end);
 	retrying->after = end - 1;
 	if (json_array_size(retrying->targets) > TARGET_NAMES_MAX) {
-		(void) error_set(&error, ERROR_LIMIT_REACHED, "max-targets",
-				 "more than %d tasks did not succeed: start the job anew",
-				 TARGET_NAMES_MAX);
+		(void)error_set(&error, ERROR_LIMIT_REACHED, "max-targets",
+				"more than %d tasks did not succeed: start the job anew",
+				TARGET_NAMES_MAX);
 		call_error(call, &error);
 	} else if (end < total) {
 		call->step = retry_step;
@@ -152,7 +151,7 @@ static int open_job(struct call *call, struct retrying *retrying, struct error *
 		return r;
 	if (!job_state_is_final(retrying->row.state) ||
 	    jobs_find(call->daemon->jobs, retrying->row.id)) {
-		(void) snprintf(id, sizeof(id), "%llu", (unsigned long long) retrying->row.id);
+		(void)snprintf(id, sizeof(id), "%llu", (unsigned long long)retrying->row.id);
 		return error_set(ret_error, ERROR_WRONG_STATE, id,
 				 "job %s is %s: wait for its end, or stop it, then retry", id,
 				 job_state_words[retrying->row.state]);

@@ -16,7 +16,7 @@ static void set(json_t *object, const char *member, json_t *value)
 
 static void set_number(json_t *object, const char *member, uint64_t value)
 {
-	set(object, member, json_integer((json_int_t) value));
+	set(object, member, json_integer((json_int_t)value));
 }
 
 static void set_time(json_t *object, const char *member, int64_t us)
@@ -54,7 +54,7 @@ static const char *user_name(uid_t uid)
 	entry = getpwuid(uid);
 	user = xcalloc(1, sizeof(*user));
 	user->uid = uid;
-	user->name = entry ? xstrdup(entry->pw_name) : xasprintf("%lu", (unsigned long) uid);
+	user->name = entry ? xstrdup(entry->pw_name) : xasprintf("%lu", (unsigned long)uid);
 	HASH_ADD(hh, users, uid, sizeof(uid), user);
 	return user->name;
 }
@@ -74,15 +74,14 @@ static char *short_targets(const char *targets_text)
 
 	if (!out)
 		abort();
-	json_array_foreach(targets, index, word)
-	{
+	json_array_foreach (targets, index, word) {
 		const char *string = json_string_value(word);
 
-		if (ftell(out) + (long) strlen(string) > SHORT_MAX && index > 0) {
-			(void) fprintf(out, " ... (%zu)", json_array_size(targets));
+		if (ftell(out) + (long)strlen(string) > SHORT_MAX && index > 0) {
+			(void)fprintf(out, " ... (%zu)", json_array_size(targets));
 			break;
 		}
-		(void) fprintf(out, "%s%s", index > 0 ? " " : "", string);
+		(void)fprintf(out, "%s%s", index > 0 ? " " : "", string);
 	}
 	json_decref(object);
 	if (fclose(out) != 0)
@@ -92,8 +91,8 @@ static char *short_targets(const char *targets_text)
 
 static const char *first_command(const json_t *options)
 {
-	return json_string_value(json_array_get(
-		json_object_get(json_object_get(options, "ssh"), "commands"), 0));
+	return json_string_value(
+		json_array_get(json_object_get(json_object_get(options, "ssh"), "commands"), 0));
 }
 
 static void set_errors(json_t *job, const struct job_row *row)
@@ -128,7 +127,7 @@ json_t *view_job(const struct job_row *row, bool with_details)
 	set_number(job, "tasks", tasks);
 	for (size_t i = 0; i < TASK_STATE_COUNT; i++)
 		set_number(job, task_state_words[i], row->counts[i]);
-	set_number(job, "createdUsec", (uint64_t) row->created_us);
+	set_number(job, "createdUsec", (uint64_t)row->created_us);
 	set_time(job, "startedUsec", row->started_us);
 	set_time(job, "endedUsec", row->ended_us);
 	set(job, "hasResults", json_boolean(row->last_position > row->received_position));
@@ -138,7 +137,7 @@ json_t *view_job(const struct job_row *row, bool with_details)
 		json_t *given = json_loads(row->targets ? row->targets : "{}", 0, NULL);
 
 		set_errors(job, row);
-		(void) json_object_update_missing(options, given);
+		(void)json_object_update_missing(options, given);
 		json_decref(given);
 		set(job, "options", json_incref(options));
 	}

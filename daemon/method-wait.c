@@ -45,17 +45,17 @@ static void waiting_free(void *state)
 
 static json_t *sums(const struct waiting *waiting, bool is_end, bool is_timed_out)
 {
-	json_t *reply = json_pack("{s:I, s:I, s:b, s:b}", "jobs", (json_int_t) waiting->count,
-				  "jobsEnded", (json_int_t) waiting->ended, "isEnd", (int) is_end,
-				  "isTimedOut", (int) is_timed_out);
+	json_t *reply = json_pack("{s:I, s:I, s:b, s:b}", "jobs", (json_int_t)waiting->count,
+				  "jobsEnded", (json_int_t)waiting->ended, "isEnd", (int)is_end,
+				  "isTimedOut", (int)is_timed_out);
 	uint64_t tasks = 0;
 
 	for (size_t i = 0; i < TASK_STATE_COUNT; i++) {
 		tasks += waiting->counts[i];
-		(void) json_object_set_new(reply, task_state_words[i],
-					   json_integer((json_int_t) waiting->counts[i]));
+		(void)json_object_set_new(reply, task_state_words[i],
+					  json_integer((json_int_t)waiting->counts[i]));
 	}
-	(void) json_object_set_new(reply, "tasks", json_integer((json_int_t) tasks));
+	(void)json_object_set_new(reply, "tasks", json_integer((json_int_t)tasks));
 	return reply;
 }
 
@@ -78,8 +78,7 @@ static int waiting_each(const struct job_row *row, void *context)
 
 	if (waiting->count == waiting->capacity) {
 		waiting->capacity = waiting->capacity ? 2 * waiting->capacity : 16;
-		waiting->jobs =
-			xrealloc(waiting->jobs, waiting->capacity * sizeof(*waiting->jobs));
+		waiting->jobs = xrealloc(waiting->jobs, waiting->capacity * sizeof(*waiting->jobs));
 	}
 	waiting->jobs[waiting->count] = (struct waited_job){.id = row->id};
 	update(waiting, &waiting->jobs[waiting->count++], row->counts,
@@ -107,8 +106,8 @@ static void on_timeout(evutil_socket_t fd, short what, void *context)
 {
 	struct waiting *waiting = context;
 
-	(void) fd;
-	(void) what;
+	(void)fd;
+	(void)what;
 	call_reply(waiting->call, sums(waiting, true, true));
 }
 
@@ -116,8 +115,8 @@ static void on_progress(evutil_socket_t fd, short what, void *context)
 {
 	struct waiting *waiting = context;
 
-	(void) fd;
-	(void) what;
+	(void)fd;
+	(void)what;
 	if (waiting->is_changed)
 		call_continue(waiting->call, sums(waiting, false, false));
 	waiting->is_changed = false;
@@ -216,7 +215,7 @@ static void subscription_free(void *state)
 static void say(struct call *call, const struct job_row *row, bool is_removed)
 {
 	call_continue(call, json_pack("{s:o, s:b}", "job", view_job(row, false), "isRemoved",
-				      (int) is_removed));
+				      (int)is_removed));
 }
 
 static int subscription_each(const struct job_row *row, void *context)
@@ -235,7 +234,7 @@ static void subscription_changed(struct job_watcher *watcher, const struct job_r
 		/* What is left of a removed job is its id, and for a moment its row. */
 		struct job_row gone = *row;
 
-		gone.kind = row->kind ? row->kind : (char *) (uintptr_t) "";
+		gone.kind = row->kind ? row->kind : (char *)(uintptr_t) "";
 		if (!row->kind || selection_matches(subscription->walk.selection, row))
 			say(subscription->call, &gone, true);
 		return;
@@ -250,7 +249,7 @@ static void subscription_changed(struct job_watcher *watcher, const struct job_r
 /* Never answered: the client ends it by leaving. */
 static void subscription_done(struct call *call)
 {
-	(void) call;
+	(void)call;
 }
 
 void method_subscribe(struct call *call)

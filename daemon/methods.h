@@ -10,7 +10,7 @@
 struct method {
 	const char *name; /* "Start", of org.jobd */
 	void (*handle)(struct call *call);
-	bool is_change;  /* the reply is held until the commit; refused while the store is failing */
+	bool is_change; /* the reply is held until the commit; refused while the store is failing */
 	bool needs_more; /* called without "more": error ExpectedMore */
 };
 

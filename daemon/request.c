@@ -83,11 +83,11 @@ static int parse_options(const json_t *parameters, uid_t uid, bool is_trusted,
 		return error_set(ret_error, ERROR_INVALID_OPTION, "kind",
 				 "there is no kind '%s': the kinds are ping and ssh",
 				 word ? word : "");
-	common = json_copy((json_t *) (uintptr_t) parameters);
+	common = json_copy((json_t *)(uintptr_t)parameters);
 	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
-		(void) json_object_del(common, others[i]);
+		(void)json_object_del(common, others[i]);
 	for (size_t i = 0; kinds[i]; i++)
-		(void) json_object_del(common, kinds[i]->name);
+		(void)json_object_del(common, kinds[i]->name);
 
 	options = xcalloc(1, sizeof(*options));
 	atomic_init(&options->references, 1);
@@ -119,8 +119,8 @@ static const char **strings_of(const json_t *array, size_t *ret_count)
 	return strings;
 }
 
-static int parse_targets(const json_t *parameters, uint64_t limit,
-			 struct target_list **ret_targets, struct error *ret_error)
+static int parse_targets(const json_t *parameters, uint64_t limit, struct target_list **ret_targets,
+			 struct error *ret_error)
 {
 	size_t include_count, exclude_count;
 	autofree const char **include =
@@ -128,8 +128,8 @@ static int parse_targets(const json_t *parameters, uint64_t limit,
 	autofree const char **exclude =
 		strings_of(json_object_get(parameters, "exclude"), &exclude_count);
 
-	return target_list_new(include, include_count, exclude, exclude_count, limit,
-			       ret_targets, ret_error);
+	return target_list_new(include, include_count, exclude, exclude_count, limit, ret_targets,
+			       ret_error);
 }
 
 static int check_targets(const struct target_list *targets, const struct kind *kind,
@@ -162,16 +162,16 @@ static char *json_text(json_t *object)
 /* The two texts that the store keeps. */
 static void write_texts(const json_t *parameters, struct request *request)
 {
-	json_t *options = json_copy((json_t *) (uintptr_t) parameters);
+	json_t *options = json_copy((json_t *)(uintptr_t)parameters);
 	json_t *targets = json_object();
 	json_t *exclude = json_object_get(parameters, "exclude");
 
-	(void) json_object_set(targets, "targets", json_object_get(parameters, "targets"));
+	(void)json_object_set(targets, "targets", json_object_get(parameters, "targets"));
 	if (json_array_size(exclude) > 0)
-		(void) json_object_set(targets, "exclude", exclude);
-	(void) json_object_del(options, "targets");
-	(void) json_object_del(options, "exclude");
-	(void) json_object_del(options, "token");
+		(void)json_object_set(targets, "exclude", exclude);
+	(void)json_object_del(options, "targets");
+	(void)json_object_del(options, "exclude");
+	(void)json_object_del(options, "token");
 	request->options_text = json_text(options);
 	request->targets_text = json_text(targets);
 }
@@ -188,7 +188,7 @@ int request_parse(const json_t *parameters, uid_t uid, bool is_trusted, const st
 	if (r == 0)
 		r = parse_options(parameters, uid, is_trusted, config, &request.options, ret_error);
 	if (r == 0)
-		r = parse_targets(parameters, (uint64_t) config->max_targets, &request.targets,
+		r = parse_targets(parameters, (uint64_t)config->max_targets, &request.targets,
 				  ret_error);
 	if (r == 0)
 		r = check_targets(request.targets, request.options->kind, ret_error);
@@ -208,8 +208,8 @@ static json_t *load_text(const char *text, struct error *ret_error)
 
 	if (!json_is_object(object)) {
 		json_decref(object);
-		(void) error_set(ret_error, ERROR_STORAGE_FAILED, NULL,
-				 "what the database holds of a job is not readable");
+		(void)error_set(ret_error, ERROR_STORAGE_FAILED, NULL,
+				"what the database holds of a job is not readable");
 		return NULL;
 	}
 	return object;

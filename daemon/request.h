@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What Start asks for, checked whole and in the form that jobs run: options by the kind's table, and
- * the target list. The same way back from the texts that the store keeps. Main thread.
+ * What Start asks for, checked whole and in the form that jobs run: options by the kind's table,
+ * and the target list. The same way back from the texts that the store keeps. Main thread.
  */
 #pragma once
 

@@ -32,10 +32,11 @@ void resolver_free(struct resolver *resolver);
 void resolver_ask(struct resolver *resolver, const char *host, int family, struct task_key key,
 		  uint64_t run, int type, struct mailbox *mailbox);
 /*
- * A literal address at once, without a thread ("fe80::1%eth0" included): 1 and *ret_address, 0 where
- * the text is a name, -EAFNOSUPPORT for an address of the other family.
+ * A literal address at once, without a thread ("fe80::1%eth0" included): 1 and *ret_address, 0
+ * where the text is a name, -EAFNOSUPPORT for an address of the other family.
  */
 int address_parse(const char *host, int family, struct sockaddr_storage *ret_address);
 /* "192.0.2.1", "fe80::1%eth0"; returns buffer. */
 enum { ADDRESS_TEXT_MAX = 64 };
-const char *address_text(const struct sockaddr_storage *address, char buffer[static ADDRESS_TEXT_MAX]);
+const char *address_text(const struct sockaddr_storage *address,
+			 char buffer[static ADDRESS_TEXT_MAX]);

@@ -59,7 +59,7 @@ static int no_such_job(struct error *ret_error, const char *word, bool is_name)
 
 static int take_id(const struct job_row *row, void *context)
 {
-	*(uint64_t *) context = row->id;
+	*(uint64_t *)context = row->id;
 	return 0;
 }
 
@@ -68,7 +68,7 @@ static uint64_t newest_of(struct store *store, const struct job_filter *filter)
 {
 	uint64_t id = 0;
 
-	(void) store_read_jobs(store, filter, 0, 1, take_id, &id);
+	(void)store_read_jobs(store, filter, 0, 1, take_id, &id);
 	return id;
 }
 
@@ -92,8 +92,8 @@ static int parse_ids(const char *word, struct selector *selector, struct error *
 	if (first > last)
 		return error_set(ret_error, ERROR_INVALID_SELECTOR, word,
 				 "'%.64s': the first id must not be above the last", word);
-	selector->first = (uint64_t) first;
-	selector->last = (uint64_t) last;
+	selector->first = (uint64_t)first;
+	selector->last = (uint64_t)last;
 	return 0;
 }
 
@@ -111,7 +111,7 @@ static int parse_jobs(struct store *store, const struct job_filter *scope, const
 		return id ? 0
 			  : error_set(ret_error, ERROR_NO_SUCH_JOB, word, "there is no job yet");
 	}
-	if (isdigit((unsigned char) word[0])) {
+	if (isdigit((unsigned char)word[0])) {
 		r = parse_ids(word, selector, ret_error);
 		if (r < 0)
 			return r;
@@ -134,7 +134,7 @@ static int parse_jobs(struct store *store, const struct job_filter *scope, const
 
 static int compare_indices(const void *a, const void *b)
 {
-	uint32_t left = *(const uint32_t *) a, right = *(const uint32_t *) b;
+	uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
 
 	return left < right ? -1 : left > right;
 }
@@ -146,14 +146,14 @@ static int find_targets(const struct target_list *list, const struct target_list
 	char text[TARGET_TEXT_MAX];
 	uint64_t index;
 
-	selector->index_count = (size_t) target_list_count(wanted);
+	selector->index_count = (size_t)target_list_count(wanted);
 	selector->indices = xcalloc(selector->index_count, sizeof(*selector->indices));
 	for (size_t i = 0; i < selector->index_count; i++) {
 		target_list_text(wanted, i, text);
 		if (!target_list_find(list, text, &index))
 			return error_set(ret_error, ERROR_NO_SUCH_TASK, word,
 					 "'%.64s': the job has no target '%.64s'", word, text);
-		selector->indices[i] = (uint32_t) index;
+		selector->indices[i] = (uint32_t)index;
 	}
 	qsort(selector->indices, selector->index_count, sizeof(*selector->indices),
 	      compare_indices);
@@ -179,9 +179,9 @@ static int parse_part(struct store *store, const char *word, const char *part,
 	if (r < 0)
 		return r;
 	if (number_parse(part, 0, UINT32_MAX, &index) == 0 &&
-	    (uint64_t) index < target_list_count(list)) {
+	    (uint64_t)index < target_list_count(list)) {
 		selector->indices = xcalloc(1, sizeof(*selector->indices));
-		selector->indices[0] = (uint32_t) index;
+		selector->indices[0] = (uint32_t)index;
 		selector->index_count = 1;
 		r = 0;
 	} else {
@@ -195,8 +195,7 @@ static int parse_part(struct store *store, const char *word, const char *part,
 }
 
 static int parse_selector(struct store *store, struct selection *selection,
-			  const struct job_filter *scope, const char *word,
-			  struct error *ret_error)
+			  const struct job_filter *scope, const char *word, struct error *ret_error)
 {
 	autofree char *copy = xstrdup(word);
 	char *slash = strchr(copy, '/');
@@ -239,8 +238,8 @@ static void parse_filters(struct selection *selection, const json_t *object)
 	const char *kind = json_string_value(json_object_get(object, "kind"));
 
 	for (size_t i = 0; i < json_array_size(states); i++) {
-		int state = word_find(job_state_words,
-				      json_string_value(json_array_get(states, i)));
+		int state =
+			word_find(job_state_words, json_string_value(json_array_get(states, i)));
 
 		assert(state >= 0); /* the interface's check saw to it */
 		filter->states |= 1U << state;
@@ -250,7 +249,7 @@ static void parse_filters(struct selection *selection, const json_t *object)
 	filter->since_us = integer(object, "sinceUsec");
 	filter->until_us = integer(object, "untilUsec");
 	filter->has_unreceived = json_is_true(json_object_get(object, "withResults"));
-	selection->newest = (uint64_t) integer(object, "newest");
+	selection->newest = (uint64_t)integer(object, "newest");
 	selection->is_all = json_is_true(json_object_get(object, "all"));
 	selection->has_filter = filter->states != 0 || kind || filter->since_us ||
 				filter->until_us || filter->has_unreceived || selection->newest;
@@ -436,8 +435,7 @@ int select_one(const struct call *call, const char *selector, struct selection *
 	json_decref(words);
 	if (r < 0)
 		return r;
-	(void) selection_read(selection, call->daemon->store, 0, 1, take_row, &row, &last,
-			      &is_more);
+	(void)selection_read(selection, call->daemon->store, 0, 1, take_row, &row, &last, &is_more);
 	if (row.id == 0) {
 		selection_free(selection);
 		return no_such_job(ret_error, selector, false);

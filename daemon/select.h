@@ -18,10 +18,10 @@ struct selection;
  * ERROR_INVALID_PARAMETER; ERROR_NO_SUCH_JOB for an exact id, name, range end or @last that names
  * nothing the caller may see. Globs and filters that match nothing are fine.
  */
-int selection_new(const struct call *call, const json_t *selection, struct selection **ret_selection,
-		  struct error *ret_error);
+int selection_new(const struct call *call, const json_t *selection,
+		  struct selection **ret_selection, struct error *ret_error);
 void selection_free(struct selection *selection);
-bool selection_is_empty(const struct selection *selection); /* no selector, no filter, no all */
+bool selection_is_empty(const struct selection *selection);  /* no selector, no filter, no all */
 bool selection_has_tasks(const struct selection *selection); /* a task part somewhere */
 
 /* Is this job in it? Also for jobs made later (Subscribe). newest is not looked at. */

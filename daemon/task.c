@@ -4,10 +4,9 @@
 #include "common/util.h"
 #include "daemon/kind.h"
 
-
 struct job_options *job_options_ref(struct job_options *options)
 {
-	(void) atomic_fetch_add_explicit(&options->references, 1, memory_order_relaxed);
+	(void)atomic_fetch_add_explicit(&options->references, 1, memory_order_relaxed);
 	return options;
 }
 
@@ -15,7 +14,8 @@ void job_options_unref(struct job_options *options)
 {
 	const struct kind *kind;
 
-	if (!options || atomic_fetch_sub_explicit(&options->references, 1, memory_order_acq_rel) != 1)
+	if (!options ||
+	    atomic_fetch_sub_explicit(&options->references, 1, memory_order_acq_rel) != 1)
 		return;
 	kind = options->kind;
 	if (options->kind_options) {

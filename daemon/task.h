@@ -46,8 +46,8 @@ struct task {
 	struct task_key key;
 	unsigned attempt; /* 1 for the first */
 	/*
-	 * How this task's end is told apart from an older attempt's: dispatch gives each hand-over a
-	 * new number, and every message carries it.
+	 * How this task's end is told apart from an older attempt's: dispatch gives each hand-over
+	 * a new number, and every message carries it.
 	 */
 	uint64_t run;
 	struct job_options *options;
@@ -69,7 +69,8 @@ struct outcome {
 	enum error_class class;
 	bool is_transient;
 	char *message; /* owned; one line; NULL on success */
-	char *result;  /* owned; JSON object text of the interface's result type of the kind, or NULL */
+	char *result; /* owned; JSON object text of the interface's result type of the kind, or NULL
+		       */
 };
 void outcome_done(struct outcome *outcome);
 

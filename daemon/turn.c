@@ -35,9 +35,9 @@ struct turns {
 
 static void on_wake(evutil_socket_t fd, short what, void *context)
 {
-	(void) fd;
-	(void) what;
-	(void) context; /* the turn's end does the rest */
+	(void)fd;
+	(void)what;
+	(void)context; /* the turn's end does the rest */
 }
 
 struct turns *turns_new(struct daemon *daemon)
@@ -64,7 +64,7 @@ static void wake_in(struct turns *turns, int64_t delay_us)
 {
 	struct timeval delay = {.tv_sec = delay_us / US_PER_SEC, .tv_usec = delay_us % US_PER_SEC};
 
-	(void) event_add(turns->wake, &delay);
+	(void)event_add(turns->wake, &delay);
 }
 
 static void commit(struct turns *turns)
@@ -138,7 +138,7 @@ static int64_t thread_cpu_us(void)
 {
 	struct timespec now;
 
-	(void) clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
 	return now.tv_sec * US_PER_SEC + now.tv_nsec / 1000;
 }
 
@@ -155,7 +155,7 @@ void turns_run(struct turns *turns)
 		/* One pass: waits until something happens, then runs all that is active. Waiting is
 		 * not part of the turn, and the handlers never block: their CPU time is their time.
 		 */
-		(void) event_base_loop(daemon->base, EVLOOP_ONCE);
+		(void)event_base_loop(daemon->base, EVLOOP_ONCE);
 		cpu_us = thread_cpu_us() - cpu_us;
 		end_us = now_monotonic_us();
 		end_turn(turns);

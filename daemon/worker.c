@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A worker sleeps in its event loop until a socket, a timer or its mailbox wakes it. What main says
- * about a task names the run; the table of runs tells whether that run is still here, so that a word
- * that crosses the task's end on its way is dropped and no pointer is ever shared.
+ * about a task names the run; the table of runs tells whether that run is still here, so that a
+ * word that crosses the task's end on its way is dropped and no pointer is ever shared.
  *
  * Reports are collected and put into main's mailbox once a loop turn: the turn's first report makes
  * `flush` active, which libevent runs after what is already active.
@@ -19,7 +19,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-
 
 enum { KINDS_MAX = 8, RESOLVER_THREADS = 16 };
 
@@ -95,7 +94,7 @@ struct event_base *worker_base(struct worker *worker)
 
 int64_t worker_now_us(struct worker *worker)
 {
-	(void) worker;
+	(void)worker;
 	return now_monotonic_us();
 }
 
@@ -116,8 +115,8 @@ static void on_flush(evutil_socket_t fd, short what, void *context)
 {
 	struct worker *worker = context;
 
-	(void) fd;
-	(void) what;
+	(void)fd;
+	(void)what;
 	mailbox_put(worker->workers->reports, &worker->reports);
 }
 
@@ -210,8 +209,8 @@ static void take_answer(struct worker *worker, struct resolver_answer *answer)
 	if (task) {
 		const struct kind *kind = task->options->kind;
 
-		kind->task_resolved(engine_of(worker, kind), task, answer->addresses,
-				    answer->count, answer->error);
+		kind->task_resolved(engine_of(worker, kind), task, answer->addresses, answer->count,
+				    answer->error);
 	}
 	free(answer->error);
 	free(answer);
@@ -233,16 +232,16 @@ static void on_mailbox(evutil_socket_t fd, short what, void *context)
 	struct letters letters;
 	struct letter *letter;
 
-	(void) fd;
-	(void) what;
+	(void)fd;
+	(void)what;
 	mailbox_take(&worker->mailbox, &letters);
 	while ((letter = STAILQ_FIRST(&letters))) {
-		struct message *message = (struct message *) letter;
+		struct message *message = (struct message *)letter;
 
 		STAILQ_REMOVE_HEAD(&letters, link);
-		switch ((enum message_type) message->type) {
+		switch ((enum message_type)message->type) {
 		case MESSAGE_RESOLVED:
-			take_answer(worker, (struct resolver_answer *) letter);
+			take_answer(worker, (struct resolver_answer *)letter);
 			continue; /* it frees its own kind of letter */
 		case MESSAGE_START:
 			start_tasks(worker, &message->batch);
@@ -259,7 +258,7 @@ static void on_mailbox(evutil_socket_t fd, short what, void *context)
 			atomic_store(&worker->is_alive, true);
 			break;
 		case MESSAGE_QUIT:
-			(void) event_base_loopbreak(worker->base);
+			(void)event_base_loopbreak(worker->base);
 			break;
 		}
 		free(message);
@@ -270,7 +269,7 @@ static void *worker_main(void *context)
 {
 	struct worker *worker = context;
 
-	(void) event_base_loop(worker->base, EVLOOP_NO_EXIT_ON_EMPTY);
+	(void)event_base_loop(worker->base, EVLOOP_NO_EXIT_ON_EMPTY);
 	assert(!worker->runs);
 	for (size_t i = 0; kinds[i]; i++)
 		if (worker->engines[i])
@@ -298,7 +297,7 @@ static int worker_init(struct workers *workers, struct worker *worker)
 	worker->flush_event = event_new(worker->base, -1, EV_PERSIST, on_flush, worker);
 	if (!worker->mailbox_event || !worker->flush_event)
 		abort();
-	(void) event_add(worker->mailbox_event, NULL);
+	(void)event_add(worker->mailbox_event, NULL);
 	return 0;
 }
 
@@ -319,8 +318,8 @@ int workers_new(const struct config *config, struct mailbox *reports, struct wor
 		return r; /* the program ends on this */
 
 	/* Signals are main's. */
-	(void) sigfillset(&all);
-	(void) pthread_sigmask(SIG_SETMASK, &all, &old);
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
 	for (unsigned i = 0; i < workers->count; i++) {
 		struct worker *worker = &workers->workers[i];
 		char name[32];
@@ -328,10 +327,10 @@ int workers_new(const struct config *config, struct mailbox *reports, struct wor
 		r = -pthread_create(&worker->thread, NULL, worker_main, worker);
 		if (r < 0)
 			return r;
-		(void) snprintf(name, sizeof(name), "worker-%u", i % 1000);
-		(void) pthread_setname_np(worker->thread, name);
+		(void)snprintf(name, sizeof(name), "worker-%u", i % 1000);
+		(void)pthread_setname_np(worker->thread, name);
 	}
-	(void) pthread_sigmask(SIG_SETMASK, &old, NULL);
+	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
 	*ret_workers = workers;
 	return 0;
 }
@@ -340,7 +339,7 @@ static struct message *message_new(enum message_type type, uint64_t run)
 {
 	struct message *message = xcalloc(1, sizeof(*message));
 
-	message->type = (int) type;
+	message->type = (int)type;
 	message->run = run;
 	STAILQ_INIT(&message->batch);
 	return message;
@@ -359,7 +358,7 @@ void workers_free(struct workers *workers)
 	for (unsigned i = 0; i < workers->count; i++)
 		send_message(workers, i, message_new(MESSAGE_QUIT, 0));
 	for (unsigned i = 0; i < workers->count; i++)
-		(void) pthread_join(workers->workers[i].thread, NULL);
+		(void)pthread_join(workers->workers[i].thread, NULL);
 	/* Only now can no answer come any more; what came late is dropped, there is no run left. */
 	resolver_free(workers->resolver);
 	for (unsigned i = 0; i < workers->count; i++) {

@@ -53,17 +53,17 @@ static void test_defaults(void **state)
 {
 	struct config *config = load("");
 
-	(void) state;
+	(void)state;
 	for (size_t i = 0; i < config_setting_count; i++) {
 		const struct setting_row *row = &config_settings[i];
 		int64_t value;
 
-		memcpy(&value, (char *) config + row->offset, sizeof(value));
+		memcpy(&value, (char *)config + row->offset, sizeof(value));
 		assert_int_equal(value, row->fallback);
 		assert_in_range(row->fallback, row->min, row->max);
 	}
 	assert_true(config->workers >= 1);
-	assert_true(config->admin_gid == (gid_t) -1);
+	assert_true(config->admin_gid == (gid_t)-1);
 	config_free(config);
 }
 
@@ -75,7 +75,7 @@ static void test_settings(void **state)
 				     "[credential other]\nidentity = /k\n");
 	const struct credential *credential;
 
-	(void) state;
+	(void)state;
 	assert_int_equal(config->max_message, 65536);
 	assert_int_equal(config->ping_rate, 500);
 	assert_int_equal(config->log_level, 7);
@@ -92,7 +92,7 @@ static void test_settings(void **state)
 
 static void test_mistakes(void **state)
 {
-	(void) state;
+	(void)state;
 	check_refused("[jobd]\n\nping-rate = 0\n", "3: ping-rate: '0' is out of bounds (1 to ");
 	check_refused("[jobd]\nmax-message = big\n", "2: max-message: 'big' is no size");
 	check_refused("[jobd]\nping-rte = 5\n", "2: ping-rte: '5' is for no setting");
@@ -110,7 +110,7 @@ static void test_missing_file(void **state)
 	struct config *config = NULL;
 	char *sentence = NULL;
 
-	(void) state;
+	(void)state;
 	assert_int_equal(config_load(&options, &config, &sentence), -ENOENT);
 	assert_string_equal(sentence,
 			    "cannot read /nonexistent/jobd.conf: No such file or directory");
@@ -131,7 +131,7 @@ static void test_password(void **state)
 				     "[credential c]\npassword-file = missing\n");
 	char *password = NULL;
 
-	(void) state;
+	(void)state;
 	assert_int_equal(chmod(path, 0600), 0);
 	assert_int_equal(setenv("CREDENTIALS_DIRECTORY", folder, 1), 0);
 	assert_int_equal(credential_password(config_credential(config, "a"), &password), 0);
@@ -145,7 +145,7 @@ static void test_password(void **state)
 
 static int make_folder(void **state)
 {
-	(void) state;
+	(void)state;
 	return mkdtemp(folder) ? 0 : -1;
 }
 
@@ -153,11 +153,11 @@ static int remove_folder(void **state)
 {
 	static const char *const names[] = {"jobd.conf", "secret"};
 
-	(void) state;
+	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		autofree char *path = xasprintf("%s/%s", folder, names[i]);
 
-		(void) unlink(path);
+		(void)unlink(path);
 	}
 	return rmdir(folder);
 }
@@ -165,8 +165,8 @@ static int remove_folder(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults),     cmocka_unit_test(test_settings),
-		cmocka_unit_test(test_mistakes),     cmocka_unit_test(test_missing_file),
+		cmocka_unit_test(test_defaults), cmocka_unit_test(test_settings),
+		cmocka_unit_test(test_mistakes), cmocka_unit_test(test_missing_file),
 		cmocka_unit_test(test_password),
 	};
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Dispatch on real workers, with pings that never leave it: what is picked is looked at before it is
- * handed over.
+ * Dispatch on real workers, with pings that never leave it: what is picked is looked at before it
+ * is handed over.
  */
 #include "common/util.h"
 #include "daemon/config.h"
@@ -21,7 +21,7 @@ struct place {
 	struct workers *workers;
 	struct dispatch *dispatch;
 	struct dispatch_source sources[SOURCES];
-	uint64_t left[SOURCES];	  /* tasks that a source still has */
+	uint64_t left[SOURCES]; /* tasks that a source still has */
 	uint64_t picked[SOURCES];
 	uint64_t picks;
 	struct job_options options;
@@ -30,7 +30,7 @@ struct place {
 static struct task *next(struct dispatch_source *source, unsigned worker, void *context)
 {
 	struct place *place = context;
-	size_t i = (size_t) (source - place->sources);
+	size_t i = (size_t)(source - place->sources);
 
 	assert_int_equal(worker, 0); /* pings have a worker of their own */
 	if (place->left[i] == 0)
@@ -89,11 +89,11 @@ static void test_kind_bound(void **state)
 	/* Full: nobody gets more, nor a job that comes now. */
 	place->left[1] = 1;
 	dispatch_ready(place->dispatch, &place->sources[1]);
-	(void) dispatch_take(place->dispatch);
+	(void)dispatch_take(place->dispatch);
 	assert_int_equal(place->picked[0] + place->picked[1], 40);
 	/* Places get free: the one who waited is next. */
 	dispatch_forget(place->dispatch, &place->sources[0]);
-	(void) dispatch_take(place->dispatch);
+	(void)dispatch_take(place->dispatch);
 	assert_int_equal(place->picked[1], 1);
 }
 
@@ -106,7 +106,7 @@ static void test_fair(void **state)
 	place->left[2] = 3;
 	for (size_t i = 0; i < SOURCES; i++)
 		dispatch_ready(place->dispatch, &place->sources[i]);
-	(void) dispatch_take(place->dispatch);
+	(void)dispatch_take(place->dispatch);
 	/* A small job behind a large one has its turn in the first round. */
 	assert_int_equal(place->picked[2], 3);
 	assert_true(place->picked[0] >= 16 && place->picked[1] >= 16);
@@ -121,7 +121,7 @@ static void test_own_bound(void **state)
 	place->sources[0].parallel = 2;
 	dispatch_ready(place->dispatch, &place->sources[0]);
 	dispatch_ready(place->dispatch, &place->sources[1]);
-	(void) dispatch_take(place->dispatch);
+	(void)dispatch_take(place->dispatch);
 	assert_int_equal(place->picked[0], 2);
 	assert_int_equal(place->picked[1], 38);
 }
@@ -134,7 +134,7 @@ static void test_drop(void **state)
 	dispatch_ready(place->dispatch, &place->sources[0]);
 	dispatch_drop(place->dispatch, &place->sources[0]);
 	dispatch_drop(place->dispatch, &place->sources[0]);
-	(void) dispatch_take(place->dispatch);
+	(void)dispatch_take(place->dispatch);
 	assert_int_equal(place->picked[0], 0);
 }
 

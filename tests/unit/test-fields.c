@@ -41,7 +41,7 @@ static void test_values(void **state)
 	struct sample sample = {0};
 	struct error error;
 
-	(void) state;
+	(void)state;
 	assert_int_equal(parse("{\"number\": 7, \"flag\": true, \"text\": \"abcd\", \"word\": "
 			       "\"low\", \"texts\": [\"a\", \"b\"], \"numbers\": [0, 255]}",
 			       &sample, &error),
@@ -61,7 +61,7 @@ static void test_fallbacks(void **state)
 {
 	static const char *const texts[] = {NULL, "{}", "{\"number\": null, \"text\": null}"};
 
-	(void) state;
+	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		struct sample sample = {0};
 		struct error error;
@@ -96,7 +96,7 @@ static void test_refused(void **state)
 		 ERROR_INVALID_OPTION, "numbers", "0 to 255"},
 	};
 
-	(void) state;
+	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct sample sample = {0};
 		struct error error = {0};

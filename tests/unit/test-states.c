@@ -20,7 +20,7 @@ static char *interface_file(void)
 
 	assert_non_null(file);
 	assert_true(getdelim(&text, &size, '\0', file) > 0);
-	(void) fclose(file);
+	(void)fclose(file);
 	return text;
 }
 
@@ -39,9 +39,9 @@ static void check_enum(const char *text, const char *name, const char *const *wo
 	found[used] = '\0';
 	for (; *words; words++)
 		if (**words)
-			(void) snprintf(expected + strlen(expected),
-					sizeof(expected) - strlen(expected), "%s%s",
-					*expected ? "," : "", *words);
+			(void)snprintf(expected + strlen(expected),
+				       sizeof(expected) - strlen(expected), "%s%s",
+				       *expected ? "," : "", *words);
 	assert_string_equal(found, expected);
 }
 
@@ -49,7 +49,7 @@ static void test_words(void **state)
 {
 	autofree char *text = interface_file();
 
-	(void) state;
+	(void)state;
 	check_enum(text, "JobState", job_state_words);
 	check_enum(text, "TaskState", task_state_words);
 	check_enum(text, "ErrorClass", error_class_words);
@@ -63,7 +63,7 @@ static void test_errors(void **state)
 	autofree char *text = interface_file();
 	unsigned in_file = 0;
 
-	(void) state;
+	(void)state;
 	for (const char *at = text; (at = strstr(at, "\nerror ")); at++)
 		in_file++;
 	assert_int_equal(in_file, ERROR_COUNT - 1); /* one is of org.varlink.service */
@@ -74,7 +74,7 @@ static void test_errors(void **state)
 
 		if (!strstr(text, line))
 			fail_msg("%s", line);
-		assert_int_equal(error_find(error_name(id)), (int) id);
+		assert_int_equal(error_find(error_name(id)), (int)id);
 	}
 	assert_int_equal(error_find("Nothing"), -1);
 }
@@ -83,7 +83,7 @@ static void test_error_value(void **state)
 {
 	struct error error = {0};
 
-	(void) state;
+	(void)state;
 	assert_int_equal(error_set(&error, ERROR_NO_SUCH_JOB, "7", "no job %d", 7), -ENOENT);
 	assert_string_equal(error.sentence, "no job 7");
 	assert_string_equal(error.subject, "7");

@@ -10,8 +10,8 @@
 #include <cmocka.h>
 
 /* Words with blanks between, as lists of include and exclude. */
-static int make(const char *include, const char *exclude, uint64_t limit, struct target_list **ret_list,
-		struct error *ret_error)
+static int make(const char *include, const char *exclude, uint64_t limit,
+		struct target_list **ret_list, struct error *ret_error)
 {
 	const char *words[2][64];
 	size_t counts[2] = {0};
@@ -47,8 +47,8 @@ static void check(const char *include, const char *exclude, const char *expected
 		target_list_text(list, i, text);
 		assert_true(target_list_find(list, text, &index));
 		assert_int_equal(index, i);
-		(void) snprintf(all + strlen(all), sizeof(all) - strlen(all), "%s%s",
-				i > 0 ? " " : "", text);
+		(void)snprintf(all + strlen(all), sizeof(all) - strlen(all), "%s%s",
+			       i > 0 ? " " : "", text);
 	}
 	assert_string_equal(all, expected);
 	target_list_free(list);
@@ -56,7 +56,7 @@ static void check(const char *include, const char *exclude, const char *expected
 
 static void test_notation(void **state)
 {
-	(void) state;
+	(void)state;
 	check("router7", "", "router7");
 	check("r[1-3]", "", "r1 r2 r3");
 	check("r[08-11,40].lab", "", "r08.lab r09.lab r10.lab r11.lab r40.lab");
@@ -74,7 +74,7 @@ static void test_notation(void **state)
 
 static void test_once(void **state)
 {
-	(void) state;
+	(void)state;
 	check("b a b", "", "b a");
 	check("r[1-3] r2 r[2-4]", "", "r1 r2 r3 r4");
 	check("R1 r1", "", "R1");
@@ -88,7 +88,7 @@ static void test_once(void **state)
 
 static void test_exclude(void **state)
 {
-	(void) state;
+	(void)state;
 	check("r[1-5]", "r[2-3]", "r1 r4 r5");
 	check("10.0.0.0/29", "10.0.0.2-10.0.0.4", "10.0.0.1 10.0.0.5 10.0.0.6");
 	check("10.0.0.0/30 x", "10.0.0.0/24", "x");
@@ -102,7 +102,7 @@ static void test_large(void **state)
 	char text[TARGET_TEXT_MAX];
 	uint64_t index;
 
-	(void) state;
+	(void)state;
 	assert_int_equal(make("10.0.0.0/8", "10.5.0.0/16", 1 << 25, &list, &error), 0);
 	assert_int_equal(target_list_count(list), (1 << 24) - 2 - (1 << 16) + 2);
 	target_list_text(list, 0, text);
@@ -140,16 +140,16 @@ static void test_refused(void **state)
 	static const struct {
 		const char *word, *part;
 	} rows[] = {
-		{"r[01-", "not closed"},	   {"r01]", "without its '['"},
-		{"r[9-1]", "low to high"},	   {"r[a]", "numbers and ranges"},
-		{"r[]", "empty bracket"},	   {"r[1-]", "two ends"},
-		{"10.0.0.0/33", "0 to 32"},	   {"host/24", "no address"},
-		{"10.0.0.9-10.0.0.1", "above"},    {"10.0.0.1-::1", "one IP version"},
-		{"-x", "begins with no '-'"},	   {"a\tb", "no blanks"},
+		{"r[01-", "not closed"},        {"r01]", "without its '['"},
+		{"r[9-1]", "low to high"},      {"r[a]", "numbers and ranges"},
+		{"r[]", "empty bracket"},       {"r[1-]", "two ends"},
+		{"10.0.0.0/33", "0 to 32"},     {"host/24", "no address"},
+		{"10.0.0.9-10.0.0.1", "above"}, {"10.0.0.1-::1", "one IP version"},
+		{"-x", "begins with no '-'"},   {"a\tb", "no blanks"},
 		{"2001:db8::/129", "0 to 128"},
 	};
 
-	(void) state;
+	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		check_refused(rows[i].word, 1000, ERROR_INVALID_TARGET, rows[i].part);
 	check_refused("10.0.0.0/8", 1000, ERROR_LIMIT_REACHED, "max-targets");
@@ -164,14 +164,16 @@ static void test_split(void **state)
 		const char *text, *user, *host;
 		unsigned port;
 	} rows[] = {
-		{"h", "", "h", 0},	     {"u@h", "u", "h", 0},	 {"h:22", "", "h", 22},
-		{"u@h:2222", "u", "h", 2222}, {"::1", "", "::1", 0},	 {"[::1]:22", "", "::1", 22},
-		{"u@[::1]", "u", "::1", 0},  {"a@b@h", "a@b", "h", 0},
+		{"h", "", "h", 0},          {"u@h", "u", "h", 0},
+		{"h:22", "", "h", 22},      {"u@h:2222", "u", "h", 2222},
+		{"::1", "", "::1", 0},      {"[::1]:22", "", "::1", 22},
+		{"u@[::1]", "u", "::1", 0}, {"a@b@h", "a@b", "h", 0},
 	};
-	static const char *const wrong[] = {"", "@h", "u@", "h:", "h:0", "h:65536", "[::1", "[::1]x"};
+	static const char *const wrong[] = {
+		"", "@h", "u@", "h:", "h:0", "h:65536", "[::1", "[::1]x"};
 	struct target_parts parts;
 
-	(void) state;
+	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		assert_int_equal(target_split(rows[i].text, &parts), 0);
 		assert_string_equal(parts.user, rows[i].user);
@@ -197,7 +199,7 @@ static void check_fold(const char *names, const char *expected)
 
 static void test_fold(void **state)
 {
-	(void) state;
+	(void)state;
 	check_fold("r01", "r01");
 	check_fold("r03 r01 r02 x", "r[01-03],x");
 	check_fold("10.0.0.1 10.0.0.2 10.0.0.4", "10.0.0.[1-2,4]");
@@ -211,8 +213,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_notation), cmocka_unit_test(test_once),
-		cmocka_unit_test(test_exclude),	 cmocka_unit_test(test_large),
-		cmocka_unit_test(test_refused),	 cmocka_unit_test(test_split),
+		cmocka_unit_test(test_exclude),  cmocka_unit_test(test_large),
+		cmocka_unit_test(test_refused),  cmocka_unit_test(test_split),
 		cmocka_unit_test(test_fold),
 	};
 

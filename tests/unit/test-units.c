@@ -23,7 +23,7 @@ static void check_rows(parse_fn *parse, const struct row *rows, size_t count)
 		int64_t value = -1;
 
 		if (parse(rows[i].text, &value) != 0 || value != rows[i].value)
-			fail_msg("'%s' is %lld", rows[i].text, (long long) value);
+			fail_msg("'%s' is %lld", rows[i].text, (long long)value);
 	}
 }
 
@@ -39,15 +39,20 @@ static void check_wrong(parse_fn *parse, const char *text, int expected)
 static void test_durations(void **state)
 {
 	static const struct row rows[] = {
-		{"10", 10 * US_PER_SEC},	{"0", 0},
-		{"1.5s", 1500000},		{"200ms", 200000},
-		{"50us", 50},			{"2min", 120 * US_PER_SEC},
-		{"2m", 120 * US_PER_SEC},	{"1h30min", 5400 * US_PER_SEC},
-		{"3d", 259200 * US_PER_SEC},	{"1w", 604800 * US_PER_SEC},
+		{"10", 10 * US_PER_SEC},
+		{"0", 0},
+		{"1.5s", 1500000},
+		{"200ms", 200000},
+		{"50us", 50},
+		{"2min", 120 * US_PER_SEC},
+		{"2m", 120 * US_PER_SEC},
+		{"1h30min", 5400 * US_PER_SEC},
+		{"3d", 259200 * US_PER_SEC},
+		{"1w", 604800 * US_PER_SEC},
 		{"0.25", 250000},
 	};
 
-	(void) state;
+	(void)state;
 	check_rows(duration_parse, rows, ARRAY_SIZE(rows));
 	check_wrong(duration_parse, "", -EINVAL);
 	check_wrong(duration_parse, "s", -EINVAL);
@@ -61,11 +66,11 @@ static void test_durations(void **state)
 static void test_sizes(void **state)
 {
 	static const struct row rows[] = {
-		{"4096", 4096},	     {"16K", 16384},   {"16KiB", 16384}, {"1.5M", 1572864},
-		{"2G", 2147483648LL}, {"512B", 512},   {"1T", 1LL << 40},
+		{"4096", 4096},       {"16K", 16384}, {"16KiB", 16384},  {"1.5M", 1572864},
+		{"2G", 2147483648LL}, {"512B", 512},  {"1T", 1LL << 40},
 	};
 
-	(void) state;
+	(void)state;
 	check_rows(size_parse, rows, ARRAY_SIZE(rows));
 	check_wrong(size_parse, "K", -EINVAL);
 	check_wrong(size_parse, "1KB", -EINVAL);
@@ -77,7 +82,7 @@ static void test_numbers(void **state)
 	int64_t value = 0;
 	int percent = 0;
 
-	(void) state;
+	(void)state;
 	assert_int_equal(number_parse("-5", -10, 10, &value), 0);
 	assert_int_equal(value, -5);
 	assert_int_equal(number_parse("11", -10, 10, &value), -ERANGE);
@@ -97,7 +102,7 @@ static void test_times(void **state)
 	const int64_t now = 1700000000 * US_PER_SEC; /* 2023-11-14 22:13:20 UTC */
 	int64_t value = 0;
 
-	(void) state;
+	(void)state;
 	assert_int_equal(time_parse("2h", now, &value), 0);
 	assert_int_equal(value, now - 7200 * US_PER_SEC);
 	assert_int_equal(time_parse("@1700000000", now, &value), 0);
@@ -116,7 +121,7 @@ static void test_texts(void **state)
 {
 	char text[UNITS_TEXT_MAX];
 
-	(void) state;
+	(void)state;
 	assert_string_equal(duration_text(50, text), "50 us");
 	assert_string_equal(duration_text(9100, text), "9.1 ms");
 	assert_string_equal(duration_text(1500000, text), "1.5 s");
@@ -139,11 +144,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_durations), cmocka_unit_test(test_sizes),
-		cmocka_unit_test(test_numbers),	  cmocka_unit_test(test_times),
+		cmocka_unit_test(test_numbers),   cmocka_unit_test(test_times),
 		cmocka_unit_test(test_texts),
 	};
 
-	(void) setenv("TZ", "UTC", 1);
+	(void)setenv("TZ", "UTC", 1);
 	tzset();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
