@@ -68,7 +68,7 @@ struct known_file {
 
 struct known_hosts {
 	struct known_file files[FILES];
-	int64_t checked_us;
+	int64_t read_us; /* all of it, the last time */
 	struct known_key *keys;
 	struct known_name *names;
 	struct key_list hashed, patterns;
@@ -301,7 +301,7 @@ static bool has_changed(const struct known_file *file)
 		return false;
 	if (stat(file->path, &status) < 0)
 		return file->size >= 0;
-	return file->is_partial || !is_same(file, &status) || file->size != status.st_size ||
+	return !is_same(file, &status) || file->size != status.st_size ||
 	       file->changed.tv_sec != status.st_mtim.tv_sec ||
 	       file->changed.tv_nsec != status.st_mtim.tv_nsec;
 }
@@ -311,18 +311,15 @@ static void read_all(struct known_hosts *hosts)
 	forget_all(hosts);
 	for (size_t i = 0; i < FILES; i++)
 		read_file(hosts, &hosts->files[i]);
-	hosts->checked_us = now_monotonic_us();
+	hosts->read_us = now_monotonic_us();
 }
 
 static void refresh(struct known_hosts *hosts)
 {
-	int64_t now_us = now_monotonic_us();
+	bool is_due = now_monotonic_us() - hosts->read_us >= KNOWN_HOSTS_REFRESH_US;
 
-	if (now_us - hosts->checked_us < KNOWN_HOSTS_REFRESH_US)
-		return;
-	hosts->checked_us = now_us;
 	for (size_t i = 0; i < FILES; i++)
-		if (has_changed(&hosts->files[i])) {
+		if (has_changed(&hosts->files[i]) || (is_due && hosts->files[i].is_partial)) {
 			read_all(hosts);
 			return;
 		}

@@ -415,22 +415,33 @@ static int count_free_pages(struct store *store, uint64_t *ret_pages)
 	return one_row(store, store_statement(store, SQL_FREE_PAGES), take_number, ret_pages);
 }
 
-/* What deletions freed goes back to the file system. */
-static int give_pages_back(struct store *store, bool *ret_more)
+/* Gives some of the free pages back to the file system. */
+static int cut_file(struct store *store, uint64_t free_pages, uint64_t *ret_left)
 {
-	/* The file is cut by a checkpoint, and cutting off hundreds of megabytes takes long. */
+	/* A checkpoint does the cutting, and hundreds of megabytes at once take long. */
 	enum { CUT_PAGES = 4096 };
-	uint64_t before = 0, after = 0;
-	int r = count_free_pages(store, &before);
+	uint64_t left = 0;
+	int r = run(store, SQL_VACUUM);
 
-	if (r == 0 && before > 0)
-		r = run(store, SQL_VACUUM);
-	if (r == 0 && before > 0)
-		r = count_free_pages(store, &after);
-	if (r == 0 && before > 0 && (after == 0 || before / CUT_PAGES != after / CUT_PAGES))
+	if (r == 0)
+		r = count_free_pages(store, &left);
+	if (r == 0 && (left == 0 || left / CUT_PAGES != free_pages / CUT_PAGES))
 		r = run(store, SQL_CHECKPOINT);
 	if (r == 0)
-		*ret_more = after > 0;
+		*ret_left = left;
+	return r;
+}
+
+/* When nothing is left to delete. */
+static int give_pages_back(struct store *store, bool *ret_more)
+{
+	uint64_t pages = 0;
+	int r = count_free_pages(store, &pages);
+
+	if (r == 0 && pages > 0)
+		r = cut_file(store, pages, &pages);
+	if (r == 0)
+		*ret_more = pages > 0;
 	return r;
 }
 

@@ -18,8 +18,8 @@
 
 /* "jobd", so that file(1) and we know the file. */
 enum { APPLICATION_ID = 0x6a6f6264, SCHEMA_VERSION = 1 };
-/* How long a program that reads the file meanwhile (a backup) may hold us up. */
-enum { BUSY_MS = 1000 };
+/* How long a commit waits for another program that writes to the file; then it is tried later. */
+enum { BUSY_MS = 100 };
 /* Half of a task's key. */
 enum { JOB_ID_MAX = INT32_MAX };
 

@@ -162,13 +162,6 @@ static void test_types(void **state)
 	known_hosts_free(hosts);
 }
 
-static void let_time_pass(void)
-{
-	const struct timespec pause = {.tv_nsec = (KNOWN_HOSTS_REFRESH_US + 10000) * 1000};
-
-	(void)nanosleep(&pause, NULL);
-}
-
 static void test_changed_files_are_read_again(void **state)
 {
 	struct known_hosts *hosts;
@@ -177,10 +170,8 @@ static void test_changed_files_are_read_again(void **state)
 	hosts = known_hosts_new(own, shared);
 	assert_verdict(hosts, "r1", 22, KEY_A, KNOWN_HOST_UNKNOWN, 0);
 	write_file(own, "r1 ssh-ed25519 " KEY_A "\n");
-	let_time_pass();
 	assert_verdict(hosts, "r1", 22, KEY_A, KNOWN_HOST_MATCHES, 0);
 	assert_int_equal(unlink(own), 0);
-	let_time_pass();
 	assert_verdict(hosts, "r1", 22, KEY_A, KNOWN_HOST_UNKNOWN, 0);
 	known_hosts_free(hosts);
 }
@@ -216,7 +207,9 @@ static void test_adding_to_an_unfinished_line(void **state)
 	write_file(own, "r1 ssh-ed25519 " KEY_A);
 	hosts = known_hosts_new(own, NULL);
 	assert_int_equal(known_hosts_add(hosts, "r2", 22, "ssh-ed25519", KEY_B), 0);
-	let_time_pass();
+	/* As whoever reads the file anew finds it */
+	known_hosts_free(hosts);
+	hosts = known_hosts_new(own, NULL);
 	assert_verdict(hosts, "r2", 22, KEY_A, KNOWN_HOST_CHANGED, 2);
 	assert_verdict(hosts, "r1", 22, KEY_A, KNOWN_HOST_MATCHES, 0);
 	known_hosts_free(hosts);

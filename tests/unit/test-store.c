@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What is put is read again, by page and on indexes; what is removed is gone, all of it. */
+/* The file, its jobs, and removing: what is put is read on indexes, what is removed is gone. */
 #include "tests/lib/store-box.h"
 
 #include "common/util.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <sys/stat.h>
 #include <cmocka.h>
 
@@ -382,230 +381,6 @@ static void test_live_jobs(void **state)
 	box_expect(&first, 2, 3);
 }
 
-/* --- Tasks --- */
-
-static void test_task_life(void **state)
-{
-	struct task_key key = box_key(box_put_job(NULL, 9), UINT32_MAX);
-	struct box_list live = {.count = 0}, none = {.count = 0};
-	struct task_row row;
-	char message[] = "no answer", result[] = "{\"sent\":3}";
-	struct outcome outcome = {
-		.state = TASK_FAILED,
-		.class = CLASS_TIMEOUT,
-		.message = message,
-		.result = result,
-	};
-
-	(void)state;
-	store_put_task_started(box.store, key, 1, 100);
-	store_put_task_sent(box.store, key);
-	box_commit();
-	row = box_task(key);
-	assert_int_equal(row.state, TASK_RUNNING);
-	assert_int_equal(row.attempts, 1);
-	assert_int_equal(row.started_us, 100);
-	assert_true(row.is_sent);
-
-	store_put_task_queued(box.store, key);
-	box_commit();
-	row = box_task(key);
-	assert_int_equal(row.state, TASK_QUEUED);
-	assert_false(row.is_sent);
-	assert_int_equal(store_read_live_tasks(box.store, box_list_task, &live), 0);
-	box_expect(&live, UINT32_MAX);
-
-	store_put_task_started(box.store, key, 2, 200);
-	(void)box_put_output(key, STREAM_STDOUT, 0, 30);
-	(void)box_put_output(key, STREAM_STDERR, 0, 4);
-	(void)box_put_output(key, STREAM_STDOUT, 30, 10);
-	store_put_task_ended(box.store, key, &outcome, 300, store_next_position(box.store));
-	box_commit();
-	row = box_task(key);
-	assert_int_equal(row.state, TASK_FAILED);
-	assert_int_equal(row.class, CLASS_TIMEOUT);
-	assert_int_equal(row.attempts, 2);
-	assert_int_equal(row.started_us, 200);
-	assert_int_equal(row.ended_us, 300);
-	assert_int_equal(row.output_sizes[STREAM_STDOUT], 40);
-	assert_int_equal(row.output_sizes[STREAM_STDERR], 4);
-	assert_int_equal(store_read_live_tasks(box.store, box_list_task, &none), 0);
-	box_expect(&none);
-}
-
-static void test_final_state_stays(void **state)
-{
-	uint64_t job = box_put_job(NULL, 1);
-	struct task_key key = box_key(job, 0);
-	struct outcome later = {.state = TASK_FAILED, .class = CLASS_EXIT};
-	struct box_list records = {.count = 0};
-	struct task_row before, after;
-	uint64_t end = box_put_task(job, 0, "abc", 3);
-
-	(void)state;
-	box_commit();
-	before = box_task(key);
-	store_put_task_queued(box.store, key);
-	store_put_task_started(box.store, key, 2, 1);
-	store_put_task_sent(box.store, key);
-	store_put_task_ended(box.store, key, &later, 2, store_next_position(box.store));
-	box_commit();
-	after = box_task(key);
-	assert_int_equal(after.state, TASK_SUCCEEDED);
-	assert_int_equal(after.class, CLASS_NONE);
-	assert_int_equal(after.attempts, 1);
-	assert_false(after.is_sent);
-	assert_int_equal(after.started_us, before.started_us);
-	assert_int_equal(after.ended_us, before.ended_us);
-	assert_int_equal(
-		store_read_records(box.store, job, 0, 0, 10, 1000, box_list_record, &records), 0);
-	box_expect(&records, end - 1, end);
-}
-
-static void test_task_pages(void **state)
-{
-	struct box_list first = {.count = 0}, second = {.count = 0};
-	uint64_t jobs[3];
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(jobs); i++) {
-		jobs[i] = box_put_job(NULL, 5);
-		for (uint32_t index = 0; index < 5; index++)
-			(void)box_put_task(jobs[i], index, "", 0);
-	}
-	box_commit();
-	assert_int_equal(store_read_tasks(box.store, jobs[1], -1, 3, box_list_task, &first), 0);
-	box_expect(&first, 0, 1, 2);
-	assert_int_equal(store_read_tasks(box.store, jobs[1], 2, 3, box_list_task, &second), 0);
-	box_expect(&second, 3, 4);
-}
-
-/* --- Records --- */
-
-struct seen {
-	uint64_t position, offset;
-	enum stream stream;
-	char bytes[16];
-	size_t size;
-	char message[32], result[32];
-	struct task_row task;
-};
-
-static int see_record(const struct record_row *row, void *context)
-{
-	struct seen *seen = context;
-
-	seen->position = row->position;
-	if (row->is_end) {
-		seen->task = row->task;
-		(void)snprintf(seen->message, sizeof(seen->message), "%s", row->task.message);
-		(void)snprintf(seen->result, sizeof(seen->result), "%s", row->task.result);
-		return 0;
-	}
-	seen->stream = row->stream;
-	seen->offset = row->offset;
-	seen->size = row->size;
-	assert_true(row->size <= sizeof(seen->bytes));
-	memcpy(seen->bytes, row->bytes, row->size);
-	return 0;
-}
-
-/* Output is bytes, whatever they are; the end of a task comes with its row. */
-static void test_record_contents(void **state)
-{
-	struct task_key key = box_key(box_put_job(NULL, 1), 0);
-	char message[] = "exit status 2", result[] = "{\"exitStatus\":2}";
-	struct outcome outcome = {
-		.state = TASK_FAILED, .class = CLASS_EXIT, .message = message, .result = result};
-	struct seen seen = {.position = 0};
-
-	(void)state;
-	store_put_task_started(box.store, key, 1, 1);
-	store_put_output(box.store, key, store_next_position(box.store), STREAM_STDERR, 1ULL << 40,
-			 5, xmemdup("a\0\xff\n", 4), 4);
-	store_put_task_ended(box.store, key, &outcome, 6, store_next_position(box.store));
-	box_commit();
-	assert_int_equal(store_read_records(box.store, key.job, 0, 0, 9, 9, see_record, &seen), 0);
-	assert_int_equal(seen.position, 2);
-	assert_int_equal(seen.stream, STREAM_STDERR);
-	assert_int_equal(seen.offset, 1ULL << 40);
-	assert_int_equal(seen.size, 4);
-	assert_memory_equal(seen.bytes, "a\0\xff\n", 4);
-	assert_int_equal(seen.task.class, CLASS_EXIT);
-	assert_string_equal(seen.message, message);
-	assert_string_equal(seen.result, result);
-}
-
-static void test_record_pages(void **state)
-{
-	static const struct {
-		uint64_t after, until;
-		size_t limit, bytes_max;
-		uint64_t positions[8]; /* ended by 0 */
-	} rows[] = {
-		{0, 0, 100, 1000, {1, 3, 5, 7}}, {1, 5, 100, 1000, {3, 5}}, {3, 0, 1, 1000, {5}},
-		{0, 0, 100, 25, {1, 3}},         {0, 0, 100, 20, {1, 3}},   {0, 0, 100, 1, {1}},
-		{7, 0, 100, 1000, {0}},
-	};
-	uint64_t mine = box_put_job(NULL, 2), other = box_put_job(NULL, 2), next;
-
-	(void)state;
-	store_put_task_started(box.store, box_key(mine, 0), 1, 1);
-	store_put_task_started(box.store, box_key(other, 0), 1, 1);
-	for (int i = 0; i < 4; i++) {
-		(void)box_put_output(box_key(mine, 0), STREAM_STDOUT, 0, 10);
-		(void)box_put_output(box_key(other, 0), STREAM_STDOUT, 0, 10);
-	}
-	box_commit();
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct box_list list = {.count = 0};
-
-		assert_int_equal(store_read_records(box.store, mine, rows[i].after, rows[i].until,
-						    rows[i].limit, rows[i].bytes_max,
-						    box_list_record, &list),
-				 0);
-		assert_memory_equal(list.items, rows[i].positions, sizeof(rows[i].positions));
-	}
-	assert_int_equal(store_next_record(box.store, mine, 3, &next), 0);
-	assert_int_equal(next, 5);
-	assert_int_equal(store_next_record(box.store, mine, 7, &next), 0);
-	assert_int_equal(next, 0);
-}
-
-/* --- Cursors --- */
-
-static uint64_t cursor_of(uid_t uid, const char *name, uint64_t job)
-{
-	uint64_t position;
-
-	assert_int_equal(store_read_cursor(box.store, uid, name, job, &position), 0);
-	return position;
-}
-
-static void test_cursors(void **state)
-{
-	uint64_t job = box_put_job(NULL, 1);
-
-	(void)state;
-	box_commit();
-	assert_int_equal(cursor_of(7, "", job), 0);
-	store_put_cursor(box.store, 7, "", job, 10);
-	store_put_cursor(box.store, 7, "web", job, 5);
-	box_commit();
-	store_put_cursor(box.store, 7, "", job, 9);
-	store_put_cursor(box.store, 8, "", job, 3);
-	box_commit();
-	assert_int_equal(cursor_of(7, "", job), 10);
-	assert_int_equal(cursor_of(7, "web", job), 5);
-	assert_int_equal(cursor_of(8, "", job), 3);
-
-	/* A confirmation that comes with the removal leaves no cursor of nothing. */
-	store_put_job_removed(box.store, job);
-	store_put_cursor(box.store, 7, "", job, 11);
-	box_commit();
-	assert_int_equal(box_number("SELECT count(*) FROM cursor"), 0);
-}
-
 /* --- Removing --- */
 
 static void test_ids_are_new(void **state)
@@ -647,7 +422,8 @@ static void test_removed_vanishes(void **state)
 	(void)store_read_tasks(box.store, job, -1, 9, box_list_task, &list);
 	(void)store_read_records(box.store, job, 0, 0, 9, 9, box_list_record, &list);
 	box_expect(&list);
-	assert_int_equal(cursor_of(7, "", job), 0);
+	assert_int_equal(store_read_cursor(box.store, 7, "", job, &number), 0);
+	assert_int_equal(number, 0);
 	assert_int_equal(store_next_record(box.store, job, 0, &number), 0);
 	assert_int_equal(number, 0);
 }
@@ -713,15 +489,12 @@ static void test_reap_leaves_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		BOX_TEST(test_new_file),          BOX_TEST(test_empty_database),
-		BOX_TEST(test_query_plans),       BOX_TEST(test_indexes),
-		BOX_TEST(test_job_row),           BOX_TEST(test_queue_is_unseen),
-		BOX_TEST(test_refused_change),    BOX_TEST(test_job_filters),
-		BOX_TEST(test_live_jobs),         BOX_TEST(test_task_life),
-		BOX_TEST(test_final_state_stays), BOX_TEST(test_task_pages),
-		BOX_TEST(test_record_contents),   BOX_TEST(test_record_pages),
-		BOX_TEST(test_cursors),           BOX_TEST(test_ids_are_new),
-		BOX_TEST(test_removed_vanishes),  BOX_TEST(test_reap_leaves_nothing),
+		BOX_TEST(test_new_file),         BOX_TEST(test_empty_database),
+		BOX_TEST(test_query_plans),      BOX_TEST(test_indexes),
+		BOX_TEST(test_job_row),          BOX_TEST(test_queue_is_unseen),
+		BOX_TEST(test_refused_change),   BOX_TEST(test_job_filters),
+		BOX_TEST(test_live_jobs),        BOX_TEST(test_ids_are_new),
+		BOX_TEST(test_removed_vanishes), BOX_TEST(test_reap_leaves_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
