@@ -1,0 +1,146 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# What jobd does after its own death. Nothing that it acknowledged is lost.
+
+bats_require_minimum_version 1.5.0
+load ../lib/common
+
+setup() {
+	common_setup
+	netns_new
+}
+
+teardown() {
+	common_teardown
+}
+
+sessions() {
+	jobctl start ssh --host-key off --port "$SSH_PORT" "$@" -- show version
+}
+
+task() {
+	jobctl show "$1" --json | jq -c ".taskList[0].$2"
+}
+
+@test "kill -9 at random moments under load: nothing acknowledged is lost" {
+	need python3
+	start_sshload --none --delay 0.03 --output 3000
+	run -0 ip netns exec "$NETNS" python3 "$TESTS/crash/kill9.py" "$JOBD_PROGRAM" "$JOBCTL_PROGRAM" \
+		"$SSH_PORT" "$BATS_TEST_TMPDIR" "${JOBD_TEST_KILLS:-200}"
+	echo "$output"
+	run -1 grep -E 'Sanitizer|Assertion' "$BATS_TEST_TMPDIR/jobd.log"
+}
+
+@test "a command that had been sent is interrupted, and never runs again by itself" {
+	start_sshload --none --delay 600 --output 10
+	start_jobd
+	sessions 127.0.0.1
+	wait_until "$BOUND" is_sent 1
+	kill9_jobd
+	start_jobd
+	run -3 jobctl wait 1 --timeout "$BOUND"
+	[ "$(task 1 state)" = '"interrupted"' ]
+	[ "$(task 1 attempts)" = 1 ]
+	is_state 1 failed
+	run -0 jobctl receive
+	[[ $output == *"127.0.0.1: interrupted"* ]]
+}
+
+@test "--rerun: a command that had been sent runs again" {
+	start_sshload --none --delay 600 --output 10
+	start_jobd
+	sessions --rerun 127.0.0.1
+	wait_until "$BOUND" is_sent 1
+	kill9_jobd
+	start_jobd
+	wait_until "$BOUND" is_sent 1
+	[ "$(task 1 attempts)" = 2 ]
+}
+
+# The mark that is committed before a command goes out
+is_sent() {
+	[ "$(sqlite3 -readonly "$DATABASE" "SELECT count(*) FROM $SENT_TASKS")" -ge "$1" ]
+}
+
+@test "a task that was still connecting runs after the restart" {
+	start_sshload --silent
+	silent_pid=${PIDS[-1]}
+	port=$SSH_PORT
+	start_jobd
+	sessions 127.0.0.1
+	wait_until "$BOUND" running_tasks 1 1
+	kill9_jobd
+	kill "$silent_pid"
+	wait_until "$BOUND" gone "$silent_pid"
+	start_sshload --none --port "$port"
+	start_jobd
+	run -0 jobctl wait 1 --timeout "$BOUND"
+	[ "$(task 1 attempts)" = 2 ]
+}
+
+@test "pings that were under way run again, queued ones go on, and the ended stay as they were" {
+	start_jobd
+	jobctl start ping --count 2 --interval 1ms '127.0.0.[1-9]'
+	jobctl wait
+	before=$(jobctl show 1 --json)
+	jobctl start ping --parallel 3 --count 3 --interval 100ms '127.0.0.[1-9]'
+	wait_until "$BOUND" running_tasks 2 3
+	kill9_jobd
+	start_jobd
+	run -0 jobctl wait --timeout "$BOUND"
+	jobctl list 2 --json | jq -e '.succeeded == 9'
+	[ "$(jobctl show 1 --json)" = "$before" ]
+}
+
+@test "a paused job stays paused, a stopped one stopped, names and cursors stay" {
+	start_jobd
+	jobctl start ping 127.0.0.1
+	jobctl wait
+	[ "$(jobctl receive | wc -l)" -eq 1 ]
+	jobctl start ping --name held --parallel 1 --count 60000 '127.0.0.[1-3]'
+	jobctl start ping --count 60000 127.0.0.1
+	jobctl stop 3
+	jobctl wait 3 || [ $? -eq 3 ]
+	jobctl pause held
+	kill9_jobd
+	start_jobd
+	is_state held paused
+	is_state 3 stopped
+	[ "$(jobctl receive 1 | wc -l)" -eq 0 ]
+	[ "$(jobctl receive 3 | wc -l)" -eq 1 ]
+	jobctl resume held
+	wait_until "$BOUND" running_tasks held 1
+}
+
+@test "a job that was being stopped is stopped after the restart, not stuck" {
+	start_sshload --none --deaf --delay 600
+	start_jobd
+	sessions 127.0.0.1
+	wait_until "$BOUND" is_sent 1
+	jobctl stop 1 --grace 60s
+	kill9_jobd
+	start_jobd
+	run -3 jobctl wait 1 --timeout "$BOUND"
+	is_state 1 stopped
+}
+
+@test "SIGTERM loses nothing: running pings and queued tasks go on afterwards" {
+	start_jobd
+	jobctl start ping --parallel 2 --count 3 --interval 100ms '127.0.0.[1-6]'
+	wait_until "$BOUND" running_tasks 1 2
+	stop_jobd
+	start_jobd
+	run -0 jobctl wait --timeout "$BOUND"
+	jobctl list 1 --json | jq -e '.succeeded == 6'
+	[ "$(jobctl receive | wc -l)" -eq 6 ]
+}
+
+@test "ids are never used again, not even after remove --all and a restart" {
+	start_jobd
+	jobctl start ping '127.0.0.[1-2]'
+	jobctl wait
+	jobctl remove --all
+	kill9_jobd
+	start_jobd
+	[ "$(jobctl start ping 127.0.0.1)" = 2 ]
+}
