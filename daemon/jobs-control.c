@@ -237,7 +237,7 @@ int jobs_adjust(struct jobs *jobs, struct job *public_job, const struct job_chan
 	/* Tasks under way keep the options that they began with, but for the job's pace. */
 	job_options_unref(job->job.options);
 	job->job.options = options;
-	job->source.parallel = (uint64_t)options->parallel;
+	job->source.parallel = job_parallel(options);
 	workers_adjust(jobs->workers, job->job.row.id, options);
 	if (changes->name) {
 		free(job->job.row.name);

@@ -92,6 +92,8 @@ void job_set_state(struct live_job *job, enum job_state state);
 struct live_job *live_job_new(struct jobs *jobs, const struct job_row *row, struct request *request,
 			      const char *token);
 void live_job_free(struct live_job *job);
+/* Tasks at a time, by --parallel and by what the kind says; 0: no bound. */
+uint64_t job_parallel(const struct job_options *options);
 /* Every task is final: so is the job. */
 void job_check_end(struct live_job *job);
 

@@ -173,6 +173,17 @@ static char *token_key(uid_t uid, const char *token)
 	return xasprintf("%lu:%s", (unsigned long)uid, token);
 }
 
+uint64_t job_parallel(const struct job_options *options)
+{
+	const struct kind *kind = options->kind;
+	uint64_t asked = (uint64_t)options->parallel;
+	uint64_t useful = kind->job_parallel ? kind->job_parallel(options->kind_options) : 0;
+
+	if (asked == 0 || useful == 0)
+		return asked + useful; /* the one that bounds, if any */
+	return asked < useful ? asked : useful;
+}
+
 struct live_job *live_job_new(struct jobs *jobs, const struct job_row *row, struct request *request,
 			      const char *token)
 {
@@ -189,7 +200,7 @@ struct live_job *live_job_new(struct jobs *jobs, const struct job_row *row, stru
 	request->targets = NULL;
 	job->source.job = row->id;
 	job->source.kind = job->job.options->kind;
-	job->source.parallel = (uint64_t)job->job.options->parallel;
+	job->source.parallel = job_parallel(job->job.options);
 	TAILQ_INIT(&job->running);
 	TAILQ_INIT(&job->waiting);
 	HASH_ADD(hh, jobs->by_id, job.row.id, sizeof(job->job.row.id), job);

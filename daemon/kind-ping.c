@@ -166,6 +166,19 @@ static int ping_target_check(const char *target, struct error *ret_error)
 	return 0;
 }
 
+/* With a rate: enough tasks to keep it up, each sending once an interval, and some to spare. */
+static uint64_t ping_job_parallel(const void *context)
+{
+	const struct ping_options *options = context;
+	int64_t each_us = options->interval_us > options->reply_timeout_us
+				  ? options->interval_us
+				  : options->reply_timeout_us;
+
+	if (options->rate == 0)
+		return 0;
+	return (uint64_t)(2 * options->rate * each_us / US_PER_SEC) + 64;
+}
+
 const struct kind kind_ping = {
 	.name = "ping",
 	.placement = PLACE_ALONE,
@@ -175,6 +188,7 @@ const struct kind kind_ping = {
 	.options_size = sizeof(struct ping_options),
 	.options_check = ping_options_check,
 	.target_check = ping_target_check,
+	.job_parallel = ping_job_parallel,
 	.engine_new = ping_engine_new,
 	.engine_free = ping_engine_free,
 	.job_adjusted = ping_job_adjusted,

@@ -45,6 +45,9 @@ struct kind {
 	void (*options_done)(void *options); /* what options_check derived; may be NULL */
 	/* 0 or ERROR_INVALID_TARGET: is this text a target of the kind? Main, once per term. */
 	int (*target_check)(const char *target, struct error *ret_error);
+	/* As many tasks of one job as are of use at a time, by its options; 0: no bound. NULL: none
+	 * ever. A job that is held back by its own pace must not fill the kind's places. */
+	uint64_t (*job_parallel)(const void *options);
 	/* A few words on what the job does ("show version"), or NULL; into options */
 	const char *(*command)(const void *options);
 

@@ -30,7 +30,7 @@ struct turns {
 	bool is_failing; /* the last commit did */
 	bool has_more;   /* tasks that could begin, rows to reap: another turn soon */
 	bool may_reap;
-	int64_t next_commit_us; /* monotonic */
+	int64_t next_commit_us, next_reap_us; /* monotonic; not before */
 };
 
 static void on_wake(evutil_socket_t fd, short what, void *context)
@@ -62,8 +62,12 @@ void turns_free(struct turns *turns)
 
 static void wake_in(struct turns *turns, int64_t delay_us)
 {
-	struct timeval delay = {.tv_sec = delay_us / US_PER_SEC, .tv_usec = delay_us % US_PER_SEC};
+	struct timeval delay = {0};
 
+	if (delay_us > 0) {
+		delay.tv_sec = delay_us / US_PER_SEC;
+		delay.tv_usec = delay_us % US_PER_SEC;
+	}
 	(void)event_add(turns->wake, &delay);
 }
 
@@ -99,39 +103,46 @@ static void commit(struct turns *turns)
 	turns->next_commit_us = now_monotonic_us() + spacing_us;
 }
 
-/* A piece of deleting, when nothing else is to be done. */
+/* A piece of deleting, in the pauses between commits: often when idle, seldom under load. */
 static void reap(struct turns *turns)
 {
+	int64_t now_us = now_monotonic_us();
 	bool is_more = false;
 
-	if (!turns->may_reap || turns->is_failing)
+	if (!turns->may_reap || turns->is_failing || now_us < turns->next_reap_us ||
+	    store_has_changes(turns->daemon->store))
 		return;
 	turns->may_reap = store_reap(turns->daemon->store, &is_more) == 0 && is_more;
-	if (turns->may_reap)
-		wake_in(turns, US_PER_MS);
+	/* At most half of the time, so that nobody waits for it long. */
+	turns->next_reap_us = 2 * now_monotonic_us() - now_us + US_PER_MS;
+}
+
+/* When the next turn is due by itself; INT64_MAX: when something happens. */
+static int64_t next_turn_us(const struct turns *turns, bool has_work)
+{
+	if (has_work)
+		return turns->next_commit_us;
+	return turns->may_reap ? turns->next_reap_us : INT64_MAX;
+}
+
+static bool has_work(const struct turns *turns)
+{
+	return jobs_has_changes(turns->daemon->jobs) || turns->has_more || turns->is_failing;
 }
 
 static void end_turn(struct turns *turns)
 {
-	struct daemon *daemon = turns->daemon;
-	int64_t wait_us;
+	const struct daemon *daemon = turns->daemon;
+	bool is_urgent = (server_has_held(daemon->server) && !turns->is_failing) ||
+			 store_queued_bytes(daemon->store) >= QUEUED_BYTES_MAX;
+	int64_t due_us;
 
-	if (!jobs_has_changes(daemon->jobs) && !server_has_held(daemon->server) &&
-	    !turns->has_more && !turns->is_failing) {
-		reap(turns);
-		return;
-	}
-	wait_us = turns->next_commit_us - now_monotonic_us();
-	if (wait_us > 0 && !(server_has_held(daemon->server) && !turns->is_failing) &&
-	    store_queued_bytes(daemon->store) < QUEUED_BYTES_MAX) {
-		wake_in(turns, wait_us);
-		return;
-	}
-	commit(turns);
-	if (jobs_has_changes(daemon->jobs) || turns->has_more || turns->is_failing)
-		wake_in(turns, turns->next_commit_us - now_monotonic_us());
-	else if (turns->may_reap)
-		wake_in(turns, US_PER_MS);
+	if (is_urgent || (has_work(turns) && now_monotonic_us() >= turns->next_commit_us))
+		commit(turns);
+	reap(turns);
+	due_us = next_turn_us(turns, has_work(turns));
+	if (due_us != INT64_MAX)
+		wake_in(turns, due_us - now_monotonic_us());
 }
 
 static int64_t thread_cpu_us(void)

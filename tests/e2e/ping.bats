@@ -122,3 +122,11 @@ teardown() {
 	run -3 jobctl wait "$id" --timeout 5
 	is_state "$id" stopped
 }
+
+@test "a job that is held back by its rate does not hold up others" {
+	slow=$(jobctl start ping --rate 5 127.1.0.0/16)
+	wait_until 10 running_tasks "$slow" 1
+	run -0 jobctl start ping --wait '127.0.0.[1-50]'
+	[ "$(grep -c '1/1 replies' <<<"$output")" -eq 50 ]
+	jobctl remove "$slow" --force
+}

@@ -18,14 +18,6 @@ ssh_job() {
 	jobctl start ssh --wait --login root --port "$SSH_PORT" "$@"
 }
 
-# A fresh name of a file that a command on the far side makes; both are on this machine.
-mark() {
-	chmod 711 "$BATS_RUN_TMPDIR" "$BATS_FILE_TMPDIR" "$BATS_TEST_TMPDIR" "$(dirname "$BATS_RUN_TMPDIR")" 2>/dev/null || :
-	mkdir -p "$BATS_TEST_TMPDIR/marks"
-	chmod 777 "$BATS_TEST_TMPDIR/marks"
-	echo "$BATS_TEST_TMPDIR/marks/$1"
-}
-
 @test "thirty routers at once: every output, by its target" {
 	start_sshd
 	for i in $(seq 30); do known 127.0.1."$i"; done

@@ -4,15 +4,18 @@
 # is started is ended by its pid. Nothing sleeps for a fixed time: wait_until has a condition and a
 # bound.
 
+TESTS=$(cd "${BASH_SOURCE[0]%/*}/.." && pwd)
 top_builddir=${abs_top_builddir:-$PWD}
 JOBD_PROGRAM=${JOBD_PROGRAM:-$top_builddir/jobd}
 JOBCTL_PROGRAM=${JOBCTL_PROGRAM:-$top_builddir/jobctl}
-SSHLOAD_PROGRAM=${SSHLOAD_PROGRAM:-$top_builddir/tests/sshload}
+SSHLOAD_PROGRAM=${SSHLOAD_PROGRAM:-$top_builddir/tests/lib/sshload}
 # Sanitizers and busy machines: bounds are generous, since they end only what is broken.
 BOUND=${JOBD_TEST_BOUND:-30}
 
 PIDS=()
 NAMESPACES=()
+# In front of what runs in the test's namespace: empty, or "ip netns exec NAME"
+IN_NS=()
 
 # wait_until SECONDS COMMAND...: polls until it succeeds
 wait_until() {
@@ -74,11 +77,10 @@ answers() {
 	jobctl status --quiet >/dev/null 2>&1
 }
 
-# start_jobd [OPTION...]: with $NETNS inside that namespace
+# start_jobd [OPTION...]: inside the test's namespace, where there is one
 start_jobd() {
 	JOBD_LOG=$BATS_TEST_TMPDIR/jobd.log
-	# shellcheck disable=SC2086 # the prefix is words
-	${NETNS:+ip netns exec $NETNS} "$JOBD_PROGRAM" --user --foreground --socket "$JOBD_SOCKET" \
+	"${IN_NS[@]}" "$JOBD_PROGRAM" --user --foreground --socket "$JOBD_SOCKET" \
 		--database "$DATABASE" "$@" >>"$JOBD_LOG" 2>&1 3>&- 4>&- &
 	JOBD_PID=$!
 	PIDS+=("$JOBD_PID")
@@ -88,15 +90,25 @@ start_jobd() {
 	}
 }
 
+# has_ended PID: nobody is to kill its number any more; its exit status
+has_ended() {
+	local pid kept=()
+	for pid in "${PIDS[@]}"; do
+		[ "$pid" -eq "$1" ] || kept+=("$pid")
+	done
+	PIDS=("${kept[@]}")
+	wait "$1" 2>/dev/null
+}
+
 stop_jobd() {
 	kill "$JOBD_PID"
 	wait_until "$BOUND" gone "$JOBD_PID"
-	wait "$JOBD_PID" || return 1
+	has_ended "$JOBD_PID"
 }
 
 kill9_jobd() {
 	kill -KILL "$JOBD_PID"
-	wait "$JOBD_PID" 2>/dev/null || :
+	has_ended "$JOBD_PID" || :
 }
 
 state_of() {
@@ -119,6 +131,7 @@ netns_new() {
 	NETNS=jobd-$$-${#NAMESPACES[@]}
 	ip netns add "$NETNS"
 	NAMESPACES+=("$NETNS")
+	IN_NS=(ip netns exec "$NETNS")
 	ip -n "$NETNS" link set lo up
 }
 
@@ -129,7 +142,7 @@ free_port() {
 }
 
 listens() {
-	(: </dev/tcp/127.0.0.1/"$1") 2>/dev/null
+	"${IN_NS[@]}" bash -c ": </dev/tcp/127.0.0.1/$1" 2>/dev/null
 }
 
 ssh_keys() {
@@ -166,7 +179,7 @@ start_sshd() {
 			PidFile none
 		END
 	} | sed '/^ListenAddress 127/d' >"$SSH_DIR/sshd_config"
-	"$(command -v sshd || echo /usr/sbin/sshd)" -D -f "$SSH_DIR/sshd_config" -E "$SSH_DIR/sshd.log" 3>&- 4>&- &
+	"${IN_NS[@]}" "$(command -v sshd || echo /usr/sbin/sshd)" -D -f "$SSH_DIR/sshd_config" -E "$SSH_DIR/sshd.log" 3>&- 4>&- &
 	PIDS+=($!)
 	wait_until "$BOUND" listens "$SSH_PORT"
 }
@@ -177,6 +190,14 @@ test_user() {
 	TEST_USER=jobdtest
 	id "$TEST_USER" >/dev/null 2>&1 ||
 		useradd --no-create-home --home-dir / --shell /bin/sh --password '*' "$TEST_USER"
+}
+
+# A fresh name of a file that a command on the far side writes; both sides are this machine
+mark() {
+	chmod 711 "$(dirname "$BATS_RUN_TMPDIR")" "$BATS_RUN_TMPDIR" "$BATS_FILE_TMPDIR" "$BATS_TEST_TMPDIR" 2>/dev/null || :
+	mkdir -p "$BATS_TEST_TMPDIR/marks"
+	chmod 777 "$BATS_TEST_TMPDIR/marks"
+	echo "$BATS_TEST_TMPDIR/marks/$1"
 }
 
 # known HOST...: their key into the daemon's known_hosts
@@ -195,7 +216,7 @@ start_dropbear() {
 	dropbearkey -t ed25519 -f "$SSH_DIR/dropbear_key" >"$SSH_DIR/dropbear_key.txt" 2>&1
 	mkdir -p "$SSH_DIR/dropbear"
 	# dropbear reads the keys of the account itself
-	"$(command -v dropbear || echo /usr/sbin/dropbear)" -F -E -s -r "$SSH_DIR/dropbear_key" \
+	"${IN_NS[@]}" "$(command -v dropbear || echo /usr/sbin/dropbear)" -F -E -s -r "$SSH_DIR/dropbear_key" \
 		-p "127.0.0.1:$SSH_PORT" "$@" >"$SSH_DIR/dropbear.log" 2>&1 3>&- 4>&- &
 	PIDS+=($!)
 	wait_until "$BOUND" listens "$SSH_PORT"
@@ -204,7 +225,7 @@ start_dropbear() {
 # start_sshload [OPTION...]: the project's own load server; sets SSH_PORT
 start_sshload() {
 	local output=$BATS_TEST_TMPDIR/sshload.$RANDOM
-	"$SSHLOAD_PROGRAM" "$@" >"$output" 2>&1 3>&- 4>&- &
+	"${IN_NS[@]}" "$SSHLOAD_PROGRAM" "$@" >"$output" 2>&1 3>&- 4>&- &
 	PIDS+=($!)
 	wait_until "$BOUND" test -s "$output"
 	SSH_PORT=$(grep -oE '[0-9]+' "$output" | head -n 1)

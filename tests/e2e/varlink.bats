@@ -1,0 +1,104 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The control socket, for a client that knows nothing of jobd, and held against the interface file.
+
+bats_require_minimum_version 1.5.0
+load ../lib/common
+
+setup() {
+	common_setup
+	need python3
+	netns_new
+	start_jobd
+}
+
+teardown() {
+	common_teardown
+}
+
+call() {
+	python3 "$TESTS/lib/varlink.py" "$JOBD_SOCKET" "$@"
+}
+
+@test "GetInfo and GetInterfaceDescription: the interface file as it is" {
+	call org.varlink.service.GetInfo |
+		jq -e '.parameters | .product == "jobd" and (.interfaces | index("org.jobd")) and (.version | length > 0)'
+	call org.varlink.service.GetInterfaceDescription '{"interface": "org.jobd"}' |
+		jq -j .parameters.description | diff - "$TESTS/../common/org.jobd.varlink"
+	call org.varlink.service.GetInterfaceDescription '{"interface": "org.varlink.service"}' |
+		jq -e '.parameters.description | contains("interface org.varlink.service")'
+}
+
+@test "what there is not: method, interface, parameter" {
+	run -0 call org.jobd.Explode
+	jq -e '.error == "org.varlink.service.MethodNotFound" and .parameters.method == "org.jobd.Explode"' <<<"$output"
+	run -0 call org.nobody.List
+	jq -e '.error == "org.varlink.service.InterfaceNotFound" and .parameters.interface == "org.nobody"' <<<"$output"
+	run -0 call org.jobd.List '{"colour": "red"}'
+	jq -e '.error == "org.varlink.service.InvalidParameter" and .parameters.parameter == "colour"' <<<"$output"
+	run -0 call org.jobd.List '{"limit": "many"}'
+	jq -e '.error == "org.varlink.service.InvalidParameter" and .parameters.parameter == "limit"' <<<"$output"
+	run -0 call org.jobd.List '{"selection": {"selectors": ["9"]}}'
+	jq -e '.error == "org.jobd.NoSuchJob" and .parameters.selector == "9"' <<<"$output"
+}
+
+@test "a job by ten lines of another language: start, wait with more, list, receive, remove" {
+	call org.jobd.Start '{"kind": "ping", "targets": ["127.0.0.[1-3]"], "token": "t1"}' |
+		jq -e '.parameters == {"id": 1, "tasks": 3, "isNew": true}'
+	# The same token is the same job
+	call org.jobd.Start '{"kind": "ping", "targets": ["127.0.0.[1-3]"], "token": "t1"}' |
+		jq -e '.parameters == {"id": 1, "tasks": 3, "isNew": false}'
+	call org.jobd.Wait '{}' more | tail -n 1 | jq -e '.parameters | .isEnd and .succeeded == 3'
+	call org.jobd.List | jq -e '.parameters.jobs[0].state == "completed"'
+	call org.jobd.Receive | jq -e '[.parameters.records[].target] | sort == ["127.0.0.1", "127.0.0.2", "127.0.0.3"]'
+	# Nothing was confirmed
+	call org.jobd.Receive | jq -e '.parameters.records | length == 3'
+	call org.jobd.Remove '{"selection": {"selectors": ["1"]}}' | jq -e '.parameters.removed == [1]'
+}
+
+@test "oneway: done, and no word" {
+	run -0 call org.jobd.Start '{"kind": "ping", "targets": ["127.0.0.1"]}' oneway
+	[ -z "$output" ]
+	run -0 call org.jobd.Explode '{}' oneway
+	[ -z "$output" ]
+	jobctl wait 1
+}
+
+@test "every reply that jobctl gets is as the interface file has it" {
+	local socket=$JOBD_SOCKET
+	"$top_builddir/tests/lib/varlink-proxy" "$socket.proxy" "$socket" "$BATS_TEST_TMPDIR/replies" 3>&- 4>&- &
+	PIDS+=($!)
+	export JOBD_SOCKET=$socket.proxy
+	wait_until "$BOUND" answers
+	ip -n "$NETNS" route add unreachable 10.9.9.0/24
+	jobctl start ping --name one 127.0.0.1 10.9.9.9
+	jobctl start ping --count 60000 '127.0.0.[1-3]'
+	jobctl start ssh --command 'show version' --command 'show clock' --timeout 5s 127.0.0.1:1
+	wait_until "$BOUND" running_tasks 2 3
+	jobctl adjust 2 --parallel 2 --rate 1000 --name two
+	jobctl stop 2/127.0.0.3
+	jobctl pause 2
+	jobctl resume 2
+	run -1 jobctl remove 2
+	run -124 jobctl wait --timeout 100ms
+	jobctl stop 2
+	run -3 jobctl wait
+	jobctl list --all --json
+	jobctl show 1 2 3
+	jobctl show 2/127.0.0.2
+	jobctl receive --keep
+	jobctl receive --cursor other one
+	jobctl receive --again --failed --json
+	jobctl receive --remove
+	jobctl status
+	run -1 jobctl show 77
+	run -1 jobctl retry 77
+	run -2 jobctl start ping 'r[9'
+	run -2 jobctl start ping --count 0 127.0.0.1
+	jobctl remove --all
+	"$top_builddir/tests/lib/check-replies" "$BATS_TEST_TMPDIR/replies"
+	# Each of them was there
+	for method in Start List ListTasks Receive Wait Stop Pause Resume Adjust Remove Retry GetStatus; do
+		grep -q "\"org.jobd.$method\"" "$BATS_TEST_TMPDIR/replies"
+	done
+}
