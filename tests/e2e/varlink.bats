@@ -67,7 +67,8 @@ call() {
 @test "every reply that jobctl gets is as the interface file has it" {
 	local socket=$JOBD_SOCKET
 	"$top_builddir/tests/lib/varlink-proxy" "$socket.proxy" "$socket" "$BATS_TEST_TMPDIR/replies" 3>&- 4>&- &
-	PIDS+=($!)
+	proxy=$!
+	PIDS+=("$proxy")
 	export JOBD_SOCKET=$socket.proxy
 	wait_until "$BOUND" answers
 	ip -n "$NETNS" route add unreachable 10.9.9.0/24
@@ -96,6 +97,8 @@ call() {
 	run -2 jobctl start ping 'r[9'
 	run -2 jobctl start ping --count 0 127.0.0.1
 	jobctl remove --all
+	kill "$proxy"
+	has_ended "$proxy"
 	"$top_builddir/tests/lib/check-replies" "$BATS_TEST_TMPDIR/replies"
 	# Each of them was there
 	for method in Start List ListTasks Receive Wait Stop Pause Resume Adjust Remove Retry GetStatus; do

@@ -10,14 +10,16 @@ import json
 import socket
 import sys
 
-path, method, parameters, flag = (sys.argv[1:] + ["{}", ""])[:4]
-call = {"method": method, "parameters": json.loads(parameters or "{}")}
-if flag:
+path, method, *rest = sys.argv[1:]
+call = {"method": method}
+if rest:
+    call["parameters"] = json.loads(rest[0])
+for flag in rest[1:]:
     call[flag] = True
 with socket.socket(socket.AF_UNIX) as service:
     service.connect(path)
     service.sendall(json.dumps(call).encode() + b"\0")
-    if flag == "oneway":
+    if "oneway" in call:
         service.shutdown(socket.SHUT_WR)
     buffer = b""
     while more := service.recv(65536):
