@@ -55,9 +55,17 @@ struct option_row {
 	const char *const *words;
 };
 
-/* Options of the kinds, of Start for every kind, and of selections; each ends with name NULL. */
+/* Options of Start for every kind, of the kinds, and of selections; each ends with name NULL. */
 extern const struct option_row global_options[], start_options[], ping_options[], ssh_options[],
 	filter_options[];
+
+/* The kinds by name, with their options; ends with name NULL. */
+struct kind_row {
+	const char *name;
+	const struct option_row *options;
+};
+extern const struct kind_row kinds[];
+extern const char *const kind_words[]; /* ended by NULL */
 
 /* What the words of a command came to. */
 struct words {
@@ -79,6 +87,13 @@ void words_parse(struct words *words, int count, char **values,
 bool words_flag(const struct words *words, const char *name);
 const char *words_text(const struct words *words, const char *name);
 void words_done(struct words *words);
+/* The option that an option's row put into words, or NULL. */
+const json_t *words_value(const struct words *words, const struct option_row *row);
+/* A text as JSON; one that is not UTF-8 ends the program. what: where it is from, for the sentence.
+ */
+json_t *text_value(const char *text, const char *what);
+/* The name of the option that fills a parameter ("replyTimeoutUsec": "reply-timeout"), or NULL. */
+const char *option_of_parameter(const char *parameter);
 /* The word of the list that is nearest to a mistyped one, or NULL. */
 const char *nearest(const char *word, const char *const *candidates);
 /* One line on standard error, then the end. */
@@ -99,7 +114,8 @@ extern const size_t command_count;
 struct globals {
 	const char *socket;
 	bool is_user, is_system, is_json, is_quiet;
-	bool has_color; /* standard output takes colours */
+	/* Standard output, standard error */
+	bool is_terminal[2], has_color[2];
 };
 extern struct globals globals;
 
@@ -112,6 +128,8 @@ typedef bool talk_fn(json_t *reply, bool continues, void *context);
 void talk_stream(const char *method, json_t *parameters, talk_fn *fn, void *context);
 /* From now on Ctrl-C ends the program with STATUS_INTERRUPTED, after this line. NULL: no line. */
 void talk_on_interrupt(const char *line);
+/* Where a call of the system came back early: the end, if it was for Ctrl-C. */
+void talk_check_interrupt(void);
 
 /* --- Targets from files (targets-file.c) --- */
 
@@ -126,11 +144,12 @@ void print_job_table(const json_t *jobs);
 void print_task_table(const json_t *tasks);
 /* "host-key" for "host_key" */
 const char *for_people(const char *word, char buffer[static 32]);
-/* Text with control characters made visible where standard output is a terminal. */
-void print_clean(FILE *file, const char *bytes, size_t size, bool is_terminal);
+/* Bytes as they are; on a terminal with what would steer it made visible. */
+void print_clean(FILE *file, const char *bytes, size_t size);
 int64_t number_of(const json_t *object, const char *member);
 const char *text_of(const json_t *object, const char *member); /* "" where there is none */
-const char *color(const char *escape);                         /* the escape, or "" */
+/* The escape, or "" where the file takes no colours. */
+const char *color(const FILE *file, const char *escape);
 #define COLOR_RED   "\033[31m"
 #define COLOR_GREEN "\033[32m"
 #define COLOR_BOLD  "\033[1m"
@@ -139,15 +158,19 @@ const char *color(const char *escape);                         /* the escape, or
 /* --- Results (results.c) --- */
 
 struct results_options {
-	bool is_single;  /* one target: its output as it is */
-	bool is_group;   /* identical output under one header */
-	bool is_raw;     /* bytes alone */
+	bool is_single; /* one target: its output as it is */
+	bool is_group;  /* identical output under one header */
+	bool is_raw;    /* bytes alone */
+	bool is_failed_only;
 	const char *dir; /* a file a target, or NULL */
 };
-/* Reads all of a selection, prints it, and confirms what was written. is_failed: any task did. */
+/*
+ * Reads all of a selection, prints it, and confirms what was written. parameters are taken over.
+ * ret_is_failed: a task did not succeed.
+ */
 void results_receive(json_t *parameters, const struct results_options *options,
 		     bool *ret_is_failed);
-/* The options --group, --raw and --dir. */
+/* How results are shown: --group, --raw, --dir. */
 extern const struct option_row results_options[];
 struct results_options results_options_of(const struct words *words, bool is_single);
 
@@ -163,8 +186,8 @@ void progress_clear(void);
 void words_select(struct words *words);
 /* A random token, for calls that may be repeated; a new string value. */
 json_t *new_token(void);
-/* Waits for jobs with a bar; the last sums (a new reference). */
-json_t *wait_for(json_t *selection, const char *timeout_us_text);
+/* Calls Wait, with a bar; the last sums (a new reference). parameters are taken over. */
+json_t *wait_for(json_t *parameters);
 
 enum status cmd_start(struct words *words);
 enum status cmd_list(struct words *words);

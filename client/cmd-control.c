@@ -5,18 +5,27 @@
 #include "common/units.h"
 #include "common/util.h"
 
-/* stop, pause and resume are one call each with the ids that it changed. */
-static enum status change(struct words *words, const char *verb, const char *method)
+/* A change without any word on which jobs is refused. */
+static void select_some(struct words *words, const char *verb)
 {
-	json_t *reply;
-
 	words_select(words);
 	if (!json_object_get(words->parameters, "selection"))
 		fail(STATUS_WORDS, "name the jobs to %s, or say --all", verb);
-	reply = talk(method, json_incref(words->parameters));
+}
+
+/* What came back, which only --json wants to see. */
+static void print_reply(json_t *reply)
+{
 	if (globals.is_json)
 		print_json(reply);
 	json_decref(reply);
+}
+
+/* stop, pause and resume are one call each with the ids that it changed. */
+static enum status change(struct words *words, const char *verb, const char *method)
+{
+	select_some(words, verb);
+	print_reply(talk(method, json_incref(words->parameters)));
 	return STATUS_OK;
 }
 
@@ -41,9 +50,7 @@ enum status cmd_remove(struct words *words)
 	enum status status;
 	size_t index;
 
-	words_select(words);
-	if (!json_object_get(words->parameters, "selection"))
-		fail(STATUS_WORDS, "name the jobs to remove, or say --all");
+	select_some(words, "remove");
 	reply = talk("Remove", json_incref(words->parameters));
 	left = json_object_get(reply, "left");
 	status = json_array_size(left) > 0 ? STATUS_REFUSED : STATUS_OK;
@@ -97,6 +104,6 @@ enum status cmd_adjust(struct words *words)
 			fail(STATUS_REFUSED, "no job is called '%s'", selector);
 	}
 	(void)json_object_set_new(words->parameters, "id", json_integer(id));
-	json_decref(talk("Adjust", json_incref(words->parameters)));
+	print_reply(talk("Adjust", json_incref(words->parameters)));
 	return STATUS_OK;
 }

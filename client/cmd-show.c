@@ -43,21 +43,24 @@ static void print_errors(const json_t *job)
 	}
 }
 
-/* "retryDelayUsec": 1000000 as people said it: --retry-delay 1.0 s. */
+/* "retryDelayUsec": 1000000 as people say it: --retry-delay 1.0 s. */
 static void print_option(const char *name, const json_t *value)
 {
+	const char *option = option_of_parameter(name);
 	size_t size = strlen(name);
 	char text[UNITS_TEXT_MAX];
 
+	printf("%12s: %s%s", "option", option ? "--" : "", option ? option : name);
 	if (size > 4 && streq(name + size - 4, "Usec")) {
-		printf("%12s: %.*s %s\n", "option", (int)size - 4, name,
-		       duration_text(json_integer_value(value), text));
+		printf(" %s\n", duration_text(json_integer_value(value), text));
 	} else if (json_is_string(value)) {
-		printf("%12s: %s %s\n", "option", name, json_string_value(value));
+		printf(" %s\n", json_string_value(value));
+	} else if (json_is_true(value)) {
+		printf("\n");
 	} else {
 		autofree char *dump = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
 
-		printf("%12s: %s %s\n", "option", name, dump);
+		printf(" %s\n", dump);
 	}
 }
 
@@ -182,21 +185,39 @@ static void show(const json_t *job, const char *task_selector)
 	json_decref(tasks);
 }
 
-enum status cmd_show(struct words *words)
+/* The jobs of one selector, oldest first. */
+static void show_selected(json_t *parameters, const char *selector, bool *is_first)
 {
 	json_t *jobs = json_array();
 
-	if (words->argument_count == 0 && !json_object_get(words->parameters, "selection"))
+	talk_stream("List", json_incref(parameters), collect_jobs, jobs);
+	for (size_t i = json_array_size(jobs); i-- > 0;) {
+		if (!*is_first && !globals.is_json)
+			printf("\n");
+		*is_first = false;
+		show(json_array_get(jobs, i), selector);
+	}
+	json_decref(jobs);
+}
+
+/* Selector by selector, in the order in which they were named: each may have a task part. */
+enum status cmd_show(struct words *words)
+{
+	size_t count = words->argument_count;
+	bool is_first = true;
+
+	if (count == 0 && !json_object_get(words->parameters, "selection"))
 		fail(STATUS_WORDS, "which job? jobctl show 7, or jobctl show @last");
 	words_select(words);
 	(void)json_object_set_new(words->parameters, "details", json_true());
-	talk_stream("List", json_incref(words->parameters), collect_jobs, jobs);
-	for (size_t i = json_array_size(jobs); i-- > 0;) {
-		show(json_array_get(jobs, i),
-		     words->argument_count == 1 ? words->arguments[0] : NULL);
-		if (i > 0 && !globals.is_json)
-			printf("\n");
+	if (count == 0)
+		show_selected(words->parameters, NULL, &is_first);
+	for (size_t i = 0; i < count; i++) {
+		json_t *selection = json_object_get(words->parameters, "selection");
+
+		(void)json_object_set_new(selection, "selectors",
+					  json_pack("[s]", words->arguments[i]));
+		show_selected(words->parameters, words->arguments[i], &is_first);
 	}
-	json_decref(jobs);
 	return STATUS_OK;
 }

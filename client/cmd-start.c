@@ -3,6 +3,7 @@
 #include "client/client.h"
 
 #include "common/protocol.h"
+#include "common/states.h"
 #include "common/util.h"
 
 json_t *new_token(void)
@@ -16,65 +17,40 @@ json_t *new_token(void)
 	return json_string(text);
 }
 
-static bool draw(json_t *reply, bool continues, void *context)
+static _Noreturn void unknown_kind(const char *kind)
 {
-	json_t **last = context;
+	const char *meant = nearest(kind, kind_words);
 
-	json_decref(*last);
-	*last = json_incref(reply);
-	if (continues)
-		progress_draw(reply);
-	return true;
+	if (meant)
+		fail(STATUS_WORDS, "unknown kind '%s'; did you mean '%s'?", kind, meant);
+	fail(STATUS_WORDS, "unknown kind '%s'; see jobctl start --help", kind);
 }
 
-json_t *wait_for(json_t *selection, const char *timeout_us_text)
+/* The first option of the table that was given, or NULL. */
+static const char *given_option(const struct words *words, const struct option_row *rows)
 {
-	json_t *parameters = json_object();
-	json_t *last = NULL;
-
-	if (selection)
-		(void)json_object_set(parameters, "selection", selection);
-	if (timeout_us_text)
-		(void)json_object_set_new(parameters, "timeoutUsec",
-					  json_integer(atoll(timeout_us_text)));
-	talk_stream("Wait", parameters, draw, &last);
-	progress_clear();
-	return last;
+	for (; rows->name; rows++)
+		if (words_value(words, rows))
+			return rows->name;
+	return NULL;
 }
 
-/* Options of one kind do not go with another. */
-static void check_kind(const struct words *words, const char *kind)
+/* Options of one kind do not go with another, nor how to show results with no wait for them. */
+static void check_options(const struct words *words, const char *kind)
 {
-	static const struct {
-		const char *kind;
-		const struct option_row *rows;
-	} tables[] = {{"ping", ping_options}, {"ssh", ssh_options}};
-	const char *const kinds[] = {"ping", "ssh", NULL};
-	bool is_known = false;
+	const char *option;
 
-	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
-		if (streq(kind, tables[i].kind)) {
-			is_known = true;
+	for (const struct kind_row *row = kinds; row->name; row++) {
+		if (streq(kind, row->name))
 			continue;
-		}
-		for (const struct option_row *row = tables[i].rows; row->name; row++) {
-			const char *dot = strchr(row->parameter, '.');
-			const json_t *object =
-				dot ? json_object_get(words->parameters, tables[i].kind)
-				    : words->own;
-
-			if (json_object_get(object, dot ? dot + 1 : row->parameter + 1))
-				fail(STATUS_WORDS, "--%s is of kind %s, not of %s", row->name,
-				     tables[i].kind, kind);
-		}
+		option = given_option(words, row->options);
+		if (option)
+			fail(STATUS_WORDS, "--%s is of kind %s, not of %s", option, row->name,
+			     kind);
 	}
-	if (!is_known) {
-		const char *meant = nearest(kind, kinds);
-
-		fail(STATUS_WORDS, "unknown kind '%s'; %s%s%s", kind,
-		     meant ? "did you mean '" : "the kinds are ping and ssh", meant ? meant : "",
-		     meant ? "'?" : "");
-	}
+	option = given_option(words, results_options);
+	if (option && !words_flag(words, "wait"))
+		fail(STATUS_WORDS, "--%s shows results: it needs --wait", option);
 }
 
 /* The object of the kind's own parameters. */
@@ -98,11 +74,15 @@ static void read_commands(json_t *lines, const char *path)
 
 	if (!file)
 		fail(STATUS_WORDS, "cannot read the commands of @%s: %m", path);
-	while (getline(&line, &size, file) >= 0) {
+	for (unsigned number = 1; getline(&line, &size, file) >= 0; number++) {
+		autofree char *what = xasprintf("line %u of @%s", number, path);
+
 		line[strcspn(line, "\r\n")] = '\0';
-		if (line[0] != '\0' && line[0] != '#')
-			(void)json_array_append_new(lines, json_string(line));
+		if (line[strspn(line, " \t")] != '\0' && line[0] != '#')
+			(void)json_array_append_new(lines, text_value(line, what));
 	}
+	if (ferror(file))
+		fail(STATUS_WORDS, "cannot read the commands of @%s: %m", path);
 	(void)fclose(file);
 }
 
@@ -130,7 +110,7 @@ static void take_commands(struct words *words, json_t *ssh)
 			(void)fprintf(out, "%s%s", i > 0 ? " " : "", words->rest[i]);
 		if (!out || fclose(out) != 0)
 			abort();
-		(void)json_array_append_new(lines, json_string(text));
+		(void)json_array_append_new(lines, text_value(text, "the command"));
 		free(text);
 	}
 	if (json_array_size(lines) == 0)
@@ -215,7 +195,7 @@ static enum status wait_and_receive(const struct words *words, int64_t id, bool 
 	int64_t not_done;
 
 	talk_on_interrupt(line);
-	sums = wait_for(selection, NULL);
+	sums = wait_for(json_pack("{s:O}", "selection", selection));
 	results_receive(json_pack("{s:o}", "selection", selection), &options, &is_failed);
 	not_done = number_of(sums, "tasks") - number_of(sums, "succeeded");
 	json_decref(sums);
@@ -232,7 +212,9 @@ enum status cmd_start(struct words *words)
 	if (!kind)
 		fail(STATUS_WORDS, "which kind? jobctl start ping TARGET..., or jobctl start ssh "
 				   "TARGET... -- COMMAND");
-	check_kind(words, kind);
+	if (word_find(kind_words, kind) < 0)
+		unknown_kind(kind);
+	check_options(words, kind);
 	if (words->argument_count < 2)
 		fail(STATUS_WORDS, "no target: jobctl start %s TARGET...", kind);
 	take_kind(words, kind);
@@ -244,6 +226,7 @@ enum status cmd_start(struct words *words)
 	is_single = number_of(reply, "tasks") == 1;
 	if (globals.is_json)
 		print_json(reply);
+	(void)fflush(stdout);
 	json_decref(reply);
 	if (words_flag(words, "wait"))
 		return wait_and_receive(words, id, is_single);

@@ -4,6 +4,26 @@
 
 #include "common/util.h"
 
+static bool draw(json_t *reply, bool continues, void *context)
+{
+	json_t **last = context;
+
+	json_decref(*last);
+	*last = json_incref(reply);
+	if (continues)
+		progress_draw(reply);
+	return true;
+}
+
+json_t *wait_for(json_t *parameters)
+{
+	json_t *last = NULL;
+
+	talk_stream("Wait", parameters, draw, &last);
+	progress_clear();
+	return last;
+}
+
 /* Waited for, and what came of it. */
 static enum status status_of_sums(const json_t *sums)
 {
@@ -35,15 +55,12 @@ static void print_sums(const json_t *sums)
 
 enum status cmd_wait(struct words *words)
 {
-	const json_t *timeout = json_object_get(words->parameters, "timeoutUsec");
-	autofree char *text =
-		timeout ? xasprintf("%lld", (long long)json_integer_value(timeout)) : NULL;
 	enum status status;
 	json_t *sums;
 
 	words_select(words);
 	talk_on_interrupt(NULL);
-	sums = wait_for(json_object_get(words->parameters, "selection"), text);
+	sums = wait_for(json_incref(words->parameters));
 	status = status_of_sums(sums);
 	if (globals.is_json)
 		print_json(sums);

@@ -18,7 +18,6 @@ static const struct option_row receive_options[] = {
 	{"cursor", OPTION_TEXT, "NAME", "cursor", "a reading position of this name", NULL},
 	{"wait", OPTION_FLAG, NULL, "wait", "go on until the jobs end", NULL},
 	{"remove", OPTION_FLAG, NULL, "remove", "remove each job once wholly received", NULL},
-	{"failed", OPTION_FLAG, NULL, "failedOnly", "only what did not succeed", NULL},
 	{0},
 };
 static const struct option_row wait_options[] = {
@@ -99,7 +98,7 @@ static void print_command_help(const struct command *command)
 			printf("\nOf kind ping:\n");
 		if (command->tables[i] == ssh_options)
 			printf("\nOf kind ssh:\n");
-		if (command->tables[i] == results_options && command->tables[i + 1])
+		if (command->tables[i] == results_options)
 			printf("\nFor the results:\n");
 		if (command->tables[i] == filter_options)
 			printf("\nWhich jobs:\n");
@@ -153,10 +152,15 @@ static void set_globals(const struct words *words)
 	globals.is_system = words_flag(words, "system");
 	globals.is_json = words_flag(words, "json");
 	globals.is_quiet = words_flag(words, "quiet");
-	if (when && !streq(when, "auto"))
-		globals.has_color = streq(when, "always");
-	else
-		globals.has_color = isatty(STDOUT_FILENO) && !(no_color && no_color[0] != '\0');
+	for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++) {
+		bool is_terminal = isatty(fd);
+
+		globals.is_terminal[fd - STDOUT_FILENO] = is_terminal;
+		globals.has_color[fd - STDOUT_FILENO] =
+			when && !streq(when, "auto")
+				? streq(when, "always")
+				: is_terminal && !(no_color && no_color[0] != '\0');
+	}
 	if (globals.is_user && globals.is_system)
 		fail(STATUS_WORDS, "--user and --system do not go together");
 }

@@ -15,7 +15,6 @@
 
 static const char *const color_words[] = {"auto", "always", "never", NULL};
 static const char *const host_key_words[] = {"strict", "accept-new", "off", NULL};
-static const char *const kind_words[] = {"ping", "ssh", NULL};
 
 const struct option_row global_options[] = {
 	{"json", OPTION_FLAG, NULL, "-json", "one JSON object a line, the interface's own types",
@@ -87,6 +86,12 @@ const struct option_row ssh_options[] = {
 	{0},
 };
 
+#define KINDS(X)        X(ping) X(ssh)
+#define KIND_ROW(kind)  {#kind, kind##_options},
+#define KIND_WORD(kind) #kind,
+const struct kind_row kinds[] = {KINDS(KIND_ROW){0}};
+const char *const kind_words[] = {KINDS(KIND_WORD) NULL};
+
 const struct option_row filter_options[] = {
 	{"all", OPTION_FLAG, NULL, "selection.all", "every job that you may see", NULL},
 	{"state", OPTION_WORDS, "LIST", "selection.states", "jobs in these states",
@@ -147,6 +152,8 @@ const char *nearest(const char *word, const char *const *candidates)
 	size_t best = strlen(word) / 3 + 2; /* more edits than this is no typing mistake */
 	const char *found = NULL;
 
+	if (best > strlen(word))
+		best = strlen(word); /* nor is another word altogether */
 	for (; *candidates; candidates++) {
 		size_t distance = edit_distance(word, *candidates, best);
 
@@ -170,7 +177,9 @@ static const struct option_row *find_option(const char *name,
 	return NULL;
 }
 
-static _Noreturn void unknown_option(const char *name, const struct option_row *const *tables)
+/* dashes: as they were typed. */
+static _Noreturn void unknown_option(const char *dashes, const char *name,
+				     const struct option_row *const *tables)
 {
 	const char *names[128];
 	size_t count = 0;
@@ -183,8 +192,8 @@ static _Noreturn void unknown_option(const char *name, const struct option_row *
 	names[count] = NULL;
 	meant = nearest(name, names);
 	if (meant)
-		fail(STATUS_WORDS, "unknown option --%s; did you mean --%s?", name, meant);
-	fail(STATUS_WORDS, "unknown option --%s; see --help", name);
+		fail(STATUS_WORDS, "unknown option %s%s; did you mean --%s?", dashes, name, meant);
+	fail(STATUS_WORDS, "unknown option %s%s; see --help", dashes, name);
 }
 
 static _Noreturn void bad_value(const struct option_row *row, const char *value, const char *what)
@@ -215,6 +224,22 @@ static json_t *interface_word(const char *word)
 	return json_string(copy);
 }
 
+json_t *text_value(const char *text, const char *what)
+{
+	json_t *value = json_string(text);
+
+	if (!value)
+		fail(STATUS_WORDS, "%s is not UTF-8: '%s'", what, text);
+	return value;
+}
+
+static json_t *option_text(const struct option_row *row, const char *text)
+{
+	autofree char *what = xasprintf("the value of --%s", row->name);
+
+	return text_value(text, what);
+}
+
 static void append_item(const struct option_row *row, json_t *array, const char *item)
 {
 	int64_t number;
@@ -226,11 +251,7 @@ static void append_item(const struct option_row *row, json_t *array, const char 
 	} else if (row->type == OPTION_WORDS) {
 		(void)json_array_append_new(array, interface_word(check_word(row, item)));
 	} else {
-		json_t *string = json_string(item);
-
-		if (!string)
-			fail(STATUS_WORDS, "--%s: '%s' is not UTF-8", row->name, item);
-		(void)json_array_append_new(array, string);
+		(void)json_array_append_new(array, option_text(row, item));
 	}
 }
 
@@ -264,7 +285,6 @@ static json_t *parse_list(const struct option_row *row, const char *value, json_
 static json_t *parse_value(const struct option_row *row, const char *value, json_t *before)
 {
 	int64_t number = 0;
-	json_t *text;
 
 	switch (row->type) {
 	case OPTION_FLAG:
@@ -288,10 +308,7 @@ static json_t *parse_value(const struct option_row *row, const char *value, json
 	case OPTION_WORD:
 		return interface_word(check_word(row, value));
 	case OPTION_TEXT:
-		text = json_string(value);
-		if (!text)
-			bad_value(row, value, "UTF-8 text");
-		return text;
+		return option_text(row, value);
 	case OPTION_NUMBERS:
 	case OPTION_WORDS:
 	case OPTION_REPEAT:
@@ -301,11 +318,11 @@ static json_t *parse_value(const struct option_row *row, const char *value, json
 	return NULL;
 }
 
-/* Where an option's value goes: the object, and the member's name. */
-static json_t *place_of(struct words *words, const struct option_row *row, const char **ret_member)
+/* Where an option's value goes: the object, NULL while there is none, and the member's name. */
+static json_t *place_of(const struct words *words, const struct option_row *row,
+			const char **ret_member)
 {
 	const char *dot = strchr(row->parameter, '.');
-	json_t *object;
 
 	if (row->parameter[0] == '-') {
 		*ret_member = row->parameter + 1;
@@ -315,14 +332,8 @@ static json_t *place_of(struct words *words, const struct option_row *row, const
 		*ret_member = row->parameter;
 		return words->parameters;
 	}
-	autofree char *outer = strndup(row->parameter, (size_t)(dot - row->parameter));
-	object = json_object_get(words->parameters, outer);
-	if (!object) {
-		object = json_object();
-		(void)json_object_set_new(words->parameters, outer, object);
-	}
 	*ret_member = dot + 1;
-	return object;
+	return json_object_getn(words->parameters, row->parameter, (size_t)(dot - row->parameter));
 }
 
 static void take_option(struct words *words, const struct option_row *row, const char *value)
@@ -330,6 +341,11 @@ static void take_option(struct words *words, const struct option_row *row, const
 	const char *member;
 	json_t *object = place_of(words, row, &member);
 
+	if (!object) {
+		object = json_object();
+		(void)json_object_setn_new(words->parameters, row->parameter,
+					   strcspn(row->parameter, "."), object);
+	}
 	(void)json_object_set_new(object, member,
 				  parse_value(row, value, json_object_get(object, member)));
 }
@@ -345,7 +361,7 @@ static int parse_option(struct words *words, char **values, int left,
 	const char *value = word[size] == '=' ? word + size + 1 : NULL;
 
 	if (!row)
-		unknown_option(name, tables);
+		unknown_option(values[0][1] == '-' ? "--" : "-", name, tables);
 	if (row->type == OPTION_FLAG && value)
 		fail(STATUS_WORDS, "--%s takes no value", name);
 	if (row->type != OPTION_FLAG && !value) {
@@ -388,6 +404,32 @@ const char *words_text(const struct words *words, const char *name)
 	return json_string_value(json_object_get(words->own, name));
 }
 
+const json_t *words_value(const struct words *words, const struct option_row *row)
+{
+	const char *member;
+	const json_t *object = place_of(words, row, &member);
+
+	return json_object_get(object, member);
+}
+
+const char *option_of_parameter(const char *parameter)
+{
+	for (size_t i = 0; i < command_count; i++) {
+		for (const struct option_row *const *table = commands[i].tables; *table; table++) {
+			for (const struct option_row *row = *table; row->name; row++) {
+				size_t size = strcspn(row->parameter, ".-");
+				const char *member = row->parameter[size]
+							     ? row->parameter + size + 1
+							     : row->parameter;
+
+				if (streq(member, parameter))
+					return row->name;
+			}
+		}
+	}
+	return NULL;
+}
+
 void words_done(struct words *words)
 {
 	json_decref(words->parameters);
@@ -410,11 +452,8 @@ void words_select(struct words *words)
 	}
 	selectors = json_array();
 	for (size_t i = 0; i < words->argument_count; i++) {
-		json_t *word = json_string(words->arguments[i]);
-
-		if (!word)
-			fail(STATUS_WORDS, "'%s' is not UTF-8", words->arguments[i]);
-		(void)json_array_append_new(selectors, word);
+		(void)json_array_append_new(selectors,
+					    text_value(words->arguments[i], "a selector"));
 	}
 	(void)json_object_set_new(selection, "selectors", selectors);
 }

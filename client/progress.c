@@ -15,7 +15,7 @@ static int64_t start_us, start_done;
 
 static bool is_wanted(void)
 {
-	return !globals.is_quiet && !globals.is_json && isatty(STDERR_FILENO);
+	return !globals.is_quiet && !globals.is_json && globals.is_terminal[1];
 }
 
 static unsigned terminal_width(void)

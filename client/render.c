@@ -5,8 +5,7 @@
 #include "common/util.h"
 
 #include <libsmartcols/libsmartcols.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
+#include <locale.h>
 
 int64_t number_of(const json_t *object, const char *member)
 {
@@ -20,9 +19,9 @@ const char *text_of(const json_t *object, const char *member)
 	return text ? text : "";
 }
 
-const char *color(const char *escape)
+const char *color(const FILE *file, const char *escape)
 {
-	return globals.has_color ? escape : "";
+	return globals.has_color[file == stderr] ? escape : "";
 }
 
 const char *for_people(const char *word, char buffer[static 32])
@@ -33,20 +32,52 @@ const char *for_people(const char *word, char buffer[static 32])
 	return buffer;
 }
 
-void print_clean(FILE *file, const char *bytes, size_t size, bool is_terminal)
+/* Bytes of the printable UTF-8 character there; 0 where a control or no UTF-8 stands. */
+static size_t printable_size(const unsigned char *at, size_t left)
 {
-	if (!is_terminal) {
+	size_t size = at[0] < 0xc2 ? 0 : at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : at[0] < 0xf5 ? 4 : 0;
+
+	if (at[0] < 0x80)
+		return at[0] >= ' ' && at[0] != 0x7f;
+	if (size > left)
+		return 0;
+	for (size_t i = 1; i < size; i++)
+		if ((at[i] & 0xc0) != 0x80)
+			return 0;
+	/* U+0080 to U+009F are controls again */
+	return at[0] == 0xc2 && at[1] < 0xa0 ? 0 : size;
+}
+
+/* Carriage returns there that only a line's end, perhaps in the next piece, follows. */
+static size_t line_end_size(const char *at, size_t left)
+{
+	size_t size = 0;
+
+	while (size < left && at[size] == '\r')
+		size++;
+	return size == left || at[size] == '\n' ? size : 0;
+}
+
+void print_clean(FILE *file, const char *bytes, size_t size)
+{
+	if (!globals.is_terminal[file == stderr]) {
 		(void)fwrite(bytes, 1, size, file);
 		return;
 	}
 	/* What a far side wrote must not steer the terminal of who reads it. */
-	for (size_t i = 0; i < size; i++) {
-		unsigned char byte = (unsigned char)bytes[i];
-
-		if ((byte < ' ' && byte != '\n' && byte != '\t' && byte != '\r') || byte == 0x7f)
-			(void)fprintf(file, "\\x%02x", byte);
-		else if (byte != '\r' || i + 1 == size || bytes[i + 1] != '\n')
-			(void)fputc(byte, file);
+	for (size_t i = 0, step; i < size; i += step) {
+		step = line_end_size(bytes + i, size - i);
+		if (step > 0)
+			continue;
+		step = printable_size((const unsigned char *)bytes + i, size - i);
+		if (bytes[i] == '\n' || bytes[i] == '\t')
+			step = 1;
+		if (step > 0) {
+			(void)fwrite(bytes + i, 1, step, file);
+			continue;
+		}
+		(void)fprintf(file, "\\x%02x", (unsigned char)bytes[i]);
+		step = 1;
 	}
 }
 
@@ -107,12 +138,15 @@ struct column {
 
 static struct libscols_table *new_table(const struct column *columns, size_t count)
 {
-	struct libscols_table *table = scols_new_table();
+	struct libscols_table *table;
 
+	/* For the width of what is not ASCII; all else of jobctl does without. */
+	(void)setlocale(LC_CTYPE, "");
+	table = scols_new_table();
 	if (!table)
 		abort();
-	(void)scols_table_enable_colors(table, globals.has_color);
-	if (!isatty(STDOUT_FILENO)) {
+	(void)scols_table_enable_colors(table, globals.has_color[0]);
+	if (!globals.is_terminal[0]) {
 		/* In a pipe every value whole. */
 		(void)scols_table_set_termforce(table, SCOLS_TERMFORCE_NEVER);
 		(void)scols_table_enable_nowrap(table, 0);
@@ -120,7 +154,7 @@ static struct libscols_table *new_table(const struct column *columns, size_t cou
 	for (size_t i = 0; i < count; i++) {
 		int flags = columns[i].flags;
 
-		if (!isatty(STDOUT_FILENO))
+		if (!globals.is_terminal[0])
 			flags &= ~SCOLS_FL_TRUNC;
 		if (!scols_table_new_column(table, columns[i].title, 0, flags))
 			abort();
@@ -153,7 +187,7 @@ static const char *state_color(const char *state)
 static void set_state(struct libscols_line *line, size_t column, const char *state)
 {
 	set_cell(line, column, xstrdup(state));
-	if (globals.has_color && state_color(state))
+	if (globals.has_color[0] && state_color(state))
 		(void)scols_cell_set_color(scols_line_get_cell(line, column), state_color(state));
 }
 

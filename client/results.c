@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What Receive gives, for people: each line whole and behind its target's name, or grouped, raw, a
- * file a target, or JSON. A page is confirmed only after all of it was written out, so that a
- * client that dies loses nothing.
+ * file a target, or JSON.
+ *
+ * A client that dies loses nothing: a record is confirmed only after all of it was written out. A
+ * line whose end has not come yet, and all of --group, is held in memory over pages; then the
+ * position that is confirmed stays before the oldest record that is held (jobd gives the next page
+ * whatever is confirmed).
  */
 #include "client/client.h"
 
@@ -17,6 +21,7 @@
 #include <unistd.h>
 
 const struct option_row results_options[] = {
+	{"failed", OPTION_FLAG, NULL, "-failed", "only what did not succeed", NULL},
 	{"group", OPTION_FLAG, NULL, "-group", "targets with identical output under one header",
 	 NULL},
 	{"raw", OPTION_FLAG, NULL, "-raw", "the bytes alone", NULL},
@@ -25,12 +30,18 @@ const struct option_row results_options[] = {
 	{0},
 };
 
-/* What came of one task and is not printed yet. */
+/* Bytes of one stream that are not printed yet: an unfinished line, or with --group everything. */
+struct held {
+	char *bytes;
+	size_t size;
+	int64_t position; /* of the first record that they came with */
+};
+
+/* A task that has not ended. */
 struct pending {
 	uint64_t key; /* job << 32 | index */
 	char *target;
-	char *bytes[2];
-	size_t sizes[2]; /* by stream: of an unfinished line, or with --group of everything */
+	struct held held[2]; /* by stream */
 	UT_hash_handle hh;
 };
 
@@ -46,7 +57,6 @@ struct results {
 	struct results_options options;
 	struct pending *pending;
 	struct group *groups;
-	bool is_terminal[2];
 	bool is_failed;
 };
 
@@ -56,6 +66,7 @@ struct results_options results_options_of(const struct words *words, bool is_sin
 		.is_single = is_single,
 		.is_group = words_flag(words, "group"),
 		.is_raw = words_flag(words, "raw"),
+		.is_failed_only = words_flag(words, "failed"),
 		.dir = words_text(words, "dir"),
 	};
 }
@@ -81,45 +92,48 @@ static struct pending *find_pending(struct results *results, const json_t *recor
 	return pending;
 }
 
-static void append(struct pending *pending, int stream, const char *bytes, size_t size)
+static void hold(struct held *held, const char *bytes, size_t size, int64_t position)
 {
-	pending->bytes[stream] =
-		xrealloc(pending->bytes[stream], pending->sizes[stream] + size + 1);
-	memcpy(pending->bytes[stream] + pending->sizes[stream], bytes, size);
-	pending->sizes[stream] += size;
+	if (held->size == 0)
+		held->position = position;
+	held->bytes = xrealloc(held->bytes, held->size + size);
+	memcpy(held->bytes + held->size, bytes, size);
+	held->size += size;
 }
 
-static void print_line(struct results *results, const char *target, int stream, const char *bytes,
-		       size_t size)
+static void print_line(const char *target, int stream, const char *bytes, size_t size)
 {
 	FILE *file = stream_file(stream);
 
-	(void)fprintf(file, "%s%s:%s ", color(COLOR_BOLD), target, color(COLOR_OFF));
-	print_clean(file, bytes, size, results->is_terminal[stream]);
-	if (size == 0 || bytes[size - 1] != '\n')
+	(void)fprintf(file, "%s%s:%s ", color(file, COLOR_BOLD), target, color(file, COLOR_OFF));
+	print_clean(file, bytes, size);
+	if (bytes[size - 1] != '\n')
 		(void)fputc('\n', file);
 }
 
-/* The whole lines of what is pending; with is_end the rest as well. */
-static void print_lines(struct results *results, struct pending *pending, const char *target,
-			int stream, bool is_end)
+/* The whole lines of what is held, and with is_end the rest. position: of the newest record. */
+static void print_lines(struct pending *pending, int stream, bool is_end, int64_t position)
 {
-	char *at = pending->bytes[stream];
-	size_t left = pending->sizes[stream];
+	struct held *held = &pending->held[stream];
+	size_t printed = 0;
 
-	while (left > 0) {
+	while (printed < held->size) {
+		const char *at = held->bytes + printed;
+		size_t left = held->size - printed;
 		const char *end = memchr(at, '\n', left);
 		size_t size = end ? (size_t)(end - at) + 1 : left;
 
 		if (!end && !is_end)
 			break;
-		print_line(results, target, stream, at, size);
-		at += size;
-		left -= size;
+		print_line(pending->target, stream, at, size);
+		printed += size;
 	}
-	if (left > 0)
-		memmove(pending->bytes[stream], at, left);
-	pending->sizes[stream] = left;
+	if (printed == 0)
+		return;
+	/* No line had ended before the newest record came: what is left is of that one. */
+	held->size -= printed;
+	memmove(held->bytes, held->bytes + printed, held->size);
+	held->position = position;
 }
 
 /* --- A file a target --- */
@@ -129,7 +143,7 @@ static void write_file(const struct results *results, const json_t *record, cons
 {
 	autofree char *path = xasprintf("%s/%s", results->options.dir, text_of(record, "target"));
 	bool is_first = number_of(record, "offset") == 0;
-	autoclose int fd = -1;
+	int fd;
 
 	if (strchr(text_of(record, "target"), '/'))
 		fail(STATUS_REFUSED, "the target '%s' is no file name", text_of(record, "target"));
@@ -149,15 +163,17 @@ static void write_file(const struct results *results, const json_t *record, cons
 		bytes += part;
 		size -= (size_t)part;
 	}
+	if (close(fd) < 0)
+		fail(STATUS_REFUSED, "cannot write %s: %m", path);
 }
 
 /* --- Groups --- */
 
-static void add_to_group(struct results *results, const struct pending *pending, const char *target)
+static void add_to_group(struct results *results, const struct pending *pending)
 {
 	struct group *group;
-	size_t size = pending->sizes[0];
-	const char *output = size > 0 ? pending->bytes[0] : "";
+	size_t size = pending->held[0].size;
+	const char *output = size > 0 ? pending->held[0].bytes : "";
 
 	HASH_FIND(hh, results->groups, output, size, group);
 	if (!group) {
@@ -167,7 +183,7 @@ static void add_to_group(struct results *results, const struct pending *pending,
 		group->targets = json_array();
 		HASH_ADD_KEYPTR(hh, results->groups, group->output, size, group);
 	}
-	(void)json_array_append_new(group->targets, json_string(target));
+	(void)json_array_append_new(group->targets, json_string(pending->target));
 }
 
 static void print_groups(struct results *results)
@@ -181,8 +197,9 @@ static void print_groups(struct results *results)
 		for (size_t i = 0; i < count; i++)
 			names[i] = json_string_value(json_array_get(group->targets, i));
 		autofree char *folded = target_fold(names, count);
-		printf("%s--- %s (%zu)%s\n", color(COLOR_BOLD), folded, count, color(COLOR_OFF));
-		print_clean(stdout, group->output, group->size, results->is_terminal[0]);
+		printf("%s--- %s (%zu)%s\n", color(stdout, COLOR_BOLD), folded, count,
+		       color(stdout, COLOR_OFF));
+		print_clean(stdout, group->output, group->size);
 		if (group->size > 0 && group->output[group->size - 1] != '\n')
 			(void)fputc('\n', stdout);
 		HASH_DEL(results->groups, group);
@@ -194,72 +211,99 @@ static void print_groups(struct results *results)
 
 /* --- The end of a task --- */
 
+static void print_message(FILE *file, const json_t *task)
+{
+	const char *message = text_of(task, "message");
+
+	print_clean(file, message, strlen(message));
+}
+
+/* "r07: failed (host-key): the key of r07 changed; ..." */
+static void print_failure(FILE *file, const json_t *task)
+{
+	const char *error = text_of(task, "error"), *message = text_of(task, "message");
+	char class[32];
+
+	(void)fprintf(file, "%s: %s%s%s", text_of(task, "target"), color(file, COLOR_RED),
+		      text_of(task, "state"), color(file, COLOR_OFF));
+	if (*error)
+		(void)fprintf(file, " (%s)", for_people(error, class));
+	if (*message)
+		(void)fputs(": ", file);
+	print_message(file, task);
+	(void)fputc('\n', file);
+}
+
+/* "8.8.8.8: 4/4 replies, 0% loss, min/avg/max 9.10/9.40/9.90 ms": also a failure is a result. */
 static void print_ping(const json_t *task)
 {
 	const json_t *ping = json_object_get(task, "ping");
 	int64_t sent = number_of(ping, "sent"), received = number_of(ping, "received");
-	const char *target = text_of(task, "target");
-	char class[32];
 
-	if (received > 0)
-		printf("%s: %lld/%lld replies, %lld%% loss, min/avg/max %.2f/%.2f/%.2f ms", target,
+	if (received == 0 && !streq(text_of(task, "error"), "no_reply")) {
+		print_failure(stdout, task);
+		return;
+	}
+	printf("%s: ", text_of(task, "target"));
+	if (received == 0) {
+		(void)fputs(color(stdout, COLOR_RED), stdout);
+		print_message(stdout, task);
+		(void)fputs(color(stdout, COLOR_OFF), stdout);
+	} else {
+		printf("%lld/%lld replies, %lld%% loss, min/avg/max %.2f/%.2f/%.2f ms",
 		       (long long)received, (long long)sent,
 		       (long long)(sent > 0 ? (sent - received) * 100 / sent : 0),
 		       (double)number_of(ping, "minUsec") / 1e3,
 		       (double)number_of(ping, "avgUsec") / 1e3,
 		       (double)number_of(ping, "maxUsec") / 1e3);
-	else if (streq(text_of(task, "error"), "no_reply"))
-		printf("%s: %s%s%s", target, color(COLOR_RED), text_of(task, "message"),
-		       color(COLOR_OFF));
-	else
-		printf("%s: %s%s%s (%s): %s", target, color(COLOR_RED), text_of(task, "state"),
-		       color(COLOR_OFF), for_people(text_of(task, "error"), class),
-		       text_of(task, "message"));
-	if (received > 0 && !streq(text_of(task, "state"), "succeeded"))
-		printf(" (%s)", text_of(task, "message"));
-	printf("\n");
+		if (!streq(text_of(task, "state"), "succeeded")) {
+			(void)fputs(" (", stdout);
+			print_message(stdout, task);
+			(void)fputc(')', stdout);
+		}
+	}
+	(void)fputc('\n', stdout);
 }
 
-static void print_end(struct results *results, const json_t *task)
+static void print_end(const struct results *results, const json_t *task)
 {
-	const char *state = text_of(task, "state"), *error = text_of(task, "error");
-	bool has_succeeded = streq(state, "succeeded");
-	char class[32];
+	const char *state = text_of(task, "state");
 
-	if (!has_succeeded)
-		results->is_failed = true;
 	if (json_object_get(task, "ping") && !streq(state, "stopped")) {
 		if (!results->options.is_raw)
 			print_ping(task);
-		return;
+	} else if (!streq(state, "succeeded")) {
+		print_failure(stderr, task);
 	}
-	if (has_succeeded)
-		return;
-	(void)fprintf(stderr, "%s: %s%s%s%s%s%s%s%s\n", text_of(task, "target"), color(COLOR_RED),
-		      state, color(COLOR_OFF), *error ? " (" : "", for_people(error, class),
-		      *error ? ")" : "", *text_of(task, "message") ? ": " : "",
-		      text_of(task, "message"));
 }
 
 static void drop_pending(struct results *results, struct pending *pending)
 {
 	HASH_DEL(results->pending, pending);
-	free(pending->bytes[0]);
-	free(pending->bytes[1]);
+	free(pending->held[0].bytes);
+	free(pending->held[1].bytes);
 	free(pending->target);
 	free(pending);
 }
 
+/* All that came of a task goes out: its lines, or its place in a group. */
 static void take_end(struct results *results, const json_t *record, const json_t *task)
 {
 	struct pending *pending = find_pending(results, record);
-	const char *target = text_of(record, "target");
+	bool has_succeeded = streq(text_of(task, "state"), "succeeded");
+	bool has_output = pending->held[0].size > 0;
+	const json_t *ssh = json_object_get(task, "ssh");
 
-	if (results->options.is_group && json_object_get(task, "ssh") && !results->options.dir)
-		add_to_group(results, pending, target);
-	else
-		print_lines(results, pending, target, 0, true);
-	print_lines(results, pending, target, 1, true);
+	if (results->options.dir) {
+		/* No output replaces that of an earlier run as well. */
+		if (ssh && has_succeeded && number_of(ssh, "stdoutBytes") == 0)
+			write_file(results, record, "", 0);
+	} else if (results->options.is_group && (has_output || (ssh && has_succeeded))) {
+		add_to_group(results, pending);
+	} else {
+		print_lines(pending, 0, true, 0);
+	}
+	print_lines(pending, 1, true, 0);
 	print_end(results, task);
 	drop_pending(results, pending);
 }
@@ -268,6 +312,7 @@ static void take_output(struct results *results, const json_t *record)
 {
 	int stream = streq(text_of(record, "stream"), "stderr");
 	const struct results_options *options = &results->options;
+	int64_t position = number_of(record, "position");
 	autofree char *bytes = NULL;
 	struct pending *pending;
 	size_t size;
@@ -277,19 +322,16 @@ static void take_output(struct results *results, const json_t *record)
 				    "version?");
 	if (options->dir && stream == 0) {
 		write_file(results, record, bytes, size);
-		return;
+	} else if (options->is_raw) {
+		(void)fwrite(bytes, 1, size, stream_file(stream));
+	} else if (options->is_single && !options->is_group) {
+		print_clean(stream_file(stream), bytes, size);
+	} else {
+		pending = find_pending(results, record);
+		hold(&pending->held[stream], bytes, size, position);
+		if (!options->is_group || stream == 1)
+			print_lines(pending, stream, false, position);
 	}
-	if (options->is_raw || (options->is_single && !options->is_group)) {
-		if (options->is_raw)
-			(void)fwrite(bytes, 1, size, stream_file(stream));
-		else
-			print_clean(stream_file(stream), bytes, size, results->is_terminal[stream]);
-		return;
-	}
-	pending = find_pending(results, record);
-	append(pending, stream, bytes, size);
-	if (!(options->is_group && stream == 0))
-		print_lines(results, pending, text_of(record, "target"), stream, false);
 }
 
 static void take_record(struct results *results, const json_t *record)
@@ -315,19 +357,47 @@ static void print_rest(struct results *results)
 	struct pending *pending, *next;
 
 	HASH_ITER (hh, results->pending, pending, next) {
-		print_lines(results, pending, pending->target, 0, true);
-		print_lines(results, pending, pending->target, 1, true);
+		print_lines(pending, 0, true, 0);
+		print_lines(pending, 1, true, 0);
 		drop_pending(results, pending);
 	}
 	print_groups(results);
 }
 
+/* Up to where all is written out, of what came up to a page's position. */
+static int64_t written_position(const struct results *results, int64_t position)
+{
+	const struct pending *pending, *next;
+
+	if (results->groups)
+		return 0;
+	HASH_ITER (hh, results->pending, pending, next) {
+		for (size_t i = 0; i < ARRAY_SIZE(pending->held); i++)
+			if (pending->held[i].size > 0 && pending->held[i].position <= position)
+				position = pending->held[i].position - 1;
+	}
+	return position;
+}
+
+static void flush_output(void)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout)) {
+		(void)fflush(stderr);
+		return;
+	}
+	talk_check_interrupt();
+	if (errno == EPIPE)
+		exit(STATUS_REFUSED);
+	fail(STATUS_REFUSED, "cannot write the output: %m; the next receive gives it again");
+}
+
 void results_receive(json_t *parameters, const struct results_options *options, bool *ret_is_failed)
 {
-	struct results results = {.options = *options,
-				  .is_terminal = {isatty(STDOUT_FILENO), isatty(STDERR_FILENO)}};
-	bool is_end;
+	struct results results = {.options = *options};
+	bool is_end, is_confirmed = false;
 
+	if (options->is_failed_only)
+		(void)json_object_set_new(parameters, "failedOnly", json_true());
 	do {
 		json_t *page = talk("Receive", parameters);
 		const json_t *records = json_object_get(page, "records");
@@ -338,17 +408,17 @@ void results_receive(json_t *parameters, const struct results_options *options, 
 		is_end = json_is_true(json_object_get(page, "isEnd"));
 		if (is_end)
 			print_rest(&results);
-		if (fflush(stdout) != 0 || ferror(stdout)) {
-			if (errno == EPIPE)
-				exit(STATUS_REFUSED);
-			fail(STATUS_REFUSED,
-			     "cannot write the output: %m; the next receive gives it again");
-		}
-		(void)fflush(stderr);
-		parameters = json_pack("{s:I}", "confirm", (json_int_t)number_of(page, "position"));
+		flush_output();
+		parameters = json_pack(
+			"{s:I}", "confirm",
+			(json_int_t)written_position(&results, number_of(page, "position")));
 		json_decref(page);
-		/* The last page too must be confirmed; its answer is empty, or what came since. */
-		is_end = is_end && count == 0;
+		/*
+		 * The last page too must be confirmed, also an empty one, since jobs may be removed
+		 * by it; the answer is empty, or what came since.
+		 */
+		is_end = is_end && count == 0 && is_confirmed;
+		is_confirmed = true;
 	} while (!is_end);
 	json_decref(parameters);
 	*ret_is_failed = results.is_failed;

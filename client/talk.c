@@ -13,9 +13,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/file.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -54,6 +56,25 @@ static int connect_to(const char *path)
 	return fd;
 }
 
+/* Waits for a child, but not for ever; its status. */
+static int wait_for_child(pid_t pid, const char *program)
+{
+	enum { START_MAX_MS = 10000 };
+	struct pollfd child = {.fd = pidfd_open(pid, 0), .events = POLLIN};
+	int status, r;
+
+	while ((r = child.fd < 0 ? 1 : poll(&child, 1, START_MAX_MS)) < 0 && errno == EINTR)
+		talk_check_interrupt();
+	if (r == 0)
+		fail(STATUS_DAEMON, "%s is not ready after %d s: see why with `jobd --foreground`",
+		     program, START_MAX_MS / 1000);
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			fail(STATUS_DAEMON, "jobd was lost: %m");
+	(void)close(child.fd);
+	return status;
+}
+
 /* Runs jobd, which returns when the daemon is ready, or after its error line. */
 static void run_daemon(const char *socket_path)
 {
@@ -69,9 +90,7 @@ static void run_daemon(const char *socket_path)
 	if (r != 0)
 		fail(STATUS_DAEMON, "no jobd runs, and %s cannot be started: %s", program,
 		     strerror(r));
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			fail(STATUS_DAEMON, "jobd was lost: %m");
+	status = wait_for_child(pid, program);
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
 		fail(STATUS_DAEMON, "no jobd runs, and a private one does not start (see above)");
 }
@@ -102,16 +121,26 @@ static _Noreturn void no_daemon(const char *path, int number)
 	fail(STATUS_DAEMON, "no jobd listens on %s: start it with `jobd --socket %s`", path, path);
 }
 
+/* The socket that was named, if one was: the nearest word counts. */
+static const char *named_socket(void)
+{
+	const char *named = getenv("JOBD_SOCKET");
+
+	if (globals.socket || globals.is_user || globals.is_system)
+		return globals.socket;
+	return named && *named ? named : NULL;
+}
+
 static void connect_once(void)
 {
-	const char *named = globals.socket ? globals.socket : getenv("JOBD_SOCKET");
+	const char *named = named_socket();
 	autofree char *user = path_socket(true);
 	autofree char *system = path_socket(false);
 
 	if (connection >= 0)
 		return;
 	frame_buffer_init(&input, SIZE_MAX / 4);
-	if (named && !globals.is_user && !globals.is_system) {
+	if (named) {
 		connection = connect_to(named);
 		if (connection < 0)
 			no_daemon(named, connection);
@@ -153,15 +182,35 @@ void talk_on_interrupt(const char *line)
 	(void)sigaction(SIGTERM, &action, NULL);
 }
 
-static void check_interrupt(void)
+void talk_check_interrupt(void)
 {
 	if (!is_interrupted)
 		return;
 	progress_clear();
-	(void)fflush(stdout);
 	if (interrupt_line && !globals.is_quiet)
 		(void)fprintf(stderr, "%s\n", interrupt_line);
-	exit(STATUS_INTERRUPTED);
+	/* Output that nobody takes would hold an exit(3) up; it was not confirmed, so it is not
+	 * lost. */
+	_exit(STATUS_INTERRUPTED);
+}
+
+/*
+ * Until there is something to read. The signals are let in within ppoll(2) alone, so that none that
+ * comes between two readings is slept over.
+ */
+static void wait_for_bytes(void)
+{
+	struct pollfd poll = {.fd = connection, .events = POLLIN};
+	sigset_t signals, before;
+
+	(void)sigemptyset(&signals);
+	(void)sigaddset(&signals, SIGINT);
+	(void)sigaddset(&signals, SIGTERM);
+	(void)sigprocmask(SIG_BLOCK, &signals, &before);
+	if (!is_interrupted)
+		(void)ppoll(&poll, 1, NULL, &before);
+	(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	talk_check_interrupt();
 }
 
 /* --- Calling --- */
@@ -179,7 +228,7 @@ static void send_call(const char *method, json_t *parameters, bool is_more)
 		ssize_t part = send(connection, text + sent, size - sent, MSG_NOSIGNAL);
 
 		if (part < 0 && errno == EINTR)
-			check_interrupt();
+			talk_check_interrupt();
 		else if (part < 0)
 			break; /* why, the reply says, or the end of the connection */
 		else
@@ -201,12 +250,11 @@ static json_t *read_message(void)
 		if (r < 0)
 			fail(STATUS_DAEMON, "jobd's reply is not readable: are jobctl and jobd of "
 					    "one version?");
+		wait_for_bytes();
 		at = frame_buffer_room(&input, &room);
-		size = read(connection, at, room);
-		if (size < 0 && errno == EINTR) {
-			check_interrupt();
+		size = recv(connection, at, room, MSG_DONTWAIT);
+		if (size < 0 && (errno == EINTR || errno == EAGAIN))
 			continue;
-		}
 		if (size <= 0)
 			fail(STATUS_DAEMON, "jobd closed the connection: see its log");
 		frame_buffer_filled(&input, (size_t)size);
@@ -228,26 +276,17 @@ static enum status status_of(int error)
 	}
 }
 
-/* "--reply-timeout" for "replyTimeoutUsec" */
-static char *option_name(const char *parameter)
+/* A sentence of jobd begins with the parameter's name; people know the option's. */
+static _Noreturn void tell_option(const char *parameter, const char *message)
 {
-	const char *last = strrchr(parameter, '.');
-	const char *from = last ? last + 1 : parameter;
-	size_t size = strlen(from);
-	autofree char *name = xcalloc(2 * size + 3, 1);
-	char *to = name;
+	const char *option = option_of_parameter(parameter);
+	size_t size = strlen(parameter);
 
-	if (size > 4 && streq(from + size - 4, "Usec"))
-		size -= 4;
-	for (size_t i = 0; i < size; i++) {
-		if (from[i] >= 'A' && from[i] <= 'Z') {
-			*to++ = '-';
-			*to++ = (char)(from[i] - 'A' + 'a');
-		} else {
-			*to++ = from[i];
-		}
-	}
-	return xasprintf("--%s", name);
+	if (!option)
+		fail(STATUS_WORDS, "%s", message);
+	if (strncmp(message, parameter, size) == 0 && strchr(": ", message[size]))
+		fail(STATUS_WORDS, "--%s%s", option, message + size);
+	fail(STATUS_WORDS, "--%s: %s", option, message);
 }
 
 /* An error reply for people, and the end. */
@@ -269,11 +308,8 @@ static _Noreturn void tell_error(const struct reply_header *header)
 		(void)fflush(stdout);
 		exit((int)status_of(error));
 	}
-	if (error == ERROR_INVALID_OPTION && option && message) {
-		autofree char *name = option_name(option);
-
-		fail(STATUS_WORDS, "%s: %s", name, message);
-	}
+	if (error == ERROR_INVALID_OPTION && option && message)
+		tell_option(option, message);
 	if (message)
 		fail(status_of(error), "%s", message);
 	if (parameter)

@@ -11,11 +11,9 @@
 
 static void add(json_t *targets, const char *word, const char *path, unsigned line)
 {
-	json_t *string = json_string(word);
+	autofree char *what = xasprintf("line %u of @%s", line, path);
 
-	if (!string)
-		fail(STATUS_WORDS, "%s:%u: a target that is not UTF-8", path, line);
-	(void)json_array_append_new(targets, string);
+	(void)json_array_append_new(targets, text_value(word, what));
 }
 
 static FILE *open_list(const char *path)
@@ -52,21 +50,6 @@ static void read_plain(json_t *targets, const char *path)
 
 /* --- Inventories --- */
 
-/* Ansible's r[01:30] is our r[01-30]. */
-static void fix_ranges(char *name)
-{
-	bool is_inside = false;
-
-	for (; *name; name++) {
-		if (*name == '[')
-			is_inside = true;
-		else if (*name == ']')
-			is_inside = false;
-		else if (*name == ':' && is_inside)
-			*name = '-';
-	}
-}
-
 /* The value of NAME=VALUE among the words of a host's line, without quotes; or NULL. */
 static char *variable(const char *words, const char *name)
 {
@@ -87,7 +70,7 @@ static char *variable(const char *words, const char *name)
 	return NULL;
 }
 
-/* A host's line as a target. */
+/* A host's line as a target; Ansible's ranges, r[01:30], are also ours. */
 static char *inventory_target(char *line)
 {
 	size_t size = strcspn(line, " \t");
@@ -97,9 +80,14 @@ static char *inventory_target(char *line)
 	autofree char *port = variable(words, "ansible_port");
 	autofree char *user = variable(words, "ansible_user");
 
-	fix_ranges(name);
-	return xasprintf("%s%s%s%s%s", user ? user : "", user ? "@" : "", host ? host : name,
-			 port ? ":" : "", port ? port : "");
+	const char *address = host ? host : name;
+	/* An IPv6 address with a port behind it needs brackets; a range's (r[01:30]) are others. */
+	bool is_bracketed =
+		port && !strchr(address, '[') && strchr(address, ':') != strrchr(address, ':');
+
+	return xasprintf("%s%s%s%s%s%s%s", user ? user : "", user ? "@" : "",
+			 is_bracketed ? "[" : "", address, is_bracketed ? "]" : "", port ? ":" : "",
+			 port ? port : "");
 }
 
 /* The words of a line, trimmed; false for nothing but a comment. */
@@ -158,8 +146,11 @@ static void read_inventory(json_t *targets, const char *path, const char *group)
 	json_t *seen = json_object();
 	size_t size = 0;
 
-	if (getdelim(&text, &size, '\0', file) < 0)
+	if (getdelim(&text, &size, '\0', file) < 0) {
+		if (ferror(file))
+			fail(STATUS_WORDS, "cannot read the targets of @%s: %m", path);
 		fail(STATUS_WORDS, "the inventory %s is empty", path);
+	}
 	read_group(targets, text, path, group, seen);
 	json_decref(seen);
 	(void)fclose(file);
@@ -170,7 +161,7 @@ void targets_read(json_t *targets, const char *word)
 	const char *colon;
 
 	if (word[0] != '@') {
-		add(targets, word, "the command line", 1);
+		(void)json_array_append_new(targets, text_value(word, "a target"));
 		return;
 	}
 	colon = strrchr(word, ':');

@@ -310,10 +310,11 @@ int jobs_start(struct jobs *jobs, const struct job_request *request, uint64_t *r
 		return 0;
 	}
 	if (jobs->live_count >= (size_t)jobs->config->max_live_jobs)
-		return error_set(ret_error, ERROR_LIMIT_REACHED, "max-live-jobs",
-				 "%zu jobs have not ended yet, and jobd.conf allows no more: wait "
-				 "for some, or stop some",
-				 jobs->live_count);
+		return error_set(
+			ret_error, ERROR_LIMIT_REACHED, "max-live-jobs",
+			"%zu jobs have not ended yet, and max-live-jobs in jobd.conf allows "
+			"no more: wait for some, or stop some",
+			jobs->live_count);
 	r = request_parse(request->parameters, request->uid, request->is_trusted, jobs->config,
 			  &parsed, ret_error);
 	if (r < 0)

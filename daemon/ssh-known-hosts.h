@@ -6,8 +6,8 @@
  * lines are passed over, since certificates of hosts are not taken.
  *
  * A file that changed is read again at the next question; one that we added to ourselves as well,
- * within KNOWN_HOSTS_REFRESH_US. One thread at a time each; several indexes (and other programs) may
- * share the files.
+ * within KNOWN_HOSTS_REFRESH_US. One thread at a time each; several indexes (and other programs)
+ * may share the files.
  */
 #pragma once
 

@@ -216,12 +216,17 @@ static enum progress fail_broken(struct visit *visit, const char *text)
 	const char *host = visit->target.host;
 	bool is_timeout = strstr(text, strerrordesc_np(ETIMEDOUT)) != NULL;
 
-	if (is_before_authentication(visit))
+	if (is_before_authentication(visit) && !ssh_get_serverbanner(visit->session))
 		return visit_fail_transient(
-			visit,
-			ssh_get_serverbanner(visit->session) ? CLASS_PROTOCOL : CLASS_REFUSED,
-			"%s closed the connection during %s (%s): it may be busy, or block us",
-			host, visit_during(visit), text);
+			visit, CLASS_REFUSED,
+			"%s closed the connection before it named its version "
+			"(%s): it may be busy, or block us, or be no SSH server",
+			host, text);
+	if (is_before_authentication(visit))
+		return visit_fail_transient(visit, CLASS_PROTOCOL,
+					    "%s closed the connection during %s (%s): it may be "
+					    "busy",
+					    host, visit_during(visit), text);
 	if (visit->step == STEP_AUTHENTICATE)
 		return visit_fail(
 			visit, CLASS_AUTH,
@@ -237,13 +242,28 @@ static enum progress fail_broken(struct visit *visit, const char *text)
 			  host, text);
 }
 
+/* libssh says "Socket error: WHY", or where writing failed just what errno meant. */
+static const char *broken_why(const char *text)
+{
+	static const char prefix[] = "Socket error: ";
+	static const int errors[] = {ECONNRESET, EPIPE,        ECONNABORTED,
+				     ETIMEDOUT,  EHOSTUNREACH, ENETUNREACH};
+
+	if (strncmp(text, prefix, strlen(prefix)) == 0)
+		return text + strlen(prefix);
+	for (size_t i = 0; i < ARRAY_SIZE(errors); i++)
+		if (strstr(text, strerrordesc_np(errors[i])))
+			return strerrordesc_np(errors[i]);
+	return NULL;
+}
+
 enum progress visit_lost(struct visit *visit)
 {
-	static const char broken[] = "Socket error: ", ended[] = "Received SSH_MSG_DISCONNECT: ";
+	static const char ended[] = "Received SSH_MSG_DISCONNECT: ";
 	const char *text = ssh_get_error(visit->session);
 
-	if (strncmp(text, broken, strlen(broken)) == 0)
-		return fail_broken(visit, text + strlen(broken));
+	if (broken_why(text))
+		return fail_broken(visit, broken_why(text));
 	if (strncmp(text, ended, strlen(ended)) == 0)
 		return fail_disconnected(visit, text + strlen(ended));
 	if (visit->step == STEP_KEY_EXCHANGE && fail_negotiation(visit, text))

@@ -7,7 +7,10 @@ load ../lib/common
 
 setup() {
 	common_setup
-	need_root
+	test_user
+	# The far side is this machine: its user reads and writes in the test's folder
+	chmod 711 "$BATS_RUN_TMPDIR" "$BATS_FILE_TMPDIR" \
+		"$BATS_TEST_TMPDIR" 2>/dev/null || :
 }
 
 teardown() {
@@ -15,7 +18,7 @@ teardown() {
 }
 
 ssh_job() {
-	jobctl start ssh --wait --login root --port "$SSH_PORT" "$@"
+	jobctl start ssh --wait --login "$TEST_USER" --port "$SSH_PORT" "$@"
 }
 
 @test "thirty routers at once: every output, by its target" {
@@ -53,7 +56,7 @@ ssh_job() {
 	known 127.0.0.1
 	start_jobd
 	head -c 5000000 /dev/urandom >"$BATS_TEST_TMPDIR/random"
-	jobctl start ssh --wait --raw --login root --port "$SSH_PORT" 127.0.0.1 -- "cat $BATS_TEST_TMPDIR/random" >"$BATS_TEST_TMPDIR/got"
+	jobctl start ssh --wait --raw --login "$TEST_USER" --port "$SSH_PORT" 127.0.0.1 -- "cat $BATS_TEST_TMPDIR/random" >"$BATS_TEST_TMPDIR/got"
 	cmp "$BATS_TEST_TMPDIR/random" "$BATS_TEST_TMPDIR/got"
 	jobctl receive @last --again --raw | cmp - "$BATS_TEST_TMPDIR/random"
 }
@@ -130,7 +133,6 @@ ssh_job() {
 }
 
 @test "stop ends the command on the far side" {
-	test_user
 	start_sshd
 	known 127.0.0.1
 	start_jobd
@@ -143,27 +145,25 @@ ssh_job() {
 }
 
 @test "--timeout ends the attempt and the far side, and what was written is kept" {
-	test_user
 	start_sshd
 	known 127.0.0.1
 	start_jobd
 	far=$(mark pid)
-	run -3 --separate-stderr ssh_job --login "$TEST_USER" --timeout 2s 127.0.0.1 -- "echo \$\$ >$far; echo begun; exec sleep 1000"
+	run -3 --separate-stderr ssh_job --timeout 2s 127.0.0.1 -- "echo \$\$ >$far; echo begun; exec sleep 1000"
 	[ "$output" = begun ]
 	[[ $stderr == *"failed (timeout)"* ]]
 	wait_until 10 gone "$(cat "$far")"
 }
 
 @test "--idle-timeout, --deadline, --max-output" {
-	test_user
 	start_sshd
 	known 127.0.0.1
 	start_jobd
-	run -3 ssh_job --login "$TEST_USER" --idle-timeout 500ms 127.0.0.1 -- 'echo x; sleep 1000'
+	run -3 ssh_job --idle-timeout 500ms 127.0.0.1 -- 'echo x; sleep 1000'
 	[[ $output == *"failed (timeout)"* ]]
-	run -3 ssh_job --login "$TEST_USER" --deadline 1s 127.0.0.1 -- 'sleep 1000'
+	run -3 ssh_job --deadline 1s 127.0.0.1 -- 'sleep 1000'
 	[[ $output == *"failed (timeout)"*deadline* ]]
-	run -3 --separate-stderr ssh_job --login "$TEST_USER" --max-output 4K 127.0.0.1 -- 'yes'
+	run -3 --separate-stderr ssh_job --max-output 4K 127.0.0.1 -- 'yes'
 	[[ $stderr == *"failed (output-limit)"* ]]
 	[ "${#output}" -le 4096 ]
 }

@@ -99,7 +99,7 @@ call() {
 	jobctl remove --all
 	kill "$proxy"
 	has_ended "$proxy"
-	"$top_builddir/tests/lib/check-replies" "$BATS_TEST_TMPDIR/replies"
+	"$top_builddir/tests/lib/check-replies" <"$BATS_TEST_TMPDIR/replies"
 	# Each of them was there
 	for method in Start List ListTasks Receive Wait Stop Pause Resume Adjust Remove Retry GetStatus; do
 		grep -q "\"org.jobd.$method\"" "$BATS_TEST_TMPDIR/replies"

@@ -4,6 +4,7 @@
 # is started is ended by its pid. Nothing sleeps for a fixed time: wait_until has a condition and a
 # bound.
 
+# shellcheck disable=SC2034 # the tests find their programs by it
 TESTS=$(cd "${BASH_SOURCE[0]%/*}/.." && pwd)
 top_builddir=${abs_top_builddir:-$PWD}
 JOBD_PROGRAM=${JOBD_PROGRAM:-$top_builddir/jobd}
@@ -16,6 +17,8 @@ PIDS=()
 NAMESPACES=()
 # In front of what runs in the test's namespace: empty, or "ip netns exec NAME"
 IN_NS=()
+# A private daemon; empty: one of the system, on the test's paths
+JOBD_MODE=(--user)
 
 # wait_until SECONDS COMMAND...: polls until it succeeds
 wait_until() {
@@ -80,7 +83,7 @@ answers() {
 # start_jobd [OPTION...]: inside the test's namespace, where there is one
 start_jobd() {
 	JOBD_LOG=$BATS_TEST_TMPDIR/jobd.log
-	"${IN_NS[@]}" "$JOBD_PROGRAM" --user --foreground --socket "$JOBD_SOCKET" \
+	"${IN_NS[@]}" "$JOBD_PROGRAM" "${JOBD_MODE[@]}" --foreground --socket "$JOBD_SOCKET" \
 		--database "$DATABASE" "$@" >>"$JOBD_LOG" 2>&1 3>&- 4>&- &
 	JOBD_PID=$!
 	PIDS+=("$JOBD_PID")
@@ -192,9 +195,14 @@ test_user() {
 		useradd --no-create-home --home-dir / --shell /bin/sh --password '*' "$TEST_USER"
 }
 
+# Other users reach what is in the test's folder
+open_folder() {
+	chmod a+x "$BATS_RUN_TMPDIR" "${BATS_TEST_TMPDIR%/*}" "$BATS_TEST_TMPDIR"
+}
+
 # A fresh name of a file that a command on the far side writes; both sides are this machine
 mark() {
-	chmod 711 "$(dirname "$BATS_RUN_TMPDIR")" "$BATS_RUN_TMPDIR" "$BATS_FILE_TMPDIR" "$BATS_TEST_TMPDIR" 2>/dev/null || :
+	open_folder
 	mkdir -p "$BATS_TEST_TMPDIR/marks"
 	chmod 777 "$BATS_TEST_TMPDIR/marks"
 	echo "$BATS_TEST_TMPDIR/marks/$1"

@@ -1,0 +1,271 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Hosts, clients, disks and files that behave badly: each gets its clear error, and all else goes on.
+
+bats_require_minimum_version 1.5.0
+load ../lib/common
+
+setup() {
+	common_setup
+	netns_new
+}
+
+teardown() {
+	[ -z "${MOUNTED:-}" ] || umount -l "$MOUNTED"
+	common_teardown
+}
+
+ssh_job() {
+	jobctl start ssh --wait --host-key off "$@"
+}
+
+# Whatever happened: a ping still works
+goes_on() {
+	run -0 jobctl start ping --wait 127.0.0.1
+	[[ $output == *"1/1 replies"* ]]
+}
+
+# --- Hosts ---
+
+@test "hosts: unknown, refusing, silent, without a login, changed: each its class, and the good one succeeds" {
+	start_sshload --none
+	good=$SSH_PORT
+	start_sshload --silent
+	silent=$SSH_PORT
+	start_sshload --banner-only
+	banner=$SSH_PORT
+	start_sshload --password secret
+	locked=$SSH_PORT
+	start_jobd
+	run -3 ssh_job --connect-timeout 1s "127.0.0.1:$good" nowhere.invalid 127.0.0.1:1 "127.0.0.1:$silent" \
+		"127.0.0.1:$banner" "127.0.0.1:$locked" -- true
+	echo "$output"
+	grep -q '^nowhere.invalid: failed (resolve): .*nowhere.invalid' <<<"$output"
+	grep -q '^127.0.0.1:1: failed (refused): ' <<<"$output"
+	grep -q "^127.0.0.1:$silent: failed (timeout): " <<<"$output"
+	grep -q "^127.0.0.1:$banner: failed (timeout): " <<<"$output"
+	grep -q "^127.0.0.1:$locked: failed (auth): " <<<"$output"
+	jobctl list 1 --json | jq -e '.succeeded == 1 and .failed == 5'
+	# A line each
+	[ "$(wc -l <<<"$output")" -le 6 ]
+	goes_on
+}
+
+@test "a server that never stops sending ends at the output limit, and what it sent is kept" {
+	start_sshload --none --flood
+	start_jobd
+	run -3 --separate-stderr ssh_job --max-output 1M --port "$SSH_PORT" 127.0.0.1 -- show
+	[[ $stderr == *"failed (output-limit)"* ]]
+	jobctl show 1 --json | jq -e '.taskList[0].ssh.stdoutBytes == 1048576'
+	[ "$(jobctl receive 1 --again --raw 2>/dev/null | wc -c)" -eq 1048576 ]
+}
+
+@test "a server that takes the command and says nothing, and one that ends without a status" {
+	start_sshload --none --no-answer
+	port=$SSH_PORT
+	start_sshload --none --no-status
+	start_jobd
+	run -3 ssh_job --timeout 1s --port "$port" 127.0.0.1 -- show
+	[[ $output == *"failed (timeout)"* ]]
+	# RFC 4254 lets it, and small devices do
+	run -0 ssh_job --port "$SSH_PORT" 127.0.0.1 -- show
+	jobctl show 2 --json | jq -e '.taskList[0].ssh | has("exitStatus") | not'
+}
+
+@test "something that is no SSH server" {
+	"${IN_NS[@]}" python3 - >"$BATS_TEST_TMPDIR/port" 3>&- 4>&- <<-'END' &
+		import socket
+		server = socket.create_server(("127.0.0.1", 0))
+		print(server.getsockname()[1], flush=True)
+		while True:
+		    client, _ = server.accept()
+		    client.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n" * 1000)
+		    client.close()
+	END
+	PIDS+=($!)
+	wait_until "$BOUND" test -s "$BATS_TEST_TMPDIR/port"
+	start_jobd
+	run -3 ssh_job --timeout 20s --port "$(cat "$BATS_TEST_TMPDIR/port")" 127.0.0.1 -- show
+	[[ $output == *"failed (refused)"*"no SSH server"* ]]
+	goes_on
+}
+
+# --- Clients ---
+
+# send_bytes: standard input to the socket, then reads until jobd closes
+send_bytes() {
+	python3 -c '
+import socket, sys
+client = socket.socket(socket.AF_UNIX)
+client.connect(sys.argv[1])
+try:
+    client.sendall(sys.stdin.buffer.read())
+    while client.recv(65536):
+        pass
+except (BrokenPipeError, ConnectionResetError):
+    pass
+' "$JOBD_SOCKET"
+}
+
+@test "garbage on the socket: that client is closed, with one line in the log" {
+	start_jobd
+	head -c 100000 /dev/urandom | timeout "$BOUND" bash -c "$(declare -f send_bytes); send_bytes"
+	printf '{"method": "org.jobd.List"}{}\0' | timeout "$BOUND" bash -c "$(declare -f send_bytes); send_bytes"
+	printf '[1, 2]\0' | timeout "$BOUND" bash -c "$(declare -f send_bytes); send_bytes"
+	[ "$(grep -c 'is closed: what it sent is not a Varlink call' "$JOBD_LOG")" -eq 3 ]
+	goes_on
+}
+
+@test "a message over the limit: closed, and the limit is named" {
+	printf '[jobd]\nmax-message = 64K\n' >"$BATS_TEST_TMPDIR/jobd.conf"
+	start_jobd --config "$BATS_TEST_TMPDIR/jobd.conf"
+	head -c 10000000 /dev/zero | tr '\0' x | timeout "$BOUND" bash -c "$(declare -f send_bytes); send_bytes"
+	grep -q 'max-message in jobd.conf' "$JOBD_LOG"
+	goes_on
+}
+
+@test "a client that never reads: memory stays bounded, and others are served" {
+	start_jobd
+	jobctl start ping 127.0.0.0/20
+	run -0 jobctl wait
+	python3 - "$JOBD_SOCKET" >"$BATS_TEST_TMPDIR/sent" 3>&- 4>&- <<-'END' &
+		import json, signal, socket, sys
+		call = json.dumps({"method": "org.jobd.ListTasks", "parameters": {"selector": "1"}, "more": True})
+		clients = [socket.socket(socket.AF_UNIX) for _ in range(20)]
+		for client in clients:
+		    client.connect(sys.argv[1])
+		    client.setblocking(False)
+		    try:
+		        while True:
+		            client.send(call.encode() + b"\0")
+		    except BlockingIOError:
+		        pass
+		print("stuck", flush=True)
+		signal.pause()
+	END
+	PIDS+=($!)
+	wait_until "$BOUND" test -s "$BATS_TEST_TMPDIR/sent"
+	goes_on
+	[ "$(jobctl receive --keep | wc -l)" -ge 4094 ]
+	peak=$(awk '/VmHWM/ {print $2}' "/proc/$JOBD_PID/status")
+	echo "peak $peak kB"
+	[ -n "$JOBD_SANITIZED" ] || [ "$peak" -lt 131072 ]
+}
+
+# --- Limits ---
+
+@test "limits of jobd.conf are named when they are reached" {
+	printf '[jobd]\nmax-targets = 100\nmax-live-jobs = 2\nmax-output-per-task = 1M\n' >"$BATS_TEST_TMPDIR/jobd.conf"
+	start_jobd --config "$BATS_TEST_TMPDIR/jobd.conf"
+	run -1 jobctl start ping 127.0.0.0/24
+	[[ $output == *max-targets* ]]
+	run -1 jobctl start ssh --max-output 2M 127.0.0.1 -- true
+	[[ $output == *max-output-per-task* ]]
+	jobctl start ping --count 60000 127.0.0.1
+	jobctl start ping --count 60000 127.0.0.1
+	run -1 jobctl start ping 127.0.0.1
+	[[ $output == *max-live-jobs* ]]
+	jobctl stop --all
+	run -3 jobctl wait
+	goes_on
+}
+
+@test "jobd.conf: a mistake is told with its line, at the start and on SIGHUP" {
+	echo $'[jobd]\nping-rate = 0' >"$BATS_TEST_TMPDIR/jobd.conf"
+	run -2 "$JOBD_PROGRAM" --user --foreground --socket "$JOBD_SOCKET" --database "$DATABASE" \
+		--config "$BATS_TEST_TMPDIR/jobd.conf"
+	[[ $output == *"jobd.conf:2: ping-rate: "* ]]
+	[ "${#lines[@]}" -eq 1 ]
+	echo $'[jobd]\nping-rate = 1000' >"$BATS_TEST_TMPDIR/jobd.conf"
+	start_jobd --config "$BATS_TEST_TMPDIR/jobd.conf"
+	echo $'[jobd]\ncolour = red' >"$BATS_TEST_TMPDIR/jobd.conf"
+	kill -HUP "$JOBD_PID"
+	wait_until "$BOUND" grep -q 'nothing is reloaded: .*jobd.conf:2: ' "$JOBD_LOG"
+	jobctl status --json | jq -e '.limits."ping-rate" == 1000'
+	echo $'[jobd]\nping-rate = 2000' >"$BATS_TEST_TMPDIR/jobd.conf"
+	kill -HUP "$JOBD_PID"
+	wait_until "$BOUND" eval 'jobctl status --json | jq -e ".limits.\"ping-rate\" == 2000"'
+}
+
+# --- Disks ---
+
+# small_disk SIZE: where the database goes
+small_disk() {
+	MOUNTED=$BATS_TEST_TMPDIR/disk
+	mkdir -p "$MOUNTED"
+	mount -t tmpfs -o size="$1" tmpfs "$MOUNTED"
+	DATABASE=$MOUNTED/jobd.db
+}
+
+is_full() {
+	! jobctl start ping 127.0.0.1 >/dev/null 2>&1
+}
+
+@test "a full disk: refused with 4 and a sentence, reading goes on, and so does all once there is room" {
+	small_disk 4M
+	start_jobd
+	jobctl start ping --name before 127.0.0.1
+	jobctl wait
+	dd if=/dev/zero of="$MOUNTED/filler" bs=64K 2>/dev/null || :
+	wait_until "$BOUND" is_full
+	run -4 jobctl start ping 127.0.0.1
+	[[ $output == *"its disk is full: free some space"* ]]
+	[ "${#lines[@]}" -eq 1 ]
+	newest=$(jobctl list --newest 1 --json | jq .id)
+	run -0 jobctl list before
+	run -0 jobctl receive before --keep
+	jobctl status --json | jq -e '.storageError | contains("disk is full")'
+	rm "$MOUNTED/filler"
+	wait_until "$BOUND" eval '! is_full'
+	# What was refused was never made
+	[ "$(jobctl list --newest 1 --json | jq .id)" -gt "$newest" ]
+	run -0 jobctl wait --timeout "$BOUND"
+	jobctl status --json | jq -e '.storageError // "" == ""'
+	stop_jobd
+	[ "$(sqlite3 "$DATABASE" 'PRAGMA integrity_check')" = ok ]
+}
+
+# refused WORD...: jobd does not start, and says so in one line with these words
+refused() {
+	local word
+	run -1 timeout "$BOUND" "${IN_NS[@]}" "$JOBD_PROGRAM" --user --foreground \
+		--socket "$BATS_TEST_TMPDIR/other.sock" --database "$DATABASE"
+	echo "$output"
+	[ "${#lines[@]}" -eq 1 ]
+	for word in "$@"; do
+		[[ $output == *"$word"* ]]
+	done
+}
+
+@test "a folder that cannot be written to" {
+	small_disk 1M
+	mount -o remount,ro "$MOUNTED"
+	refused "$MOUNTED" "--database"
+}
+
+@test "a database of somebody else, a damaged one, one of a newer jobd" {
+	mkdir -p "${DATABASE%/*}"
+	sqlite3 "$DATABASE" 'CREATE TABLE t (x)'
+	refused "$DATABASE" "is not one of jobd"
+	head -c 100000 /dev/urandom >"$DATABASE"
+	refused "$DATABASE" "is not one of jobd"
+	rm "$DATABASE"
+	start_jobd
+	stop_jobd
+	sqlite3 "$DATABASE" 'PRAGMA user_version = 99'
+	refused "$DATABASE" "newer jobd"
+}
+
+@test "two daemons on one database, and two on one socket" {
+	start_jobd
+	refused "(pid $JOBD_PID)" "$DATABASE"
+	run -1 timeout "$BOUND" "$JOBD_PROGRAM" --user --foreground --socket "$JOBD_SOCKET" \
+		--database "$BATS_TEST_TMPDIR/other.db"
+	[[ $output == *"$JOBD_SOCKET"* ]]
+	[ "${#lines[@]}" -eq 1 ]
+	goes_on
+	# What a dead one left is no obstacle
+	kill9_jobd
+	start_jobd
+	goes_on
+}

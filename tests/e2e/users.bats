@@ -1,0 +1,110 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Who may what, by the uid of the peer: each user sees and touches own jobs only, root all.
+
+bats_require_minimum_version 1.5.0
+load ../lib/common
+
+setup() {
+	common_setup
+	netns_new
+	open_folder
+	JOBD_MODE=()
+	start_jobd
+	# Where the tree may be out of other users' reach
+	cp "$JOBCTL_PROGRAM" "$BATS_TEST_TMPDIR/jobctl"
+	endless
+}
+
+teardown() {
+	common_teardown
+}
+
+# Job 1, of root
+endless() {
+	jobctl start ping --name roots --count 60000 127.0.0.1
+}
+
+# jobctl of another user
+other() {
+	setpriv --reuid="${OTHER:-65534}" --regid=65534 --clear-groups "$BATS_TEST_TMPDIR/jobctl" "$@"
+}
+
+@test "another user's jobs are not there: not listed, not named, not counted" {
+	run -0 other list --all --json
+	[ -z "$output" ]
+	for words in 'list 1' 'show 1' 'list roots' 'receive 1' 'wait 1' 'stop 1' 'pause 1' 'resume 1' \
+		'adjust 1 --name mine' 'remove 1' 'remove 1 --force' 'retry 1'; do
+		read -ra words <<<"$words"
+		run -1 other "${words[@]}"
+		[[ $output == *"no job"* ]]
+	done
+	other stop --all
+	other remove --all --force
+	other status --json | jq -e '.jobs == 0 and .tasksRunning == 0'
+	is_state 1 running
+}
+
+@test "each sees and receives own results; ids are of one row; root sees all with --all" {
+	[ "$(other start ping 127.0.0.1)" = 2 ]
+	OTHER=65533 other start ping 127.0.0.2
+	run -0 other wait
+	OTHER=65533 other wait
+	[ "$(other list --json | jq -c .id)" = 2 ]
+	run -0 other receive
+	[[ $output == "1/1 replies"* || $output == "127.0.0.1: 1/1 replies"* ]]
+	[ "$(jobctl list --json | jq -c .id)" = 1 ]
+	[ "$(jobctl list --all --json | jq -c .id | tr '\n' ' ')" = "3 2 1 " ]
+	jobctl list 2 --json | jq -e '.uid == 65534'
+	# That root looks moves nobody's cursor
+	run -0 jobctl receive 3
+	OTHER=65533 other receive | grep -q '^127.0.0.2'
+	jobctl remove 2
+	run -1 other show 2
+}
+
+@test "two users may use the same token and name" {
+	jobctl start ping --name twin 127.0.0.1
+	other start ping --name twin 127.0.0.2
+	run -0 other list twin --json
+	[ "$(jq -r .targets <<<"$output")" = 127.0.0.2 ]
+}
+
+@test "files and keys of the daemon are out of users' reach" {
+	run -2 other start ssh --identity /etc/ssh/ssh_host_ed25519_key 127.0.0.1 -- true
+	[[ $output == *"--identity"* ]]
+	run -2 other start ssh --credential nothing 127.0.0.1 -- true
+	[[ $output == *nothing* ]]
+	[ "$(stat -c %a "$DATABASE")" = 600 ]
+}
+
+@test "the admin group sees and touches all" {
+	stop_jobd
+	printf '[jobd]\nadmin-group = nogroup\n' >"$BATS_TEST_TMPDIR/jobd.conf"
+	start_jobd --config "$BATS_TEST_TMPDIR/jobd.conf"
+	[ "$(other list --all --json | jq -c .id)" = 1 ]
+	other stop 1
+	run -3 jobctl wait 1 --timeout "$BOUND"
+	is_state 1 stopped
+}
+
+@test "one user cannot take every connection from the others" {
+	printf '[jobd]\nmax-clients = 16\n' >"$BATS_TEST_TMPDIR/jobd.conf"
+	stop_jobd
+	start_jobd --config "$BATS_TEST_TMPDIR/jobd.conf"
+	python3 - "$JOBD_SOCKET" >"$BATS_TEST_TMPDIR/greedy" 3>&- 4>&- <<-'END' &
+		import os, signal, socket, sys
+		os.setuid(65534)
+		clients = []
+		for _ in range(32):
+		    client = socket.socket(socket.AF_UNIX)
+		    client.connect(sys.argv[1])
+		    clients.append(client)
+		print("all", flush=True)
+		signal.pause()
+	END
+	PIDS+=($!)
+	wait_until "$BOUND" test -s "$BATS_TEST_TMPDIR/greedy"
+	OTHER=65533 other list
+	jobctl status
+}
