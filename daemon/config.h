@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * jobd.conf and the command line as one immutable value. Main makes it before any thread starts;
- * afterwards every thread may read it. SIGHUP makes a new one; what a reload changes is said in
- * jobd.conf(5) (log level, credentials, limits); sockets, paths and threads need a restart.
+ * afterwards every thread may read it. SIGHUP makes a new one, which goes to whoever holds the old
+ * one (workers by mailbox); old ones stay until the end. Sockets, paths and threads need a restart.
  */
 #pragma once
 

@@ -191,6 +191,7 @@ const struct kind kind_ping = {
 	.job_parallel = ping_job_parallel,
 	.engine_new = ping_engine_new,
 	.engine_free = ping_engine_free,
+	.configured = ping_configured,
 	.job_adjusted = ping_job_adjusted,
 	.task_start = ping_task_start,
 	.task_stop = ping_task_stop,

@@ -242,6 +242,11 @@ static struct engine *ssh_engine_new(struct worker *worker, const struct config 
 	return engine;
 }
 
+static void ssh_configured(struct engine *engine, const struct config *config)
+{
+	engine->config = config;
+}
+
 static void ssh_engine_free(struct engine *engine)
 {
 	struct user_name *user, *next;
@@ -319,6 +324,7 @@ const struct kind kind_ssh = {
 	.command = ssh_command,
 	.engine_new = ssh_engine_new,
 	.engine_free = ssh_engine_free,
+	.configured = ssh_configured,
 	.task_start = ssh_task_start,
 	.task_stop = ssh_task_stop,
 	.task_go = ssh_task_go,

@@ -53,6 +53,8 @@ struct kind {
 
 	struct engine *(*engine_new)(struct worker *worker, const struct config *config);
 	void (*engine_free)(struct engine *engine); /* no task is left in it */
+	/* A reload: for what begins from now on */
+	void (*configured)(struct engine *engine, const struct config *config);
 	void (*task_start)(struct engine *engine, struct task *task);
 	/* grace_us: between TERM and KILL on the far side; at most a second to the outcome if 0 */
 	void (*task_stop)(struct engine *engine, struct task *task, enum stop_reason reason,

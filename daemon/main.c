@@ -208,6 +208,7 @@ static void on_reload(evutil_socket_t signal_number, short what, void *context)
 	} else {
 		use_config(program, config);
 		jobs_set_config(daemon->jobs, config);
+		workers_set_config(program->workers, config);
 		log_notice("jobd.conf was read again");
 	}
 	(void)sd_notify(0, "READY=1");

@@ -328,6 +328,11 @@ void ping_engine_readable(struct engine *engine)
 
 /* --- The engine --- */
 
+void ping_configured(struct engine *engine, const struct config *config)
+{
+	pace_set(&engine->pace, config->ping_rate);
+}
+
 struct engine *ping_engine_new(struct worker *worker, const struct config *config)
 {
 	struct engine *engine = xcalloc(1, sizeof(*engine));
@@ -340,7 +345,7 @@ struct engine *ping_engine_new(struct worker *worker, const struct config *confi
 	wheel_init(&engine->wheel, worker_now_us(worker));
 	STAILQ_INIT(&engine->free_requests);
 	TAILQ_INIT(&engine->ring);
-	pace_set(&engine->pace, config->ping_rate);
+	ping_configured(engine, config);
 	for (unsigned i = 0; i < PING_SOCKET_COUNT; i++)
 		ping_socket_init(&engine->sockets[i], i, engine, base);
 	return engine;

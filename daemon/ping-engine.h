@@ -119,6 +119,7 @@ struct engine {
 /* --- ping-engine --- */
 
 struct engine *ping_engine_new(struct worker *worker, const struct config *config);
+void ping_configured(struct engine *engine, const struct config *config);
 void ping_engine_free(struct engine *engine);
 /* A turn soon. */
 void ping_engine_kick(struct engine *engine);

@@ -366,6 +366,10 @@ static enum progress fail_denied(struct visit *visit)
 enum progress visit_step_authenticate(struct visit *visit)
 {
 	if (!visit->user) {
+		if (visit->options->credential && !credential_of(visit))
+			return visit_fail(visit, CLASS_AUTH,
+					  "jobd.conf has no [credential %s] any more",
+					  visit->options->credential);
 		visit->user = user_of(visit);
 		if (visit->user[0] == '\0')
 			return visit_fail(visit, CLASS_AUTH,

@@ -29,6 +29,7 @@ enum message_type {
 	MESSAGE_STORED,
 	MESSAGE_RESOLVED, /* a struct resolver_answer */
 	MESSAGE_ADJUSTED,
+	MESSAGE_CONFIG,
 	MESSAGE_ALIVE,
 	MESSAGE_QUIT,
 };
@@ -43,6 +44,7 @@ struct message {
 	size_t size;
 	uint64_t job;                /* MESSAGE_ADJUSTED */
 	struct job_options *options; /* likewise; a reference */
+	const struct config *config; /* MESSAGE_CONFIG */
 	struct task_batch batch;
 };
 
@@ -61,12 +63,12 @@ struct worker {
 	struct event *mailbox_event, *flush_event;
 	struct letters reports; /* of this turn */
 	struct run *runs;
+	const struct config *config;
 	struct engine *engines[KINDS_MAX]; /* by place in kinds[]; made when first needed */
 	atomic_bool is_alive;
 };
 
 struct workers {
-	const struct config *config;
 	struct mailbox *reports;
 	struct resolver *resolver;
 	unsigned count;
@@ -83,7 +85,7 @@ static struct engine *engine_of(struct worker *worker, const struct kind *kind)
 		place++;
 	assert(place < KINDS_MAX);
 	if (!worker->engines[place])
-		worker->engines[place] = kind->engine_new(worker, worker->workers->config);
+		worker->engines[place] = kind->engine_new(worker, worker->config);
 	return worker->engines[place];
 }
 
@@ -226,6 +228,15 @@ static void take_adjustment(struct worker *worker, const struct message *message
 	job_options_unref(message->options);
 }
 
+/* Engines that are made later begin with it. */
+static void take_config(struct worker *worker, const struct config *config)
+{
+	worker->config = config;
+	for (size_t i = 0; kinds[i]; i++)
+		if (worker->engines[i])
+			kinds[i]->configured(worker->engines[i], config);
+}
+
 static void on_mailbox(evutil_socket_t fd, short what, void *context)
 {
 	struct worker *worker = context;
@@ -254,6 +265,9 @@ static void on_mailbox(evutil_socket_t fd, short what, void *context)
 		case MESSAGE_ADJUSTED:
 			take_adjustment(worker, message);
 			break;
+		case MESSAGE_CONFIG:
+			take_config(worker, message->config);
+			break;
 		case MESSAGE_ALIVE:
 			atomic_store(&worker->is_alive, true);
 			break;
@@ -279,11 +293,12 @@ static void *worker_main(void *context)
 
 /* --- Main's side --- */
 
-static int worker_init(struct workers *workers, struct worker *worker)
+static int worker_init(struct workers *workers, struct worker *worker, const struct config *config)
 {
 	int r;
 
 	worker->workers = workers;
+	worker->config = config;
 	STAILQ_INIT(&worker->reports);
 	atomic_init(&worker->is_alive, true);
 	r = mailbox_init(&worker->mailbox);
@@ -307,13 +322,12 @@ int workers_new(const struct config *config, struct mailbox *reports, struct wor
 	sigset_t all, old;
 	int r;
 
-	workers->config = config;
 	workers->reports = reports;
 	workers->count = config->workers + 1;
 	workers->workers = xcalloc(workers->count, sizeof(*workers->workers));
 	r = resolver_new(RESOLVER_THREADS, &workers->resolver);
 	for (unsigned i = 0; r == 0 && i < workers->count; i++)
-		r = worker_init(workers, &workers->workers[i]);
+		r = worker_init(workers, &workers->workers[i], config);
 	if (r < 0)
 		return r; /* the program ends on this */
 
@@ -434,6 +448,16 @@ void workers_adjust(struct workers *workers, uint64_t job, struct job_options *o
 
 		message->job = job;
 		message->options = job_options_ref(options);
+		send_message(workers, i, message);
+	}
+}
+
+void workers_set_config(struct workers *workers, const struct config *config)
+{
+	for (unsigned i = 0; i < workers->count; i++) {
+		struct message *message = message_new(MESSAGE_CONFIG, 0);
+
+		message->config = config;
 		send_message(workers, i, message);
 	}
 }

@@ -38,6 +38,8 @@ void workers_go(struct workers *workers, unsigned worker, uint64_t run);
 void workers_output_stored(struct workers *workers, unsigned worker, uint64_t run, size_t size);
 /* Tells the engines of the job's kind; takes a reference of its own. */
 void workers_adjust(struct workers *workers, uint64_t job, struct job_options *options);
+/* A reload; the value must outlive the threads. */
+void workers_set_config(struct workers *workers, const struct config *config);
 /*
  * Watchdog: asks every worker for a sign of life; true if all have answered the time before. Main
  * pings the service manager only then.

@@ -112,6 +112,30 @@ ssh_job() {
 	[[ $output != *secret* ]]
 }
 
+# credential NAME: jobd.conf with this one alone
+credential() {
+	printf '[credential %s]\nuser = admin\npassword-file = %s\n' "$1" "$BATS_TEST_TMPDIR/password" \
+		>"$BATS_TEST_TMPDIR/jobd.conf"
+}
+
+@test "a reload: a new credential serves at once, and one that is gone is told" {
+	start_sshload --listen 0.0.0.0 --password secret --delay 3
+	echo secret >"$BATS_TEST_TMPDIR/password"
+	credential old
+	start_jobd --config "$BATS_TEST_TMPDIR/jobd.conf"
+	jobctl start ssh --parallel 1 --host-key off --port "$SSH_PORT" --credential old 127.0.0.[1-2] -- true
+	wait_until "$BOUND" running_tasks 1 1
+	jobctl pause 1
+	credential new
+	kill -HUP "$JOBD_PID"
+	wait_until "$BOUND" grep -q 'was read again' "$JOBD_LOG"
+	run -0 jobctl start ssh --wait --host-key off --port "$SSH_PORT" --credential new 127.0.0.3 -- true
+	jobctl resume 1
+	run -3 jobctl wait 1
+	run -0 jobctl receive 1 --failed
+	[[ $output == "127.0.0.2: failed (auth): jobd.conf has no [credential old] any more" ]]
+}
+
 @test "no key fits: auth" {
 	start_sshd
 	known 127.0.0.1
