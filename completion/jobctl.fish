@@ -34,6 +34,7 @@ complete -c jobctl -n '__fish_seen_subcommand_from start' -l legacy -d 'also the
 complete -c jobctl -n '__fish_seen_subcommand_from start' -l max-output -r -d 'output kept of each task (16M)'
 complete -c jobctl -n '__fish_seen_subcommand_from start' -l stdin -r -d 'give FILE to each command as its input'
 complete -c jobctl -n '__fish_seen_subcommand_from start' -l success-codes -r -d 'exit statuses that are success (0)'
+complete -c jobctl -n '__fish_seen_subcommand_from start' -l failed -d 'only what did not succeed'
 complete -c jobctl -n '__fish_seen_subcommand_from start' -l group -d 'targets with identical output under one header'
 complete -c jobctl -n '__fish_seen_subcommand_from start' -l raw -d 'the bytes alone'
 complete -c jobctl -n '__fish_seen_subcommand_from start' -l dir -r -d 'write the output of each target to a file in DIR'

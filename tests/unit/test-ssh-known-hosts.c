@@ -132,7 +132,9 @@ static void test_hashed_names(void **state)
 		skip();
 	text = read_file(own);
 	assert_non_null(strstr(text, "|1|"));
-	assert_null(strstr(text, "r1"));
+	/* No base64 has these */
+	assert_null(strstr(text, "10.0.0.1"));
+	assert_null(strstr(text, "[r1]"));
 	hosts = known_hosts_new(own, NULL);
 	for (int i = 0; i < 2; i++) { /* found, then remembered */
 		assert_verdict(hosts, "r1", 22, KEY_A, KNOWN_HOST_MATCHES, 0);
