@@ -32,8 +32,8 @@ enum { EXIT_WORDS = 2, QUIET_WAIT_US = 2000000 };
 
 struct program {
 	struct daemon daemon;
-	/* The newest is last. Engines keep the one that they began with, so none is freed before
-	 * the end. */
+	/* The newest is last. Workers may still have an older one, so none is freed before the
+	 * end. */
 	struct config **configs;
 	size_t config_count;
 	struct config_options options;
@@ -344,7 +344,7 @@ static void call_tasks_back(struct program *program)
 		log_error("some tasks did not come back; they are settled at the next start");
 }
 
-static void end(struct program *program)
+static void end_orderly(struct program *program)
 {
 	struct daemon *daemon = &program->daemon;
 
@@ -355,6 +355,13 @@ static void end(struct program *program)
 	turns_finish(program->turns);
 	if (store_error(daemon->store))
 		log_error("what happened last could not be stored: %s", store_error(daemon->store));
+}
+
+/* Also what did not start wholly. */
+static void release(struct program *program)
+{
+	struct daemon *daemon = &program->daemon;
+
 	server_free(daemon->server);
 	jobs_free(daemon->jobs);
 	workers_free(program->workers);
@@ -363,16 +370,19 @@ static void end(struct program *program)
 	if (program->watchdog)
 		event_free(program->watchdog);
 	for (size_t i = 0; i < ARRAY_SIZE(program->signals); i++)
-		event_free(program->signals[i]);
-	event_free(program->reports_event);
-	mailbox_done(&program->reports);
+		if (program->signals[i])
+			event_free(program->signals[i]);
+	if (program->reports_event) {
+		event_free(program->reports_event);
+		mailbox_done(&program->reports);
+	}
 	event_base_free(daemon->base);
 	for (size_t i = 0; i < program->config_count; i++)
 		config_free(program->configs[i]);
 	free(program->configs);
 }
 
-static int run(struct program *program)
+static bool start(struct program *program)
 {
 	struct daemon *daemon = &program->daemon;
 
@@ -382,7 +392,7 @@ static int run(struct program *program)
 	if (!daemon->base)
 		abort();
 	if (start_store(program) < 0 || start_workers(program) < 0 || start_jobs(program) < 0)
-		return EXIT_FAILURE;
+		return false;
 	listen_to_signals(program);
 	start_watchdog(program);
 	(void)sd_notify(0, "READY=1");
@@ -391,15 +401,13 @@ static int run(struct program *program)
 	log_set_level(daemon->config->log_level);
 	log_info("jobd %s listens on %s, %u workers, database %s", PACKAGE_VERSION,
 		 daemon->config->socket, daemon->workers, daemon->config->database);
-	turns_run(program->turns);
-	end(program);
-	return EXIT_SUCCESS;
+	return true;
 }
 
 int main(int argc, char **argv)
 {
 	struct program program = {0};
-	bool is_foreground = false;
+	bool is_foreground = false, is_started;
 	autofree char *sentence = NULL;
 	struct config *config;
 	int r;
@@ -421,5 +429,11 @@ int main(int argc, char **argv)
 		/* Until it is ready only what is wrong goes to the terminal. */
 		log_set_level(LOG_WARNING);
 	}
-	return run(&program);
+	is_started = start(&program);
+	if (is_started) {
+		turns_run(program.turns);
+		end_orderly(&program);
+	}
+	release(&program);
+	return is_started ? EXIT_SUCCESS : EXIT_FAILURE;
 }
