@@ -250,19 +250,20 @@ void method_adjust(struct call *call)
 		.deadline_us = change_of(call, "deadlineUsec"),
 	};
 	struct error error = {0};
+	bool is_visible = false;
 	struct job_row row;
 	char word[24];
 
 	(void)snprintf(word, sizeof(word), "%llu", (unsigned long long)id);
-	if (store_read_job(call->daemon->store, id, &row) < 0 ||
-	    (row.uid != call->uid && !call->is_admin)) {
+	if (store_read_job(call->daemon->store, id, &row) == 0) {
+		is_visible = row.uid == call->uid || call->is_admin;
+		job_row_done(&row);
+	}
+	if (!is_visible) {
 		(void)error_set(&error, ERROR_NO_SUCH_JOB, word,
 				"no job %s; `jobctl list` shows yours", word);
 		call_error(call, &error);
-		return;
-	}
-	job_row_done(&row);
-	if (!job) {
+	} else if (!job) {
 		(void)error_set(&error, ERROR_WRONG_STATE, word,
 				"job %s has ended: there is nothing left to adjust", word);
 		call_error(call, &error);
