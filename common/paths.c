@@ -35,8 +35,13 @@ char *path_socket(bool is_user)
 	return xasprintf("/tmp/jobd-%lu/jobd.sock", (unsigned long)geteuid());
 }
 
+/* The service manager's folder for it, where there is one: STATE_DIRECTORY in systemd.exec(5). */
 char *path_database(bool is_user)
 {
+	const char *folder = getenv("STATE_DIRECTORY");
+
+	if (!is_user && folder && folder[0] == '/')
+		return xasprintf("%.*s/jobd.db", (int)strcspn(folder, ":"), folder);
 	return is_user ? user_path("XDG_STATE_HOME", ".local/state", "jobd.db")
 		       : xstrdup(LOCALSTATEDIR "/lib/jobd/jobd.db");
 }

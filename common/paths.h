@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Where daemon and client meet. System: /run/jobd.sock, /var/lib/jobd/jobd.db,
- * SYSCONFDIR/jobd.conf. User: $XDG_RUNTIME_DIR/jobd.sock (without XDG_RUNTIME_DIR:
- * /tmp/jobd-UID/jobd.sock, the folder made with mode 0700 and refused where another owns it, as
- * tmux does), $XDG_STATE_HOME/jobd/jobd.db (~/.local/state), $XDG_CONFIG_HOME/jobd/jobd.conf
+ * Where daemon and client meet. System: RUNSTATEDIR/jobd.sock, $STATE_DIRECTORY/jobd.db (else
+ * LOCALSTATEDIR/lib/jobd/jobd.db), SYSCONFDIR/jobd.conf. User: $XDG_RUNTIME_DIR/jobd.sock (without
+ * XDG_RUNTIME_DIR: /tmp/jobd-UID/jobd.sock, the folder made with mode 0700 and refused where
+ * another owns it, as tmux does), $XDG_STATE_HOME/jobd/jobd.db (~/.local/state),
+ * $XDG_CONFIG_HOME/jobd/jobd.conf
  * (~/.config). The caller frees. NULL where there is no home folder.
  */
 #pragma once

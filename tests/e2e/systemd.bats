@@ -1,0 +1,162 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The installed units under a real systemd, PID 1 of a box of its own; one box for all tests.
+
+bats_require_minimum_version 1.5.0
+load ../lib/common
+
+BOX=$TESTS/lib/box
+
+setup_file() {
+	can_box || return 0
+	"$BOX" start "$BATS_FILE_TMPDIR/box" bash -c \
+		'make -s -C "$1" install DESTDIR="$3" >/dev/null && install "$2" "$3/usr/bin/sshload"' \
+		install "$top_builddir" "$SSHLOAD_PROGRAM"
+	in_box systemd-sysusers
+	in_box systemctl start jobd.socket
+}
+
+teardown_file() {
+	! can_box || "$BOX" stop "$BATS_FILE_TMPDIR/box"
+}
+
+setup() {
+	can_box || skip "this needs root, systemd-nspawn, and a build without sanitizers"
+}
+
+# The unit forbids what sanitizers do
+can_box() {
+	[ "$(id -u)" -eq 0 ] && command -v systemd-nspawn >/dev/null && [ -z "${JOBD_SANITIZED:-}" ]
+}
+
+in_box() {
+	env -u JOBD_SOCKET -u XDG_RUNTIME_DIR -u XDG_STATE_HOME -u XDG_CONFIG_HOME HOME=/root \
+		"$BOX" run "$BATS_FILE_TMPDIR/box" "$@"
+}
+
+# A file of the box from standard input
+put() {
+	in_box bash -c 'mkdir -p "${1%/*}"; cat >"$1"' put "$1"
+}
+
+property() {
+	in_box systemctl show --value --property "$1" jobd.service
+}
+
+# ago SECONDS: the service has been up for so long
+ago() {
+	local since now
+	since=$(property ActiveEnterTimestampMonotonic)
+	read -r now _ </proc/uptime
+	[ "$since" -gt 0 ] && [ $((${now%.*} - since / 1000000)) -ge "$1" ]
+}
+
+restarts() {
+	[ "$(property NRestarts)" -ge "$1" ] && [ "$(property ActiveState)" = active ]
+}
+
+limit() {
+	[ "$(in_box jobctl status --json | jq ".limits.\"$1\"")" = "$2" ]
+}
+
+@test "the units are well formed, and the sandbox is tight" {
+	run -0 in_box systemd-analyze verify jobd.service jobd.socket
+	[ -z "$output" ]
+	# Exposure, of 100
+	in_box systemd-analyze security --no-pager --threshold=25 jobd.service
+}
+
+@test "socket activation: a first call starts it; it is ready, and says what it does" {
+	[ "$(property ActiveState)" = inactive ]
+	run -0 in_box jobctl start ping --wait 127.0.0.1
+	[[ $output == *"1/1 replies"* ]]
+	[ "$(property ActiveState)" = active ]
+	[ "$(property Type)" = notify ]
+	[[ $(property StatusText) == *jobs* ]]
+}
+
+@test "it runs as its own user, with the one capability" {
+	local pid
+	pid=$(property MainPID)
+	in_box test -n "$pid"
+	[ "$(in_box ps -o user= -p "$pid")" = jobd ]
+	# CAP_NET_RAW is bit 13
+	[ "$(in_box awk '/CapEff/ {print $2}' "/proc/$pid/status")" = 0000000000002000 ]
+	in_box test -s /var/lib/jobd/jobd.db
+	run -0 in_box stat -c '%U %a' /var/lib/jobd
+	[ "$output" = "jobd 700" ]
+}
+
+@test "another user of the machine uses it, and sees own jobs only" {
+	run -0 in_box setpriv --reuid 65534 --regid 65534 --clear-groups jobctl start ping --wait 127.0.0.2
+	[[ $output == *"1/1 replies"* ]]
+	[ "$(in_box setpriv --reuid 65534 --regid 65534 --clear-groups jobctl list --json | wc -l)" -eq 1 ]
+}
+
+@test "drop-in: settings, a reload, a password by LoadCredential" {
+	echo "$RANDOM$RANDOM" | put /etc/lab.password
+	in_box chmod 600 /etc/lab.password
+	printf '[jobd]\nping-rate = 1000\n[credential lab]\nuser = admin\npassword-file = lab\n' |
+		put /etc/jobd-test.conf
+	put /etc/systemd/system/jobd.service.d/test.conf <<-END
+		[Service]
+		ExecStart=
+		ExecStart=$(property ExecStart | sed 's/.*argv\[\]=\([^;]*\) ;.*/\1/') --config /etc/jobd-test.conf
+		LoadCredential=lab:/etc/lab.password
+		WatchdogSec=2s
+		TimeoutAbortSec=1s
+		RestartSec=100ms
+	END
+	in_box systemctl daemon-reload
+	in_box systemctl restart jobd
+	limit ping-rate 1000
+	in_box sed -i s/1000/2000/ /etc/jobd-test.conf
+	in_box systemctl reload jobd
+	wait_until "$BOUND" limit ping-rate 2000
+
+	in_box systemd-run --quiet --unit sshload sshload --port 2222 --password "$(in_box cat /etc/lab.password)"
+	wait_until "$BOUND" in_box bash -c ': </dev/tcp/127.0.0.1/2222'
+	run -0 in_box jobctl start ssh --wait --host-key off --port 2222 --credential lab 127.0.0.1 -- true
+}
+
+@test "the watchdog: fed while all is well, and a daemon that hangs is started again" {
+	[ "$(property WatchdogUSec)" = 2s ]
+	in_box systemctl restart jobd
+	wait_until "$BOUND" ago 5
+	[ "$(property NRestarts)" -eq 0 ]
+	in_box kill -STOP "$(property MainPID)"
+	wait_until "$BOUND" restarts 1
+	in_box jobctl status
+}
+
+@test "kill -9: systemd starts it again, and jobs go on" {
+	local id before
+	in_box systemctl reset-failed jobd
+	id=$(in_box jobctl start ping --count 60000 127.0.0.3)
+	before=$(in_box jobctl list --all --json | jq -c .id)
+	in_box systemctl kill --signal KILL jobd
+	wait_until "$BOUND" restarts 1
+	[ "$(in_box jobctl list --all --json | jq -c .id)" = "$before" ]
+	[ "$(in_box jobctl list "$id" --json | jq -r .state)" = running ]
+}
+
+@test "stop and start: a clean end, and nothing is lost" {
+	local before
+	before=$(in_box jobctl list --all --json | jq -c '[.id, .state]')
+	in_box systemctl stop jobd.service jobd.socket
+	[ "$(property Result)" = success ]
+	[ "$(property ExecMainStatus)" = 0 ]
+	in_box systemctl start jobd.socket
+	[ "$(in_box jobctl list --all --json | jq -c '[.id, .state]')" = "$before" ]
+	in_box jobctl stop --all
+	run -1 in_box journalctl --unit jobd --priority err --grep jobd:
+}
+
+@test "the user's units: a private daemon by socket activation" {
+	in_box loginctl enable-linger root
+	wait_until "$BOUND" in_box test -S /run/user/0/systemd/private
+	in_box env XDG_RUNTIME_DIR=/run/user/0 systemctl --user start jobd.socket
+	run -0 in_box env XDG_RUNTIME_DIR=/run/user/0 jobctl --user start ping --wait 127.0.0.1
+	[[ $output == *"1/1 replies"* ]]
+	in_box env XDG_RUNTIME_DIR=/run/user/0 systemctl --user is-active jobd.service
+}
