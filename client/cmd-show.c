@@ -127,6 +127,50 @@ static bool collect(json_t *reply, bool continues, void *context)
 	return true;
 }
 
+/* "median 9.31": of a ping's round-trip times, in ms. */
+static void print_rtt(const json_t *ping, const char *name, const char *member)
+{
+	if (json_object_get(ping, member))
+		printf("  %s %.2f", name, (double)number_of(ping, member) / 1e3);
+}
+
+static void print_number(const json_t *ping, const char *name, const char *member)
+{
+	if (number_of(ping, member) > 0)
+		printf("  %s %lld", name, (long long)number_of(ping, member));
+}
+
+/* Everything that is known of one target. */
+static void print_ping(const json_t *task)
+{
+	const json_t *ping = json_object_get(task, "ping");
+
+	if (!ping)
+		return;
+	printf("\n%12s: %s\n", "target", text_of(task, "target"));
+	printf("%12s: %s\n", "address", text_of(ping, "address"));
+	printf("%12s: sent %lld  received %lld", "requests", (long long)number_of(ping, "sent"),
+	       (long long)number_of(ping, "received"));
+	print_number(ping, "duplicates", "duplicates");
+	print_number(ping, "late", "late");
+	print_number(ping, "out-of-order", "outOfOrder");
+	print_number(ping, "wrong-source", "wrongSource");
+	print_number(ping, "corrupted", "corrupted");
+	print_number(ping, "TTL", "ttl");
+	printf("\n");
+	if (number_of(ping, "received") == 0)
+		return;
+	printf("%12s:", "times in ms");
+	print_rtt(ping, "min", "minUsec");
+	print_rtt(ping, "median", "medianUsec");
+	print_rtt(ping, "avg", "avgUsec");
+	print_rtt(ping, "p95", "p95Usec");
+	print_rtt(ping, "max", "maxUsec");
+	print_rtt(ping, "stddev", "stddevUsec");
+	print_rtt(ping, "jitter", "jitterUsec");
+	printf("\n");
+}
+
 /* All in JSON and where single ones were named; for people the first, and how to see the others. */
 static json_t *tasks_of(const char *selector, bool is_all, bool *ret_more)
 {
@@ -176,6 +220,8 @@ static void show(const json_t *job, const char *task_selector)
 		print_job(job);
 		printf("\n");
 		print_task_table(tasks);
+		for (size_t i = 0; has_part && i < json_array_size(tasks); i++)
+			print_ping(json_array_get(tasks, i));
 		if (is_more && !globals.is_quiet)
 			(void)fprintf(stderr,
 				      "jobctl: the first %d tasks; --json shows all, and "

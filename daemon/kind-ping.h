@@ -4,6 +4,7 @@
  *
  *   ping-packet   echo requests and replies as bytes; no I/O
  *   ping-socket   the ICMP sockets; ping-send puts batches out, ping-receive takes what comes
+ *   ping-stats    round-trip times as a few numbers
  *   ping-result   what a task came to, in JSON and in sentences
  *   ping-request  requests under way, and what became of them
  *   ping-task     targets: how a task begins and ends

@@ -343,7 +343,8 @@ struct engine *ping_engine_new(struct worker *worker, const struct config *confi
 	if (!engine->timer)
 		abort();
 	wheel_init(&engine->wheel, worker_now_us(worker));
-	STAILQ_INIT(&engine->free_requests);
+	TAILQ_INIT(&engine->free_requests);
+	TAILQ_INIT(&engine->closed_requests);
 	TAILQ_INIT(&engine->ring);
 	ping_configured(engine, config);
 	for (unsigned i = 0; i < PING_SOCKET_COUNT; i++)

@@ -6,6 +6,7 @@
 #include "daemon/kind.h"
 #include "daemon/kind-ping.h"
 #include "daemon/ping-socket.h"
+#include "daemon/ping-stats.h"
 #include "daemon/timer-wheel.h"
 
 #include <event2/event.h>
@@ -16,6 +17,8 @@ enum {
 	PING_CHUNKS_MAX = (UINT16_MAX + 1) / PING_CHUNK,
 	PING_COOKIES = 32, /* bought from the kernel at a time; getentropy(3) gives 256 bytes */
 	PING_RECENT_US = 200000, /* so long a request counts in the window */
+	PING_REMEMBERED_US =
+		5000000, /* so long a closed one is known again, at least if there is room */
 };
 
 /* Types of struct wheel_timer here. */
@@ -56,7 +59,7 @@ struct ping_task {
 	struct ping_socket *socket; /* NULL: resolving */
 	TAILQ_ENTRY(ping_task) ready_link;
 	bool is_ready;
-	LIST_HEAD(, ping_request) requests; /* batched, awaited, answered */
+	LIST_HEAD(, ping_request) requests; /* also the closed ones */
 	unsigned open;                      /* batched or awaited */
 	struct wheel_timer pause;           /* until the next request */
 	struct wheel_timer deadline;        /* of the whole task */
@@ -69,22 +72,28 @@ struct ping_task {
 	unsigned source_interface; /* 0: the kernel's choice */
 
 	int64_t made; /* requests sent, or refused for good */
-	int64_t sent, received, good, duplicates;
-	int64_t rtt_min_us, rtt_max_us, rtt_sum_us;
+	int64_t sent;
+	struct ping_stats rtt; /* of the replies that count */
+	int64_t good;          /* of them, within max_rtt_us */
+	int64_t duplicates, late, out_of_order, wrong_source, corrupted;
+	int64_t newest_answered_ns;  /* when the newest request with a reply was sent */
+	union ping_address stranger; /* who answered in the target's place; with wrong_source */
 	int ttl;                     /* of the last reply; -1: unknown */
 	struct ping_trouble trouble; /* the last one */
 };
 
 enum request_state {
 	REQUEST_FREE,
-	REQUEST_BATCHED,  /* it is sent in a moment */
-	REQUEST_AWAITED,  /* sent */
-	REQUEST_ANSWERED, /* kept for a moment, to know duplicates of the reply */
+	REQUEST_BATCHED, /* it is sent in a moment */
+	REQUEST_AWAITED, /* sent */
+	/* Closed, and remembered while its place is not needed: */
+	REQUEST_ANSWERED, /* to know duplicates of the reply */
+	REQUEST_GIVEN_UP, /* to know a late one */
 };
 
 /* A place in the table of requests; its number is the sequence number in the ICMP header. */
 struct ping_request {
-	STAILQ_ENTRY(ping_request) free_link;
+	TAILQ_ENTRY(ping_request) link; /* free or closed */
 	LIST_ENTRY(ping_request) task_link;
 	struct wheel_timer timer;
 	struct ping_task *task;
@@ -105,7 +114,7 @@ struct engine {
 	/* ping-request */
 	struct ping_request *chunks[PING_CHUNKS_MAX];
 	unsigned chunk_count;
-	STAILQ_HEAD(, ping_request) free_requests;
+	TAILQ_HEAD(, ping_request) free_requests, closed_requests; /* the oldest first */
 	unsigned recent; /* requests that may be answered at any moment */
 	unsigned char cookies[PING_COOKIES][ECHO_COOKIE_SIZE];
 	unsigned cookies_left;

@@ -3,8 +3,9 @@
  * Each request takes a place in the table, whose number is the ICMP sequence number: a reply finds
  * its request at once, and two requests under way never look alike. What a reply says is believed
  * only if it also comes from the address that was asked and brings back the cookie, eight random
- * bytes of that request alone. A place that becomes free goes to the end of the queue of free ones:
- * what comes late finds nobody, not somebody else.
+ * bytes of that request alone. A request that was answered or given up keeps its place for a while,
+ * so that duplicates and late replies are known for what they are; then the oldest place is the
+ * next to be used.
  */
 #include "daemon/ping-engine.h"
 
@@ -29,17 +30,25 @@ static void add_chunk(struct engine *engine)
 	for (unsigned i = 0; i < PING_CHUNK; i++) {
 		chunk[i].sequence = (uint16_t)(engine->chunk_count * PING_CHUNK + i);
 		chunk[i].timer.type = TIMER_REQUEST;
-		STAILQ_INSERT_TAIL(&engine->free_requests, &chunk[i], free_link);
+		TAILQ_INSERT_TAIL(&engine->free_requests, &chunk[i], link);
 	}
 	engine->chunks[engine->chunk_count++] = chunk;
 }
 
-/* False where every sequence number is taken. */
+/* False where every sequence number is taken by a request under way. */
 bool ping_request_is_free(struct engine *engine)
 {
-	if (STAILQ_EMPTY(&engine->free_requests) && engine->chunk_count < PING_CHUNKS_MAX)
+	struct ping_request *oldest = TAILQ_FIRST(&engine->closed_requests);
+	bool is_full = engine->chunk_count == PING_CHUNKS_MAX;
+
+	if (!TAILQ_EMPTY(&engine->free_requests))
+		return true;
+	if (oldest && (is_full ||
+		       oldest->sent_ns / 1000 + PING_REMEMBERED_US < worker_now_us(engine->worker)))
+		ping_request_free(oldest);
+	else if (!is_full)
 		add_chunk(engine);
-	return !STAILQ_EMPTY(&engine->free_requests);
+	return !TAILQ_EMPTY(&engine->free_requests);
 }
 
 static void draw_cookie(struct engine *engine, unsigned char ret_cookie[static ECHO_COOKIE_SIZE])
@@ -55,9 +64,9 @@ static void draw_cookie(struct engine *engine, unsigned char ret_cookie[static E
 struct ping_request *ping_request_new(struct ping_task *task)
 {
 	struct engine *engine = task->engine;
-	struct ping_request *request = STAILQ_FIRST(&engine->free_requests);
+	struct ping_request *request = TAILQ_FIRST(&engine->free_requests);
 
-	STAILQ_REMOVE_HEAD(&engine->free_requests, free_link);
+	TAILQ_REMOVE(&engine->free_requests, request, link);
 	draw_cookie(engine, request->cookie);
 	request->task = task;
 	request->state = REQUEST_BATCHED;
@@ -90,16 +99,34 @@ static void request_set_state(struct ping_request *request, enum request_state s
 	request->state = (uint8_t)state;
 }
 
+static bool is_closed(const struct ping_request *request)
+{
+	return request->state == REQUEST_ANSWERED || request->state == REQUEST_GIVEN_UP;
+}
+
+/* Nothing more is expected of it. */
+static void request_close(struct ping_request *request, enum request_state state)
+{
+	struct engine *engine = request->task->engine;
+
+	request_age(request);
+	wheel_clear(&engine->wheel, &request->timer);
+	request_set_state(request, state);
+	TAILQ_INSERT_TAIL(&engine->closed_requests, request, link);
+}
+
 void ping_request_free(struct ping_request *request)
 {
 	struct engine *engine = request->task->engine;
 
+	if (is_closed(request))
+		TAILQ_REMOVE(&engine->closed_requests, request, link);
 	request_age(request);
 	request_set_state(request, REQUEST_FREE);
 	wheel_clear(&engine->wheel, &request->timer);
 	LIST_REMOVE(request, task_link);
 	request->task = NULL;
-	STAILQ_INSERT_TAIL(&engine->free_requests, request, free_link);
+	TAILQ_INSERT_TAIL(&engine->free_requests, request, link);
 }
 
 /* --- What the sockets report --- */
@@ -116,25 +143,26 @@ static bool is_same_address(const union ping_address *a, const union ping_addres
 		a->v6.sin6_scope_id == b->v6.sin6_scope_id);
 }
 
-/*
- * The request that an echo is about, or NULL: it is nobody's, late, or forged. cookie_min: so much
- * of the cookie must be there at least.
- */
-static struct ping_request *find_request(struct ping_socket *socket, const struct echo *echo,
-					 const union ping_address *address, size_t cookie_min)
+/* The request that has this number, if it was sent from this socket. */
+static struct ping_request *find_request(struct ping_socket *socket, uint16_t sequence)
 {
-	struct ping_request *request = request_of(socket->engine, echo->sequence);
-	size_t sent_size, size;
+	struct ping_request *request = request_of(socket->engine, sequence);
 
-	if (!request || (request->state != REQUEST_AWAITED && request->state != REQUEST_ANSWERED) ||
-	    request->task->socket != socket || !is_same_address(&request->task->address, address))
-		return NULL;
-	sent_size = (size_t)request->task->options->size;
-	size = sent_size < echo->cookie_size ? sent_size : echo->cookie_size;
-	if ((size < cookie_min && size < sent_size) ||
-	    memcmp(request->cookie, echo->cookie, size) != 0)
+	if (!request || request->state == REQUEST_FREE || request->state == REQUEST_BATCHED ||
+	    request->task->socket != socket)
 		return NULL;
 	return request;
+}
+
+/* Does the echo bring the request's cookie back? At least so much of it must be there. */
+static bool has_cookie(const struct ping_request *request, const struct echo *echo,
+		       size_t cookie_min)
+{
+	size_t sent_size = (size_t)request->task->options->size;
+	size_t size = sent_size < echo->cookie_size ? sent_size : echo->cookie_size;
+
+	return (size >= cookie_min || size >= sent_size) &&
+	       memcmp(request->cookie, echo->cookie, size) == 0;
 }
 
 /* The window counted it when it went into the batch. */
@@ -186,66 +214,82 @@ static int64_t rtt_us(const struct ping_request *request, const struct ping_arri
 	return received_ns > request->sent_ns ? (received_ns - request->sent_ns + 500) / 1000 : 0;
 }
 
-static void task_count_reply(struct ping_task *task, int64_t us, int ttl)
+static void count_reply(struct ping_task *task, const struct ping_request *request, int64_t us,
+			int ttl)
 {
 	int64_t max_us = task->options->max_rtt_us;
 
-	if (task->received == 0 || us < task->rtt_min_us)
-		task->rtt_min_us = us;
-	if (us > task->rtt_max_us)
-		task->rtt_max_us = us;
-	task->rtt_sum_us += us;
+	ping_stats_add(&task->rtt, us);
 	task->ttl = ttl;
-	task->received++;
 	if (max_us == 0 || us <= max_us)
 		task->good++;
+	if (request->sent_ns < task->newest_answered_ns)
+		task->out_of_order++;
+	else
+		task->newest_answered_ns = request->sent_ns;
+}
+
+/* The target's own answer, whole. */
+static void take_reply(struct ping_request *request, const struct ping_arrival *arrival)
+{
+	struct ping_task *task = request->task;
+	int64_t us = rtt_us(request, arrival);
+
+	if (request->state == REQUEST_ANSWERED) {
+		task->duplicates++;
+	} else if (request->state == REQUEST_GIVEN_UP) {
+		task->late++;
+		request->state = REQUEST_ANSWERED;
+	} else if (us > task->options->reply_timeout_us) {
+		task->late++; /* its timer is about to say so */
+		request_close(request, REQUEST_ANSWERED);
+	} else {
+		request_close(request, REQUEST_ANSWERED);
+		count_reply(task, request, us, arrival->ttl);
+	}
+	if ((task->options->is_until_reply && task->good > 0) || ping_task_is_done(task))
+		ping_task_finish(task);
 }
 
 void request_replied(struct ping_socket *socket, const struct echo *echo,
 		     const struct ping_arrival *arrival)
 {
-	struct ping_request *request = find_request(socket, echo, &arrival->from, ECHO_COOKIE_SIZE);
-	struct ping_task *task;
-	int64_t us;
+	struct ping_request *request = find_request(socket, echo->sequence);
+	bool is_target, is_whole;
 
 	if (!request)
 		return;
-	task = request->task;
-	if (request->state == REQUEST_ANSWERED) {
-		task->duplicates++;
-		return;
-	}
-	us = rtt_us(request, arrival);
-	if (us > task->options->reply_timeout_us)
-		return; /* late; its timer is about to say so */
-	request_age(request);
-	request_set_state(request, REQUEST_ANSWERED);
-	task_count_reply(task, us, arrival->ttl);
-	if ((task->options->is_until_reply && task->good > 0) || ping_task_is_done(task))
-		ping_task_finish(task);
+	is_target = is_same_address(&request->task->address, &arrival->from);
+	is_whole = has_cookie(request, echo, ECHO_COOKIE_SIZE);
+	if (is_target && is_whole) {
+		take_reply(request, arrival);
+	} else if (is_whole) {
+		request->task->wrong_source++;
+		request->task->stranger = arrival->from;
+	} else if (is_target) {
+		request->task->corrupted++;
+	} /* else it is forged, or for somebody who had this number before */
 }
 
 void request_failed(struct ping_socket *socket, const struct echo *quote,
 		    const union ping_address *to, const struct ping_trouble *trouble)
 {
-	struct ping_request *request = find_request(socket, quote, to, 0);
+	struct ping_request *request = find_request(socket, quote->sequence);
 	struct ping_task *task;
 
-	if (!request || request->state != REQUEST_AWAITED)
+	if (!request || request->state == REQUEST_ANSWERED || !has_cookie(request, quote, 0) ||
+	    !is_same_address(&request->task->address, to))
 		return;
 	task = request->task;
 	task->trouble = *trouble;
-	ping_request_free(request);
+	ping_request_free(request); /* also one that was given up: it tells why */
 	if (ping_task_is_done(task))
 		ping_task_finish(task);
 }
 
 /* --- Time --- */
 
-/*
- * First it leaves the window, then its time is out. One that was answered has no more to wait for:
- * a duplicate comes soon, and sequence numbers are needed.
- */
+/* First it leaves the window, then its time is out. */
 void ping_request_on_timer(struct ping_request *request)
 {
 	struct ping_task *task = request->task;
@@ -253,11 +297,11 @@ void ping_request_on_timer(struct ping_request *request)
 	int64_t end_us = request->sent_ns / 1000 + task->options->reply_timeout_us;
 
 	request_age(request);
-	if (request->state == REQUEST_AWAITED && worker_now_us(engine->worker) < end_us) {
+	if (worker_now_us(engine->worker) < end_us) {
 		wheel_set(&engine->wheel, &request->timer, end_us);
 		return;
 	}
-	ping_request_free(request);
+	request_close(request, REQUEST_GIVEN_UP);
 	if (ping_task_is_done(task))
 		ping_task_finish(task);
 }

@@ -10,6 +10,7 @@
 #include "daemon/ping-engine.h"
 #include "daemon/resolver.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <linux/errqueue.h>
 #include <netinet/icmp6.h>
@@ -214,24 +215,61 @@ char *ping_open_sentence(int family, int error)
 
 /* --- Outcomes --- */
 
+/* An object's members, one after the other; there is room for all of a PingResult's. */
+struct members {
+	char text[512];
+	size_t size;
+};
+
+static void add_number(struct members *members, const char *name, int64_t value)
+{
+	int size = snprintf(members->text + members->size, sizeof(members->text) - members->size,
+			    ",\"%s\":%lld", name, (long long)value);
+
+	members->size += (size_t)size;
+	assert(members->size < sizeof(members->text));
+}
+
+/* What is hardly ever there stands there only when it is. */
+static void add_count(struct members *members, const char *name, int64_t count)
+{
+	if (count > 0)
+		add_number(members, name, count);
+}
+
+static void add_times(struct members *members, const struct ping_stats *rtt)
+{
+	add_number(members, "minUsec", rtt->min_us);
+	add_number(members, "avgUsec", ping_stats_average_us(rtt));
+	add_number(members, "maxUsec", rtt->max_us);
+	if (rtt->count < 2)
+		return;
+	add_number(members, "stddevUsec", ping_stats_stddev_us(rtt));
+	add_number(members, "medianUsec", ping_stats_percentile_us(rtt, 50));
+	add_number(members, "p95Usec", ping_stats_percentile_us(rtt, 95));
+	add_number(members, "jitterUsec", ping_stats_jitter_us(rtt));
+}
+
 /* PingResult of the interface. An address needs no escaping in JSON (address_text). */
 static char *result_json(const struct ping_task *task)
 {
-	char address[ADDRESS_TEXT_MAX], rtts[128] = "", ttl[24] = "";
+	char address[ADDRESS_TEXT_MAX];
+	struct members members = {0};
 
 	if (task->address.any.sa_family == AF_UNSPEC)
 		return NULL;
-	if (task->received > 0)
-		(void)snprintf(
-			rtts, sizeof(rtts), ",\"minUsec\":%lld,\"avgUsec\":%lld,\"maxUsec\":%lld",
-			(long long)task->rtt_min_us, (long long)(task->rtt_sum_us / task->received),
-			(long long)task->rtt_max_us);
+	add_number(&members, "sent", task->sent);
+	add_number(&members, "received", task->rtt.count);
+	add_number(&members, "duplicates", task->duplicates);
+	add_count(&members, "late", task->late);
+	add_count(&members, "outOfOrder", task->out_of_order);
+	add_count(&members, "wrongSource", task->wrong_source);
+	add_count(&members, "corrupted", task->corrupted);
+	if (task->rtt.count > 0)
+		add_times(&members, &task->rtt);
 	if (task->ttl >= 0)
-		(void)snprintf(ttl, sizeof(ttl), ",\"ttl\":%d", task->ttl);
-	return xasprintf(
-		"{\"address\":\"%s\",\"sent\":%lld,\"received\":%lld,\"duplicates\":%lld%s%s}",
-		text_of(&task->address, address), (long long)task->sent, (long long)task->received,
-		(long long)task->duplicates, rtts, ttl);
+		add_number(&members, "ttl", task->ttl);
+	return xasprintf("{\"address\":\"%s\"%s}", text_of(&task->address, address), members.text);
 }
 
 /* Are so many replies what the job calls success? */
@@ -241,25 +279,46 @@ static bool is_enough(const struct ping_task *task, int64_t replies)
 	       replies * 100 >= task->options->success_percent * task->options->requests;
 }
 
+/* What came back, and did not count, may be the trouble itself. */
+static char *no_reply_sentence(const struct ping_task *task)
+{
+	char stranger[ADDRESS_TEXT_MAX];
+	long long sent = task->sent;
+
+	if (task->wrong_source > 0)
+		return xasprintf("no reply (%lld sent), but %lld from %s: ping that address, or "
+				 "look at who answers for it",
+				 sent, (long long)task->wrong_source,
+				 text_of(&task->stranger, stranger));
+	if (task->corrupted > 0)
+		return xasprintf("no reply (%lld sent), but %lld damaged ones: " MANGLED, sent,
+				 (long long)task->corrupted);
+	if (task->late > 0)
+		return xasprintf("no reply in time (%lld sent), but %lld late ones: allow more "
+				 "with --reply-timeout",
+				 sent, (long long)task->late);
+	return xasprintf("no reply (%lld sent)", sent);
+}
+
 static void explain_failure(const struct ping_task *task, struct outcome *outcome)
 {
 	const struct ping_options *options = task->options;
 	char slowest[UNITS_TEXT_MAX], allowed[UNITS_TEXT_MAX];
 	int error = task->trouble.error;
 
-	if (is_enough(task, task->received)) {
+	if (is_enough(task, task->rtt.count)) {
 		outcome->class = CLASS_TIMEOUT;
 		outcome->message = xasprintf(
 			"too slow: %lld of %lld replies within %s, the slowest took %s; allow more "
 			"with --max-rtt",
-			(long long)task->good, (long long)task->received,
+			(long long)task->good, (long long)task->rtt.count,
 			duration_text(options->max_rtt_us, allowed),
-			duration_text(task->rtt_max_us, slowest));
-	} else if (task->received > 0) {
+			duration_text(task->rtt.max_us, slowest));
+	} else if (task->rtt.count > 0) {
 		outcome->class = CLASS_NO_REPLY;
 		outcome->message =
 			xasprintf("%lld of %lld requests were answered, --success wants %d%%",
-				  (long long)task->received, (long long)options->requests,
+				  (long long)task->rtt.count, (long long)options->requests,
 				  options->success_percent);
 	} else if (error == EAGAIN || error == ENOBUFS || error == ENOMEM) {
 		outcome->class = CLASS_INTERNAL;
@@ -272,7 +331,7 @@ static void explain_failure(const struct ping_task *task, struct outcome *outcom
 		outcome->message = trouble_sentence(task);
 	} else {
 		outcome->class = CLASS_NO_REPLY;
-		outcome->message = xasprintf("no reply (%lld sent)", (long long)task->sent);
+		outcome->message = no_reply_sentence(task);
 	}
 }
 

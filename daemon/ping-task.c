@@ -34,6 +34,7 @@ static void task_end(struct ping_task *task, struct outcome *outcome)
 	ping_job_drop_task(engine, task->job);
 	if (task->socket)
 		task->socket->tasks--;
+	ping_stats_done(&task->rtt);
 	worker_ended(engine->worker, task->task, outcome);
 	free(task);
 	ping_engine_kick(engine);
@@ -64,7 +65,7 @@ void ping_task_on_deadline(struct ping_task *task)
 	task_cut_off(task, TASK_FAILED, CLASS_TIMEOUT,
 		     xasprintf("did not end within %g s (%lld sent, %lld replies); allow more with "
 			       "--timeout",
-			       seconds, (long long)task->sent, (long long)task->received));
+			       seconds, (long long)task->sent, (long long)task->rtt.count));
 }
 
 /* --- Its requests --- */

@@ -62,6 +62,8 @@ static void send_reply(int fd, const struct iphdr *request, const unsigned char 
 
 static void answer(int fd, unsigned char *packet, size_t size, unsigned count)
 {
+	static unsigned char held[2048];
+	static size_t held_size;
 	struct iphdr ip;
 	unsigned char *icmp = packet + sizeof(ip);
 	in_addr_t source;
@@ -89,14 +91,28 @@ static void answer(int fd, unsigned char *packet, size_t size, unsigned count)
 		icmp[5] ^= 2;
 		break;
 	case BOX_LATE:
+		if (fork() != 0)
+			return;
 		(void)nanosleep(&(struct timespec){0, 300000000}, NULL);
-		break;
+		send_reply(fd, &ip, icmp, size, source);
+		_exit(0);
 	case BOX_EVERY_OTHER:
 		if (count % 2 == 0)
 			return;
 		break;
 	case BOX_SHORT:
 		size = 8 + 16;
+		break;
+	case BOX_SWAPPED:
+		if (held_size == 0) {
+			memcpy(held, icmp, size);
+			held_size = size;
+			return;
+		}
+		send_reply(fd, &ip, icmp, size, source);
+		memcpy(icmp, held, held_size);
+		size = held_size;
+		held_size = 0;
 		break;
 	}
 	send_reply(fd, &ip, icmp, size, source);
@@ -108,6 +124,7 @@ static void run_program(void)
 	int out = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
 	unsigned count = 0;
 
+	(void)signal(SIGCHLD, SIG_IGN); /* nobody waits for who answers late */
 	while (in >= 0 && out >= 0) {
 		unsigned char packet[2048];
 		ssize_t size = recv(in, packet, sizeof(packet), 0);

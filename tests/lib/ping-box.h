@@ -33,6 +33,7 @@ enum box_habit {
 	BOX_LATE,        /* after 300 ms */
 	BOX_EVERY_OTHER, /* every second request only */
 	BOX_SHORT,       /* the reply has the first 16 bytes of the payload only */
+	BOX_SWAPPED,     /* two requests at a time, the second one first */
 };
 
 /* 0; or prints why there can be none and returns 77, the exit status of a skipped test. */

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The round-trip times of one target as a few numbers: however many there are, they take at most
+ * 1.5 KiB, and one alone takes nothing beside the struct. Times are microseconds.
+ */
+#pragma once
+
+#include <stdint.h>
+
+struct ping_stats {
+	int64_t count;
+	int64_t min_us, max_us, sum_us;
+	int64_t last_us;
+	int64_t jitter_sum_us; /* of the differences between one and the next, without sign */
+	double mean_us;        /* running, for the next */
+	double squares;        /* of the differences from the mean, summed (Welford, 1962) */
+	uint32_t *times;       /* the first ones as they are, or NULL */
+	uint32_t *buckets;     /* how many in each class of times, once times is full; or NULL */
+};
+
+/* us: 0 or more. */
+void ping_stats_add(struct ping_stats *stats, int64_t us);
+void ping_stats_done(struct ping_stats *stats);
+
+/* All of these need count >= 1. */
+int64_t ping_stats_average_us(const struct ping_stats *stats);
+/* Of the population, as ping(8)'s mdev. */
+int64_t ping_stats_stddev_us(const struct ping_stats *stats);
+/* The mean difference between one time and the next (RFC 3393's, without sign); needs two. */
+int64_t ping_stats_jitter_us(const struct ping_stats *stats);
+/*
+ * By nearest rank, percent 1 to 100: a time that was measured while there are at most 64, then
+ * within 1/32 of one.
+ */
+int64_t ping_stats_percentile_us(const struct ping_stats *stats, unsigned percent);

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "tests/lib/ping-worker.h"
+
+#include "common/util.h"
+#include "daemon/config.h"
+#include "daemon/resolver.h"
+#include "daemon/worker.h"
+
+#include <jansson.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { BOUND_S = 60 };
+
+/* --- The worker, as engines see it --- */
+
+struct worker worker;
+
+struct event_base *worker_base(struct worker *of)
+{
+	return of->base;
+}
+
+int64_t worker_now_us(struct worker *of)
+{
+	(void)of;
+	return now_monotonic_us();
+}
+
+void worker_ended(struct worker *of, struct task *task, struct outcome *outcome)
+{
+	uint32_t index = task->key.index;
+
+	assert_ptr_equal(of->tasks[index], task);
+	of->tasks[index] = NULL;
+	of->outcomes[index] = *outcome;
+	of->ended++;
+	task_free(task);
+}
+
+void worker_resolve(struct worker *of, struct task *task, const char *host, int family)
+{
+	resolver_ask(of->resolver, host, family, task->key, task->run, 0, &of->mailbox);
+}
+
+static void on_mailbox(evutil_socket_t fd, short what, void *context)
+{
+	struct letters letters;
+	struct letter *letter;
+
+	(void)fd;
+	(void)what;
+	(void)context;
+	mailbox_take(&worker.mailbox, &letters);
+	while ((letter = STAILQ_FIRST(&letters))) {
+		struct resolver_answer *answer = (struct resolver_answer *)letter;
+		struct task *task = worker.tasks[answer->key.index];
+
+		STAILQ_REMOVE_HEAD(&letters, link);
+		if (task && task->run == answer->run)
+			kind_ping.task_resolved(worker.engine, task, answer->addresses,
+						answer->count, answer->error);
+		free(answer->error);
+		free(answer);
+	}
+}
+
+/* --- Running --- */
+
+static const struct config config = {.ping_rate = 10000000, .ping_parallel = TASKS_MAX};
+
+void pinger_begin(const char *options, int64_t timeout_us)
+{
+	static uint64_t job;
+	json_t *object = json_loads(options, 0, NULL);
+	struct error error = {0};
+
+	assert_non_null(object);
+	worker.options = xcalloc(1, sizeof(*worker.options));
+	atomic_init(&worker.options->references, 1);
+	worker.options->kind = &kind_ping;
+	worker.options->timeout_us = timeout_us;
+	worker.options->kind_options = xcalloc(1, kind_ping.options_size);
+	if (fields_parse(kind_ping.fields, kind_ping.field_count, object,
+			 worker.options->kind_options, &error) < 0 ||
+	    kind_ping.options_check(worker.options->kind_options, &config, true, &error) < 0)
+		fail_msg("%s", error.sentence);
+	json_decref(object);
+	worker.started = worker.ended = 0;
+	job++;
+	worker.options->uid = (uid_t)job; /* only so that each run of a test has a job of its own */
+}
+
+void pinger_start(const char *target)
+{
+	static uint64_t run;
+	uint32_t index = (uint32_t)worker.started++;
+	struct task_key key = {.job = worker.options->uid, .index = index};
+	struct task *task = task_new(key, 1, ++run, worker.options, target);
+
+	worker.tasks[index] = task;
+	kind_ping.task_start(worker.engine, task);
+}
+
+int64_t ping_sent(const struct task *task)
+{
+	return ((const struct ping_task *)task->engine_task)->sent;
+}
+
+void pinger_finish(void)
+{
+	(void)alarm(BOUND_S);
+	while (worker.ended < worker.started)
+		(void)event_base_loop(worker.base, EVLOOP_ONCE);
+	(void)event_base_loop(worker.base, EVLOOP_NONBLOCK);
+	(void)alarm(0);
+	job_options_unref(worker.options);
+	worker.options = NULL;
+}
+
+void pinger_forget(void)
+{
+	for (size_t i = 0; i < worker.started; i++)
+		outcome_done(&worker.outcomes[i]);
+}
+
+/* One target alone; the outcome stays until the next one. */
+const struct outcome *ping_within(const char *options, const char *target, int64_t timeout_us)
+{
+	pinger_forget();
+	pinger_begin(options, timeout_us);
+	pinger_start(target);
+	pinger_finish();
+	return &worker.outcomes[0];
+}
+
+const struct outcome *ping_once(const char *options, const char *target)
+{
+	return ping_within(options, target, 0);
+}
+
+int64_t ping_number(const struct outcome *outcome, const char *name)
+{
+	json_t *result = json_loads(outcome->result ? outcome->result : "", 0, NULL);
+	json_t *value = json_object_get(result, name);
+	int64_t number = json_is_integer(value) ? json_integer_value(value) : -1;
+
+	assert_non_null(result);
+	json_decref(result);
+	return number;
+}
+
+void assert_ping_failed(const struct outcome *outcome, enum error_class class, const char *words)
+{
+	assert_int_equal(outcome->state, TASK_FAILED);
+	assert_string_equal(error_class_words[outcome->class], error_class_words[class]);
+	assert_non_null(outcome->message);
+	if (!strstr(outcome->message, words))
+		fail_msg("'%s' does not say '%s'", outcome->message, words);
+	assert_null(strchr(outcome->message, '\n'));
+}
+
+void assert_ping_succeeded(const struct outcome *outcome)
+{
+	if (outcome->message)
+		fail_msg("%s", outcome->message);
+	assert_int_equal(outcome->state, TASK_SUCCEEDED);
+	assert_int_equal(outcome->class, CLASS_NONE);
+}
+
+/* --- Fixtures --- */
+
+static int setup_worker(bool raw, bool datagram)
+{
+	if (!ping_box_allow(raw, datagram))
+		return -1;
+	worker.base = event_base_new();
+	if (!worker.base || mailbox_init(&worker.mailbox) < 0 ||
+	    resolver_new(2, &worker.resolver) < 0)
+		return -1;
+	worker.mailbox_event =
+		event_new(worker.base, worker.mailbox.fd, EV_READ | EV_PERSIST, on_mailbox, NULL);
+	(void)event_add(worker.mailbox_event, NULL);
+	worker.engine = kind_ping.engine_new(&worker, &config);
+	return 0;
+}
+
+int pinger_setup_raw(void **state)
+{
+	(void)state;
+	return setup_worker(true, false);
+}
+
+int pinger_setup_datagram(void **state)
+{
+	(void)state;
+	return setup_worker(false, true);
+}
+
+int pinger_teardown(void **state)
+{
+	(void)state;
+	pinger_forget();
+	kind_ping.engine_free(worker.engine);
+	resolver_free(worker.resolver);
+	on_mailbox(-1, 0, NULL);
+	event_free(worker.mailbox_event);
+	event_base_free(worker.base);
+	mailbox_done(&worker.mailbox);
+	return 0;
+}
