@@ -34,6 +34,7 @@ enum option_type {
 	OPTION_NUMBERS, /* "0,1,2" */
 	OPTION_DURATION,
 	OPTION_SIZE,
+	OPTION_PERCENT,
 	OPTION_TIME,
 	OPTION_TEXT,
 	OPTION_WORD,   /* one of words */

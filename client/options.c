@@ -32,6 +32,8 @@ const struct option_row global_options[] = {
 const struct option_row start_options[] = {
 	{"name", OPTION_TEXT, "NAME", "name", "a name for the job", NULL},
 	{"exclude", OPTION_LIST, "LIST", "-exclude", "leave these targets out", NULL},
+	{"shuffle", OPTION_FLAG, NULL, "shuffle",
+	 "in random order, so that no subnet is hit in a row", NULL},
 	{"parallel", OPTION_NUMBER, "N", "parallel", "so many tasks of this job at a time", NULL},
 	{"timeout", OPTION_DURATION, "D", "timeoutUsec", "end an attempt of a task after D", NULL},
 	{"deadline", OPTION_DURATION, "D", "deadlineUsec", "end the whole job after D", NULL},
@@ -58,7 +60,11 @@ const struct option_row ping_options[] = {
 	 NULL},
 	{"success", OPTION_TEXT, "any|all|N%", "ping.success",
 	 "how many replies make a success (any)", NULL},
+	{"max-loss", OPTION_PERCENT, "P%", "ping.maxLossPercent", "more loss is no success", NULL},
 	{"max-rtt", OPTION_DURATION, "D", "ping.maxRttUsec", "a slower reply is no success", NULL},
+	{"tos", OPTION_NUMBER, "N", "ping.tos", "type of service, or traffic class (0)", NULL},
+	{"mark", OPTION_NUMBER, "N", "ping.mark", "the kernel's mark for routes and firewalls",
+	 NULL},
 	{"rate", OPTION_NUMBER, "N", "ping.rate", "requests a second, for this job", NULL},
 	{0},
 };
@@ -285,6 +291,7 @@ static json_t *parse_list(const struct option_row *row, const char *value, json_
 static json_t *parse_value(const struct option_row *row, const char *value, json_t *before)
 {
 	int64_t number = 0;
+	int percent;
 
 	switch (row->type) {
 	case OPTION_FLAG:
@@ -301,6 +308,10 @@ static json_t *parse_value(const struct option_row *row, const char *value, json
 		if (size_parse(value, &number) < 0)
 			bad_value(row, value, "a size such as 512, 64K or 16M");
 		return json_integer(number);
+	case OPTION_PERCENT:
+		if (percent_parse(value, &percent) < 0)
+			bad_value(row, value, "a share such as 5%");
+		return json_integer(percent);
 	case OPTION_TIME:
 		if (time_parse(value, now_real_us(), &number) < 0)
 			bad_value(row, value, "a time such as 2h, 14:05 or 2026-11-23");

@@ -2,6 +2,7 @@
 /* What the files of target lists share: targets.c, targets-parse.c. */
 #pragma once
 
+#include "common/permutation.h"
 #include "common/targets.h"
 
 /* An IPv6 address as a number; IPv4 addresses use the low 32 bits. */
@@ -44,6 +45,8 @@ struct target_list {
 	/* Addresses that are in the list as such: disjoint, ascending, with where to find them */
 	struct interval *intervals;
 	size_t interval_count;
+	/* From an index to where it is written; count 0: the order is as written */
+	struct permutation order;
 };
 
 /* Addresses of one family from first to last. */

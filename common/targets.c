@@ -351,6 +351,11 @@ int target_list_new(const char *const *include, size_t include_count, const char
 	return 0;
 }
 
+void target_list_shuffle(struct target_list *list, uint64_t seed)
+{
+	list->order = permutation_of(list->target_count, seed);
+}
+
 void target_list_free(struct target_list *list)
 {
 	if (!list)
@@ -393,6 +398,8 @@ void target_list_text(const struct target_list *list, uint64_t index,
 	const struct term *term;
 
 	assert(index < list->target_count);
+	if (list->order.count > 0)
+		index = permutation_at(&list->order, index);
 	while (high - low > 1) {
 		size_t middle = (low + high) / 2;
 
@@ -409,7 +416,8 @@ void target_list_text(const struct target_list *list, uint64_t index,
 		address_text_of(term->type == TERM_IPV6, term->first + index, ret_text);
 }
 
-bool target_list_find(const struct target_list *list, const char *text, uint64_t *ret_index)
+/* As written, whatever the order. */
+static bool find_written(const struct target_list *list, const char *text, uint64_t *ret_index)
 {
 	char name[TARGET_TEXT_MAX];
 	uint64_t hash = name_hash(text);
@@ -440,4 +448,13 @@ bool target_list_find(const struct target_list *list, const char *text, uint64_t
 		}
 	}
 	return false;
+}
+
+bool target_list_find(const struct target_list *list, const char *text, uint64_t *ret_index)
+{
+	if (!find_written(list, text, ret_index))
+		return false;
+	if (list->order.count > 0)
+		*ret_index = permutation_place(&list->order, *ret_index);
+	return true;
 }

@@ -39,6 +39,8 @@ struct target_list;
 int target_list_new(const char *const *include, size_t include_count, const char *const *exclude,
 		    size_t exclude_count, uint64_t limit, struct target_list **ret_list,
 		    struct error *ret_error);
+/* Another order, by chance but the same for the same seed; right after it was made. */
+void target_list_shuffle(struct target_list *list, uint64_t seed);
 void target_list_free(struct target_list *list);
 uint64_t target_list_count(const struct target_list *list);
 /* The text of target number index < count; O(log of the number of terms). */

@@ -37,7 +37,10 @@ static const struct field fields[] = {
 	{"family", FIELD_WORD, AT(family_word), 0, 0, -1, families},
 	{"source", FIELD_STRING, AT(source), 0, ADDRESS_TEXT_MAX, 0, NULL},
 	{"success", FIELD_STRING, AT(success), 0, UNITS_TEXT_MAX, 0, NULL},
+	{"maxLossPercent", FIELD_INT, AT(max_loss), 0, 99, -1, NULL},
 	{"maxRttUsec", FIELD_INT, AT(max_rtt_us), 1, 60 * US_PER_SEC, 0, NULL},
+	{"tos", FIELD_INT, AT(tos), 0, UINT8_MAX, 0, NULL},
+	{"mark", FIELD_INT, AT(mark), 1, UINT32_MAX, 0, NULL},
 	{"rate", FIELD_INT, AT(rate), 1, 10000000, 0, NULL},
 };
 
@@ -50,7 +53,13 @@ static int check_success(struct ping_options *options, struct error *ret_error)
 {
 	const char *success = options->success ? options->success : "any";
 
-	if (streq(success, "any"))
+	if (options->success && options->max_loss >= 0)
+		return error_set(ret_error, ERROR_INVALID_OPTION, "maxLossPercent",
+				 "maxLossPercent: it does not go together with success, which "
+				 "says the same");
+	if (options->max_loss >= 0)
+		options->success_percent = 100 - (int)options->max_loss;
+	else if (streq(success, "any"))
 		options->success_percent = 0;
 	else if (streq(success, "all"))
 		options->success_percent = 100;

@@ -40,6 +40,9 @@ struct ping_options {
 	char *source;
 	char *success;
 	int64_t max_rtt_us; /* 0: none */
+	int64_t max_loss;   /* percent; -1: none */
+	int64_t tos;        /* IPv4's type of service, IPv6's traffic class: RFC 2474 */
+	int64_t mark;       /* of the kernel's routing and firewall; 0: none */
 	int64_t rate;       /* 0: none */
 
 	/* Derived */

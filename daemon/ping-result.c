@@ -178,6 +178,10 @@ static char *local_sentence(const struct ping_task *task)
 	char buffer[ADDRESS_TEXT_MAX];
 	const char *address = text_of(&task->address, buffer);
 
+	if (error == EPERM && task->options->mark != 0)
+		return xasprintf("jobd may not set --mark, for which it needs CAP_NET_ADMIN, or a "
+				 "firewall of this machine does not let out what goes to %s",
+				 address);
 	if (error == EPERM)
 		return xasprintf("a firewall of this machine does not let out what goes to %s; "
 				 "`nft list ruleset` shows it",
@@ -314,6 +318,14 @@ static void explain_failure(const struct ping_task *task, struct outcome *outcom
 			(long long)task->good, (long long)task->rtt.count,
 			duration_text(options->max_rtt_us, allowed),
 			duration_text(task->rtt.max_us, slowest));
+	} else if (task->rtt.count > 0 && options->max_loss >= 0) {
+		outcome->class = CLASS_NO_REPLY;
+		outcome->message =
+			xasprintf("%lld%% loss (%lld of %lld requests were answered), --max-loss "
+				  "allows %lld%%",
+				  (long long)(100 - task->rtt.count * 100 / options->requests),
+				  (long long)task->rtt.count, (long long)options->requests,
+				  (long long)options->max_loss);
 	} else if (task->rtt.count > 0) {
 		outcome->class = CLASS_NO_REPLY;
 		outcome->message =

@@ -35,11 +35,17 @@ static void add_control(struct msghdr *header, int level, int type, const void *
 static void add_controls(struct msghdr *header, const struct ping_task *task)
 {
 	bool is_v4 = task->address.any.sa_family == AF_INET;
-	int ttl = (int)task->options->ttl;
+	int ttl = (int)task->options->ttl, tos = (int)task->options->tos;
+	uint32_t mark = (uint32_t)task->options->mark;
 
 	if (ttl != PING_TTL_DEFAULT)
 		add_control(header, is_v4 ? IPPROTO_IP : IPPROTO_IPV6,
 			    is_v4 ? IP_TTL : IPV6_HOPLIMIT, &ttl, sizeof(ttl));
+	if (tos != 0)
+		add_control(header, is_v4 ? IPPROTO_IP : IPPROTO_IPV6, is_v4 ? IP_TOS : IPV6_TCLASS,
+			    &tos, sizeof(tos));
+	if (mark != 0)
+		add_control(header, SOL_SOCKET, SO_MARK, &mark, sizeof(mark));
 	if (task->source.any.sa_family == AF_UNSPEC && task->source_interface == 0)
 		return;
 	if (is_v4) {

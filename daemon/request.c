@@ -72,7 +72,8 @@ static int parse_options(const json_t *parameters, uid_t uid, bool is_trusted,
 			 const struct config *config, struct job_options **ret_options,
 			 struct error *ret_error)
 {
-	static const char *const others[] = {"kind", "targets", "exclude", "name", "token"};
+	static const char *const others[] = {"kind",    "targets", "exclude",
+					     "shuffle", "name",    "token"};
 	const char *word = json_string_value(json_object_get(parameters, "kind"));
 	const struct kind *kind = kind_find(word ? word : "");
 	struct job_options *options;
@@ -119,8 +120,9 @@ static const char **strings_of(const json_t *array, size_t *ret_count)
 	return strings;
 }
 
-static int parse_targets(const json_t *parameters, uint64_t limit, struct target_list **ret_targets,
-			 struct error *ret_error)
+/* seed: of the order; 0: as written */
+static int parse_targets(const json_t *parameters, uint64_t limit, int64_t seed,
+			 struct target_list **ret_targets, struct error *ret_error)
 {
 	size_t include_count, exclude_count;
 	autofree const char **include =
@@ -128,8 +130,12 @@ static int parse_targets(const json_t *parameters, uint64_t limit, struct target
 	autofree const char **exclude =
 		strings_of(json_object_get(parameters, "exclude"), &exclude_count);
 
-	return target_list_new(include, include_count, exclude, exclude_count, limit, ret_targets,
-			       ret_error);
+	int r = target_list_new(include, include_count, exclude, exclude_count, limit, ret_targets,
+				ret_error);
+
+	if (r == 0 && seed != 0)
+		target_list_shuffle(*ret_targets, (uint64_t)seed);
+	return r;
 }
 
 static int check_targets(const struct target_list *targets, const struct kind *kind,
@@ -160,7 +166,7 @@ static char *json_text(json_t *object)
 }
 
 /* The two texts that the store keeps. */
-static void write_texts(const json_t *parameters, struct request *request)
+static void write_texts(const json_t *parameters, int64_t seed, struct request *request)
 {
 	json_t *options = json_copy((json_t *)(uintptr_t)parameters);
 	json_t *targets = json_object();
@@ -169,6 +175,8 @@ static void write_texts(const json_t *parameters, struct request *request)
 	(void)json_object_set(targets, "targets", json_object_get(parameters, "targets"));
 	if (json_array_size(exclude) > 0)
 		(void)json_object_set(targets, "exclude", exclude);
+	if (seed != 0)
+		(void)json_object_set_new(targets, "shuffle", json_integer(seed));
 	(void)json_object_del(options, "targets");
 	(void)json_object_del(options, "exclude");
 	(void)json_object_del(options, "token");
@@ -180,6 +188,7 @@ int request_parse(const json_t *parameters, uid_t uid, bool is_trusted, const st
 		  struct request *ret_request, struct error *ret_error)
 {
 	const char *name = json_string_value(json_object_get(parameters, "name"));
+	int64_t seed = json_is_true(json_object_get(parameters, "shuffle")) ? now_real_us() : 0;
 	struct request request = {0};
 	int r = 0;
 
@@ -188,7 +197,7 @@ int request_parse(const json_t *parameters, uid_t uid, bool is_trusted, const st
 	if (r == 0)
 		r = parse_options(parameters, uid, is_trusted, config, &request.options, ret_error);
 	if (r == 0)
-		r = parse_targets(parameters, (uint64_t)config->max_targets, &request.targets,
+		r = parse_targets(parameters, (uint64_t)config->max_targets, seed, &request.targets,
 				  ret_error);
 	if (r == 0)
 		r = check_targets(request.targets, request.options->kind, ret_error);
@@ -197,7 +206,7 @@ int request_parse(const json_t *parameters, uid_t uid, bool is_trusted, const st
 		return r;
 	}
 	request.name = xstrdup_or_null(name);
-	write_texts(parameters, &request);
+	write_texts(parameters, seed, &request);
 	*ret_request = request;
 	return 0;
 }
@@ -232,7 +241,8 @@ int request_targets(const char *targets_text, uint64_t limit, struct target_list
 		    struct error *ret_error)
 {
 	json_t *targets = load_text(targets_text, ret_error);
-	int r = targets ? parse_targets(targets, limit, ret_targets, ret_error) : -EIO;
+	int64_t seed = json_integer_value(json_object_get(targets, "shuffle"));
+	int r = targets ? parse_targets(targets, limit, seed, ret_targets, ret_error) : -EIO;
 
 	json_decref(targets);
 	return r;

@@ -280,3 +280,15 @@ interrupt() {
 	jobctl stop "$id"
 	jobctl remove "$id" --force
 }
+
+@test "--shuffle: every target once, in another order, which outlives a restart" {
+	jobctl start ping --shuffle 127.0.0.0/24 127.9.9.9
+	run -0 jobctl wait
+	order=$(jobctl show 1 --json | jq -c '[.taskList[].target]')
+	[ "$(jq -c 'sort' <<<"$order")" = "$(printf '127.0.0.%d\n' {1..254} | cat - <(echo 127.9.9.9) | jq -Rsc 'split("\n") | map(select(. != "")) | sort')" ]
+	[ "$(jq -c 'sort' <<<"$order")" != "$order" ]
+	[ "$(jobctl show 1/127.9.9.9 --json | jq -r '.taskList[0].target')" = 127.9.9.9 ]
+	stop_jobd
+	start_jobd
+	[ "$(jobctl show 1 --json | jq -c '[.taskList[].target]')" = "$order" ]
+}

@@ -130,3 +130,38 @@ teardown() {
 	[ "$(grep -c '1/1 replies' <<<"$output")" -eq 50 ]
 	jobctl remove "$slow" --force
 }
+
+# counted RULE: so many packets a rule of the test's own table saw
+counted() {
+	ip netns exec "$NETNS" nft -j list table inet jobd-test |
+		jq ".nftables[].rule | select(. != null and .comment == \"$1\") | .expr[] | .counter // empty | .packets"
+}
+
+@test "--tos and --mark are what the kernel sees; --max-loss" {
+	need nft
+	ip netns exec "$NETNS" nft -f - <<-'END'
+		table inet jobd-test {
+			chain output {
+				type filter hook output priority 0;
+				icmp type echo-request ip dscp ef counter comment "tos"
+				icmpv6 type echo-request ip6 dscp ef counter comment "tos6"
+				icmp type echo-request meta mark 42 counter comment "mark"
+				icmpv6 type echo-request meta mark 42 counter comment "mark6"
+			}
+			chain input {
+				type filter hook input priority 0;
+				icmp type echo-request ip daddr 127.7.7.7 numgen inc mod 4 0 drop
+			}
+		}
+	END
+	run -0 jobctl start ping --wait --tos 184 --mark 42 --count 3 --interval 10ms 127.0.0.1 ::1
+	for rule in tos tos6 mark mark6; do
+		[ "$(counted $rule)" -eq 3 ]
+	done
+	run -0 jobctl start ping --wait --count 8 --interval 10ms --max-loss 25% 127.7.7.7
+	[[ $output == *"6/8 replies, 25% loss"* ]]
+	run -3 jobctl start ping --wait --count 8 --interval 10ms --max-loss 24% 127.7.7.7
+	[[ $output == *"--max-loss allows 24%"* ]]
+	run -2 jobctl start ping --max-loss lots 127.0.0.1
+	[[ $output == *"a share such as 5%"* ]]
+}

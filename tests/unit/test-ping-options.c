@@ -59,6 +59,8 @@ static void test_modes(void **state)
 		{"{\"success\": \"any\"}", 4, true, 0, AF_UNSPEC},
 		{"{\"success\": \"all\"}", 4, false, 100, AF_UNSPEC},
 		{"{\"success\": \"80%\", \"count\": 10}", 10, false, 80, AF_UNSPEC},
+		{"{\"maxLossPercent\": 25}", 4, false, 75, AF_UNSPEC},
+		{"{\"maxLossPercent\": 0, \"count\": 9}", 9, false, 100, AF_UNSPEC},
 		{"{\"family\": \"ipv4\"}", 4, true, 0, AF_INET},
 		{"{\"source\": \"2001:db8::1\"}", 4, true, 0, AF_INET6},
 		{"{\"source\": \"eth0\"}", 4, true, 0, AF_UNSPEC},
@@ -83,6 +85,8 @@ static void test_wrong_options(void **state)
 		const char *options, *words;
 	} rows[] = {
 		{"{\"success\": \"most\"}", "'most' is none of any, all, and 1% to 100%"},
+		{"{\"success\": \"any\", \"maxLossPercent\": 3}", "does not go together"},
+		{"{\"tos\": 256}", "255"},
 		{"{\"success\": \"0%\"}", "'0%' is none of"},
 		{"{\"source\": \"192.0.2.1\", \"family\": \"ipv6\"}", "is not an IPv6 address"},
 		{"{\"source\": \"a-name-that-is-too-long-for-one\"}", "is neither an address nor"},

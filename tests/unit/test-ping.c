@@ -133,6 +133,19 @@ static void test_shares(void **state)
 	assert_ping_succeeded(ping_once(all, "192.0.2.2"));
 }
 
+static void test_max_loss(void **state)
+{
+	const char *half = "{\"count\": 4, \"intervalUsec\": 10000, \"replyTimeoutUsec\": 200000, "
+			   "\"maxLossPercent\": 50}";
+	const char *little = "{\"count\": 4, \"intervalUsec\": 10000, \"replyTimeoutUsec\": "
+			     "200000, \"maxLossPercent\": 49}";
+
+	(void)state;
+	assert_ping_succeeded(ping_once(half, "10.5.0.8"));
+	assert_ping_failed(ping_once(little, "10.5.0.8"), CLASS_NO_REPLY,
+			   "50% loss (2 of 4 requests were answered), --max-loss allows 49%");
+}
+
 /* --- Replies that are none --- */
 
 /* They are counted as what they are, as far as one can tell. */
@@ -365,6 +378,7 @@ int main(void)
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_max_rtt),
 		cmocka_unit_test(test_shares),
+		cmocka_unit_test(test_max_loss),
 		cmocka_unit_test(test_replies_that_do_not_count),
 		cmocka_unit_test(test_late_replies),
 		cmocka_unit_test(test_duplicates),

@@ -209,13 +209,43 @@ static void test_fold(void **state)
 	check_fold("a b", "a,b");
 }
 
+/* Another order of the same; what is at an index is found at it. */
+static void test_shuffle(void **state)
+{
+	struct target_list *list, *as_written;
+	struct error error = {0};
+	char text[TARGET_TEXT_MAX], written[TARGET_TEXT_MAX];
+	size_t moved = 0;
+
+	(void)state;
+	assert_int_equal(
+		make("10.0.0.0/24 r[001-200] 10.0.1.5", "10.0.0.7 r[3,5]", 1000, &list, &error), 0);
+	assert_int_equal(make("10.0.0.0/24 r[001-200] 10.0.1.5", "10.0.0.7 r[3,5]", 1000,
+			      &as_written, &error),
+			 0);
+	target_list_shuffle(list, 77);
+	for (uint64_t i = 0; i < target_list_count(list); i++) {
+		uint64_t index;
+
+		target_list_text(list, i, text);
+		target_list_text(as_written, i, written);
+		moved += strcmp(text, written) != 0;
+		assert_true(target_list_find(list, text, &index));
+		assert_int_equal(index, i);
+		assert_true(target_list_find(as_written, text, &index));
+	}
+	assert_true(moved > 400);
+	target_list_free(list);
+	target_list_free(as_written);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_notation), cmocka_unit_test(test_once),
-		cmocka_unit_test(test_exclude),  cmocka_unit_test(test_large),
-		cmocka_unit_test(test_refused),  cmocka_unit_test(test_split),
-		cmocka_unit_test(test_fold),
+		cmocka_unit_test(test_exclude),  cmocka_unit_test(test_shuffle),
+		cmocka_unit_test(test_large),    cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_split),    cmocka_unit_test(test_fold),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
