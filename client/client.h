@@ -125,6 +125,9 @@ extern struct globals globals;
 /* Calls a method of org.jobd; parameters are taken over. An error is told, and ends the program. */
 json_t *talk(const char *method, json_t *parameters);
 /* With "more": fn gets each reply; it returns false to leave. */
+/* The two halves of talk, for a call while the answer to the one before is worked on. */
+void talk_ask(const char *method, json_t *parameters);
+json_t *talk_answer(void);
 typedef bool talk_fn(json_t *reply, bool continues, void *context);
 void talk_stream(const char *method, json_t *parameters, talk_fn *fn, void *context);
 /* From now on Ctrl-C ends the program with STATUS_INTERRUPTED, after this line. NULL: no line. */

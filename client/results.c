@@ -391,35 +391,49 @@ static void flush_output(void)
 	fail(STATUS_REFUSED, "cannot write the output: %m; the next receive gives it again");
 }
 
+/* Confirms, and asks for the next page. */
+static int64_t ask_next(int64_t written)
+{
+	talk_ask("Receive", json_pack("{s:I}", "confirm", (json_int_t)written));
+	return written;
+}
+
 void results_receive(json_t *parameters, const struct results_options *options, bool *ret_is_failed)
 {
 	struct results results = {.options = *options};
-	bool is_end, is_confirmed = false;
+	/* What is there already: the next page is made while this one is printed. */
+	bool is_there = !json_is_true(json_object_get(parameters, "wait"));
+	int64_t written = 0, confirmed, asked = -1;
+	bool is_end, is_ahead;
 
 	if (options->is_failed_only)
 		(void)json_object_set_new(parameters, "failedOnly", json_true());
-	do {
-		json_t *page = talk("Receive", parameters);
+	talk_ask("Receive", parameters);
+	for (;;) {
+		json_t *page = talk_answer();
 		const json_t *records = json_object_get(page, "records");
 		size_t count = json_array_size(records);
 
+		confirmed = asked;
+		is_end = json_is_true(json_object_get(page, "isEnd"));
+		is_ahead = is_there && !is_end;
+		if (is_ahead)
+			asked = ask_next(written);
 		for (size_t i = 0; i < count; i++)
 			take_record(&results, json_array_get(records, i));
-		is_end = json_is_true(json_object_get(page, "isEnd"));
 		if (is_end)
 			print_rest(&results);
 		flush_output();
-		parameters = json_pack(
-			"{s:I}", "confirm",
-			(json_int_t)written_position(&results, number_of(page, "position")));
+		written = written_position(&results, number_of(page, "position"));
 		json_decref(page);
 		/*
 		 * The last page too must be confirmed, also an empty one, since jobs may be removed
 		 * by it; the answer is empty, or what came since.
 		 */
-		is_end = is_end && count == 0 && is_confirmed;
-		is_confirmed = true;
-	} while (!is_end);
-	json_decref(parameters);
+		if (is_end && count == 0 && confirmed == written)
+			break;
+		if (!is_ahead)
+			asked = ask_next(written);
+	}
 	*ret_is_failed = results.is_failed;
 }

@@ -338,12 +338,22 @@ static json_t *take_reply(bool *ret_continues)
 	return parameters;
 }
 
-json_t *talk(const char *method, json_t *parameters)
+void talk_ask(const char *method, json_t *parameters)
+{
+	send_call(method, parameters, false);
+}
+
+json_t *talk_answer(void)
 {
 	bool continues;
 
-	send_call(method, parameters, false);
 	return take_reply(&continues);
+}
+
+json_t *talk(const char *method, json_t *parameters)
+{
+	talk_ask(method, parameters);
+	return talk_answer();
 }
 
 void talk_stream(const char *method, json_t *parameters, talk_fn *fn, void *context)

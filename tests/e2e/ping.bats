@@ -106,6 +106,8 @@ teardown() {
 	# Sanitizers take memory of their own
 	[ -n "$JOBD_SANITIZED" ] || [ "$peak" -lt 65536 ]
 	[ "$(jobctl receive | wc -l)" -eq 65534 ]
+	# Page after page, and the last one too is confirmed
+	[ "$(jobctl receive | wc -l)" -eq 0 ]
 }
 
 @test "options of another kind, users and ports in a ping's target" {
