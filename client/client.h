@@ -162,9 +162,10 @@ const char *color(const FILE *file, const char *escape);
 /* --- Results (results.c) --- */
 
 struct results_options {
-	bool is_single; /* one target: its output as it is */
-	bool is_group;  /* identical output under one header */
-	bool is_raw;    /* bytes alone */
+	bool is_single;  /* one target: its output as it is */
+	bool is_group;   /* identical output under one header */
+	bool is_summary; /* counts alone */
+	bool is_raw;     /* bytes alone */
 	bool is_failed_only;
 	const char *dir; /* a file a target, or NULL */
 };
@@ -174,9 +175,17 @@ struct results_options {
  */
 void results_receive(json_t *parameters, const struct results_options *options,
 		     bool *ret_is_failed);
-/* How results are shown: --group, --raw, --dir. */
+/* How results are shown: --group, --summary, --raw, --dir. */
 extern const struct option_row results_options[];
 struct results_options results_options_of(const struct words *words, bool is_single);
+
+/* --- Summaries (summary.c) --- */
+
+struct summary;
+/* An ended task as Receive gives it; the first makes the summary. */
+void summary_add(struct summary **summary, const json_t *task);
+/* Prints and frees it; nothing where there is none. */
+void summary_print(struct summary **summary);
 
 /* --- Progress (progress.c) --- */
 

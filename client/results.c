@@ -4,9 +4,9 @@
  * file a target, or JSON.
  *
  * A client that dies loses nothing: a record is confirmed only after all of it was written out. A
- * line whose end has not come yet, and all of --group, is held in memory over pages; then the
- * position that is confirmed stays before the oldest record that is held (jobd gives the next page
- * whatever is confirmed).
+ * line whose end has not come yet, and all of --group and --summary, is held in memory over pages;
+ * then the position that is confirmed stays before the oldest record that is held (jobd gives the
+ * next page whatever is confirmed).
  */
 #include "client/client.h"
 
@@ -24,6 +24,8 @@ const struct option_row results_options[] = {
 	{"failed", OPTION_FLAG, NULL, "-failed", "only what did not succeed", NULL},
 	{"group", OPTION_FLAG, NULL, "-group", "targets with identical output under one header",
 	 NULL},
+	{"summary", OPTION_FLAG, NULL, "-summary",
+	 "how many succeeded, which did not and why, and how fast, alone", NULL},
 	{"raw", OPTION_FLAG, NULL, "-raw", "the bytes alone", NULL},
 	{"dir", OPTION_TEXT, "DIR", "-dir", "write the output of each target to a file in DIR",
 	 NULL},
@@ -57,14 +59,20 @@ struct results {
 	struct results_options options;
 	struct pending *pending;
 	struct group *groups;
+	struct summary *summary;
 	bool is_failed;
 };
 
 struct results_options results_options_of(const struct words *words, bool is_single)
 {
+	if (words_flag(words, "summary") && globals.is_json)
+		fail(STATUS_WORDS, "--summary is for people: --json has every result");
+	if (words_flag(words, "summary") && json_object_get(words->parameters, "remove"))
+		fail(STATUS_WORDS, "--summary leaves the results: it does not go with --remove");
 	return (struct results_options){
 		.is_single = is_single,
 		.is_group = words_flag(words, "group"),
+		.is_summary = words_flag(words, "summary"),
 		.is_raw = words_flag(words, "raw"),
 		.is_failed_only = words_flag(words, "failed"),
 		.dir = words_text(words, "dir"),
@@ -342,9 +350,11 @@ static void take_record(struct results *results, const json_t *record)
 		results->is_failed = true;
 	if (globals.is_json)
 		print_json(record);
+	else if (task && results->options.is_summary)
+		summary_add(&results->summary, task);
 	else if (task)
 		take_end(results, record, task);
-	else
+	else if (!results->options.is_summary)
 		take_output(results, record);
 }
 
@@ -362,6 +372,7 @@ static void print_rest(struct results *results)
 		drop_pending(results, pending);
 	}
 	print_groups(results);
+	summary_print(&results->summary);
 }
 
 /* Up to where all is written out, of what came up to a page's position. */
@@ -369,7 +380,7 @@ static int64_t written_position(const struct results *results, int64_t position)
 {
 	const struct pending *pending, *next;
 
-	if (results->groups)
+	if (results->groups || results->summary)
 		return 0;
 	HASH_ITER (hh, results->pending, pending, next) {
 		for (size_t i = 0; i < ARRAY_SIZE(pending->held); i++)
@@ -406,6 +417,11 @@ void results_receive(json_t *parameters, const struct results_options *options, 
 	int64_t written = 0, confirmed, asked = -1;
 	bool is_end, is_ahead;
 
+	/* It shows what there is, and takes nothing. */
+	if (options->is_summary) {
+		(void)json_object_set_new(parameters, "again", json_true());
+		(void)json_object_set_new(parameters, "keep", json_true());
+	}
 	if (options->is_failed_only)
 		(void)json_object_set_new(parameters, "failedOnly", json_true());
 	talk_ask("Receive", parameters);

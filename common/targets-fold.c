@@ -2,9 +2,10 @@
 /*
  * Folding: names that differ in one number only become one pattern. Each name is cut at its last
  * number; after sorting by what stands around it, equal neighbours are one group, and the numbers
- * of a group become ranges. Sorting is all the cost.
+ * of a group become ranges. Addresses in a row of more than one /24 are an address range. Sorting
+ * is all the cost.
  */
-#include "common/targets.h"
+#include "common/targets-internal.h"
 
 #include "common/util.h"
 
@@ -105,24 +106,78 @@ static void write_group(FILE *out, const struct piece *pieces, size_t count)
 	(void)fprintf(out, "]%s", pieces[0].suffix);
 }
 
-char *target_fold(const char **names, size_t count)
+/* --- Runs of addresses that go over the last number --- */
+
+struct address {
+	const char *name;
+	uint32_t number;
+};
+
+static int compare_addresses(const void *left, const void *right)
+{
+	uint32_t a = ((const struct address *)left)->number,
+		 b = ((const struct address *)right)->number;
+
+	return a < b ? -1 : a > b;
+}
+
+/* Writes the runs of several /24 as ranges; the other names go to ret_rest, how many is returned.
+ */
+static size_t write_runs(FILE *out, const char *const *names, size_t count, const char **ret_rest)
+{
+	autofree struct address *addresses = xcalloc(count, sizeof(*addresses));
+	size_t address_count = 0, rest = 0;
+	bool is_first = true;
+
+	for (size_t i = 0; i < count; i++) {
+		address_number number;
+		bool is_ipv6;
+
+		if (address_number_parse(names[i], &is_ipv6, &number) && !is_ipv6)
+			addresses[address_count++] =
+				(struct address){.name = names[i], .number = (uint32_t)number};
+		else
+			ret_rest[rest++] = names[i];
+	}
+	qsort(addresses, address_count, sizeof(*addresses), compare_addresses);
+	for (size_t i = 0; i < address_count;) {
+		size_t last = i;
+
+		while (last + 1 < address_count &&
+		       addresses[last + 1].number - addresses[last].number <= 1)
+			last++;
+		if (addresses[i].number >> 8 != addresses[last].number >> 8) {
+			(void)fprintf(out, "%s%s-%s", is_first ? "" : ",", addresses[i].name,
+				      addresses[last].name);
+			is_first = false;
+			i = last + 1;
+		}
+		for (; i <= last; i++)
+			ret_rest[rest++] = addresses[i].name;
+	}
+	return rest;
+}
+
+char *target_fold(const char *const *names, size_t count)
 {
 	autofree struct piece *pieces = xcalloc(count, sizeof(*pieces));
+	autofree const char **rest = xcalloc(count, sizeof(*rest));
+	size_t all = count, size;
 	char *text = NULL;
-	size_t size;
 	FILE *out = open_memstream(&text, &size);
 
 	if (!out)
 		abort();
+	count = write_runs(out, names, count, rest);
 	for (size_t i = 0; i < count; i++)
-		pieces[i] = cut(names[i]);
+		pieces[i] = cut(rest[i]);
 	qsort(pieces, count, sizeof(*pieces), compare);
 	for (size_t i = 0; i < count;) {
 		size_t end = i + 1;
 
 		while (end < count && is_joined(&pieces[end - 1], &pieces[end]))
 			end++;
-		if (i > 0)
+		if (i > 0 || count < all)
 			(void)fputc(',', out);
 		if (end == i + 1)
 			(void)fputs(pieces[i].name, out);

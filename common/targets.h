@@ -61,6 +61,7 @@ int target_split(const char *text, struct target_parts *ret_parts);
 
 /*
  * Names folded as people write them: r01 r02 r03 x -> "r[01-03],x", 10.0.0.1 10.0.0.2 ->
- * "10.0.0.[1-2]". Sorts names (by text, numbers by value). O(n log n). The caller frees.
+ * "10.0.0.[1-2]", and longer rows of addresses 10.0.0.1-10.0.3.254. O(n log n).
+ * The caller frees.
  */
-char *target_fold(const char **names, size_t count);
+char *target_fold(const char *const *names, size_t count);

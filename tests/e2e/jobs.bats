@@ -292,3 +292,21 @@ interrupt() {
 	start_jobd
 	[ "$(jobctl show 1 --json | jq -c '[.taskList[].target]')" = "$order" ]
 }
+
+@test "receive --summary: who succeeded, who did not and why, how fast; nothing is received by it" {
+	run -3 jobctl start ping --wait --summary '127.0.0.[1-12]' '10.9.9.[1-3]' nowhere.invalid
+	[[ $output == *"16 targets"* ]]
+	grep -qE '^  succeeded +12  127\.0\.0\.\[1-12\]$' <<<"$output"
+	grep -qE '^  unreachable +3  10\.9\.9\.\[1-3\]$' <<<"$output"
+	grep -qE '^  resolve +1  nowhere\.invalid$' <<<"$output"
+	grep -qE '^times in ms: min [0-9.]+  median [0-9.]+  avg [0-9.]+  p95 [0-9.]+  max [0-9.]+$' <<<"$output"
+	# Each target is in the histogram
+	[ "$(awk '/^  up to/ {sum += $4} END {print sum}' <<<"$output")" -eq 12 ]
+	[ "$(grep '^slowest:' <<<"$output" | tr , '\n' | wc -l)" -eq 10 ]
+	run -0 jobctl receive
+	[ "${#lines[@]}" -eq 16 ]
+	run -0 jobctl receive --summary 1
+	[[ $output == *"16 targets"* ]]
+	run -2 jobctl receive --summary --remove 1
+	run -2 jobctl receive --summary --json 1
+}

@@ -207,6 +207,9 @@ static void test_fold(void **state)
 	check_fold("r1.lab r2.lab r1.home", "r1.home,r[1-2].lab");
 	check_fold("h1:22 h2:22", "h[1-2]:22");
 	check_fold("a b", "a,b");
+	check_fold("10.0.1.0 10.0.0.254 10.0.0.255 10.0.1.2", "10.0.0.254-10.0.1.0,10.0.1.2");
+	check_fold("x 10.0.1.0 10.0.0.255", "10.0.0.255-10.0.1.0,x");
+	check_fold("255.255.255.255 0.0.0.0", "0.0.0.0,255.255.255.255");
 }
 
 /* Another order of the same; what is at an index is found at it. */
