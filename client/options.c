@@ -47,7 +47,8 @@ const struct option_row start_options[] = {
 
 const struct option_row ping_options[] = {
 	{"count", OPTION_NUMBER, "N", "ping.count",
-	 "send N requests whatever comes back (without: up to 4, until a reply)", NULL},
+	 "send N requests whatever comes back, 0: until stopped (without: up to 4, until a reply)",
+	 NULL},
 	{"interval", OPTION_DURATION, "D", "ping.intervalUsec", "between two requests (1s)", NULL},
 	{"reply-timeout", OPTION_DURATION, "D", "ping.replyTimeoutUsec",
 	 "wait D for each reply (1s)", NULL},
@@ -62,6 +63,13 @@ const struct option_row ping_options[] = {
 	 "how many replies make a success (any)", NULL},
 	{"max-loss", OPTION_PERCENT, "P%", "ping.maxLossPercent", "more loss is no success", NULL},
 	{"max-rtt", OPTION_DURATION, "D", "ping.maxRttUsec", "a slower reply is no success", NULL},
+	{"period", OPTION_DURATION, "D", "ping.periodUsec", "write a line with what each D came to",
+	 NULL},
+	{"on-change", OPTION_FLAG, NULL, "ping.onChange",
+	 "write a line when a host goes down or comes up", NULL},
+	{"down-after", OPTION_NUMBER, "N", "ping.downAfter",
+	 "down is N requests in a row without a reply (3)", NULL},
+	{"up-after", OPTION_NUMBER, "N", "ping.upAfter", "up is N replies in a row (2)", NULL},
 	{"tos", OPTION_NUMBER, "N", "ping.tos", "type of service, or traffic class (0)", NULL},
 	{"mark", OPTION_NUMBER, "N", "ping.mark", "the kernel's mark for routes and firewalls",
 	 NULL},

@@ -27,7 +27,7 @@ static const char *const families[] = {"ipv4", "ipv6", NULL};
 #define DAY_US     (86400 * US_PER_SEC)
 
 static const struct field fields[] = {
-	{"count", FIELD_INT, AT(count), 1, 1000000000, 0, NULL},
+	{"count", FIELD_INT, AT(count), 0, 1000000000, -1, NULL},
 	{"intervalUsec", FIELD_INT, AT(interval_us), US_PER_MS, DAY_US, US_PER_SEC, NULL},
 	{"replyTimeoutUsec", FIELD_INT, AT(reply_timeout_us), US_PER_MS, 60 * US_PER_SEC,
 	 US_PER_SEC, NULL},
@@ -39,6 +39,10 @@ static const struct field fields[] = {
 	{"success", FIELD_STRING, AT(success), 0, UNITS_TEXT_MAX, 0, NULL},
 	{"maxLossPercent", FIELD_INT, AT(max_loss), 0, 99, -1, NULL},
 	{"maxRttUsec", FIELD_INT, AT(max_rtt_us), 1, 60 * US_PER_SEC, 0, NULL},
+	{"periodUsec", FIELD_INT, AT(period_us), US_PER_SEC, 30 * DAY_US, 0, NULL},
+	{"onChange", FIELD_BOOL, AT(is_on_change), 0, 0, 0, NULL},
+	{"downAfter", FIELD_INT, AT(down_after), 1, 1000, 3, NULL},
+	{"upAfter", FIELD_INT, AT(up_after), 1, 1000, 2, NULL},
 	{"tos", FIELD_INT, AT(tos), 0, UINT8_MAX, 0, NULL},
 	{"mark", FIELD_INT, AT(mark), 1, UINT32_MAX, 0, NULL},
 	{"rate", FIELD_INT, AT(rate), 1, 10000000, 0, NULL},
@@ -67,8 +71,15 @@ static int check_success(struct ping_options *options, struct error *ret_error)
 		 options->success_percent == 0)
 		return error_set(ret_error, ERROR_INVALID_OPTION, "success",
 				 "success: '%s' is none of any, all, and 1%% to 100%%", success);
-	options->is_until_reply = options->count == 0 && options->success_percent == 0;
-	options->requests = options->count > 0 ? options->count : REQUESTS_DEFAULT;
+	if (options->count < 0 && (options->period_us > 0 || options->is_on_change))
+		return error_set(ret_error, ERROR_INVALID_OPTION, "count",
+				 "count: %s goes on for a while: say how many requests, or 0 for "
+				 "until it is stopped",
+				 options->is_on_change ? "onChange" : "periodUsec");
+	options->is_until_reply = options->count < 0 && options->success_percent == 0;
+	options->requests = options->count > 0    ? options->count
+			    : options->count == 0 ? INT64_MAX
+						  : REQUESTS_DEFAULT;
 	return 0;
 }
 
@@ -205,4 +216,5 @@ const struct kind kind_ping = {
 	.task_start = ping_task_start,
 	.task_stop = ping_task_stop,
 	.task_resolved = ping_task_resolved,
+	.task_output_stored = ping_task_output_stored,
 };

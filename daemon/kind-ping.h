@@ -6,6 +6,7 @@
  *   ping-socket   the ICMP sockets; ping-send puts batches out, ping-receive takes what comes
  *   ping-stats    round-trip times as a few numbers
  *   ping-result   what a task came to, in JSON and in sentences
+ *   ping-watch    what a long ping tells while it runs
  *   ping-request  requests under way, and what became of them
  *   ping-task     targets: how a task begins and ends
  *   ping-engine   the turn: whose request goes next, and when to look again
@@ -31,7 +32,7 @@ union ping_address {
 };
 
 struct ping_options {
-	int64_t count; /* 0: not given */
+	int64_t count; /* 0: until stopped; -1: not given */
 	int64_t interval_us, reply_timeout_us;
 	int64_t size; /* of the payload */
 	int64_t ttl;
@@ -42,11 +43,14 @@ struct ping_options {
 	int64_t max_rtt_us; /* 0: none */
 	int64_t max_loss;   /* percent; -1: none */
 	int64_t tos;        /* IPv4's type of service, IPv6's traffic class: RFC 2474 */
-	int64_t mark;       /* of the kernel's routing and firewall; 0: none */
-	int64_t rate;       /* 0: none */
+	int64_t period_us;  /* 0: none */
+	bool is_on_change;
+	int64_t down_after, up_after; /* outcomes in a row */
+	int64_t mark;                 /* of the kernel's routing and firewall; 0: none */
+	int64_t rate;                 /* 0: none */
 
 	/* Derived */
-	int64_t requests;                  /* at most */
+	int64_t requests;                  /* at most; INT64_MAX: until stopped */
 	bool is_until_reply;               /* the first good reply ends the task */
 	int success_percent;               /* of the requests; 0: one good reply is enough */
 	int family;                        /* AF_UNSPEC, AF_INET, AF_INET6 */

@@ -183,6 +183,9 @@ static void on_wheel(struct wheel_timer *timer, void *context)
 	case TIMER_DEADLINE:
 		ping_task_on_deadline(CONTAINER(timer, struct ping_task, deadline));
 		break;
+	case TIMER_PERIOD:
+		ping_watch_on_period(CONTAINER(timer, struct ping_task, period));
+		break;
 	case TIMER_JOB:
 		job_on_timer(engine, CONTAINER(timer, struct ping_job, timer));
 		break;

@@ -7,6 +7,7 @@
 #include "daemon/kind-ping.h"
 #include "daemon/ping-socket.h"
 #include "daemon/ping-stats.h"
+#include "daemon/ping-watch.h"
 #include "daemon/timer-wheel.h"
 
 #include <event2/event.h>
@@ -22,7 +23,7 @@ enum {
 };
 
 /* Types of struct wheel_timer here. */
-enum ping_timer { TIMER_REQUEST, TIMER_PAUSE, TIMER_DEADLINE, TIMER_JOB };
+enum ping_timer { TIMER_REQUEST, TIMER_PAUSE, TIMER_DEADLINE, TIMER_PERIOD, TIMER_JOB };
 
 /* A token bucket as one number: when the next request is due (GCRA, ITU-T I.371). */
 struct ping_pace {
@@ -63,6 +64,8 @@ struct ping_task {
 	unsigned open;                      /* batched or awaited */
 	struct wheel_timer pause;           /* until the next request */
 	struct wheel_timer deadline;        /* of the whole task */
+	struct ping_watch *watch;           /* or NULL */
+	struct wheel_timer period;          /* of the watch */
 	int64_t time_left_us;    /* of timeout_us, while the deadline is not set; 0: no bound */
 	int64_t unsent_since_us; /* the kernel has had no room since then; 0: it has */
 	int64_t back_off_us;
@@ -149,6 +152,7 @@ void ping_task_stop(struct engine *engine, struct task *task, enum stop_reason r
 		    int64_t grace_us);
 void ping_task_resolved(struct engine *engine, struct task *task,
 			const struct sockaddr_storage *addresses, size_t count, const char *error);
+void ping_task_output_stored(struct engine *engine, struct task *task, size_t size);
 /* The clock of the whole task runs from now on, if it does not yet. */
 void ping_task_start_clock(struct ping_task *task, int64_t now_us);
 void ping_task_on_deadline(struct ping_task *task);

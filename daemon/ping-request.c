@@ -194,6 +194,7 @@ void request_unsent(struct ping_request *request, const struct ping_trouble *tro
 	if (is_no_room(trouble->error) && ping_task_backs_off(task))
 		return;
 	task->trouble = *trouble;
+	ping_watch_unsent(task);
 	ping_task_made_request(task, worker_now_us(task->engine->worker));
 	/* This machine itself says that it cannot: nobody needs to hear that four times. */
 	if (task->options->is_until_reply || ping_task_is_done(task))
@@ -220,6 +221,7 @@ static void count_reply(struct ping_task *task, const struct ping_request *reque
 	int64_t max_us = task->options->max_rtt_us;
 
 	ping_stats_add(&task->rtt, us);
+	ping_watch_replied(task, us);
 	task->ttl = ttl;
 	if (max_us == 0 || us <= max_us)
 		task->good++;
@@ -242,6 +244,7 @@ static void take_reply(struct ping_request *request, const struct ping_arrival *
 		request->state = REQUEST_ANSWERED;
 	} else if (us > task->options->reply_timeout_us) {
 		task->late++; /* its timer is about to say so */
+		ping_watch_lost(task);
 		request_close(request, REQUEST_ANSWERED);
 	} else {
 		request_close(request, REQUEST_ANSWERED);
@@ -282,6 +285,8 @@ void request_failed(struct ping_socket *socket, const struct echo *quote,
 		return;
 	task = request->task;
 	task->trouble = *trouble;
+	if (request->state == REQUEST_AWAITED)
+		ping_watch_lost(task);
 	ping_request_free(request); /* also one that was given up: it tells why */
 	if (ping_task_is_done(task))
 		ping_task_finish(task);
@@ -302,6 +307,7 @@ void ping_request_on_timer(struct ping_request *request)
 		return;
 	}
 	request_close(request, REQUEST_GIVEN_UP);
+	ping_watch_lost(task);
 	if (ping_task_is_done(task))
 		ping_task_finish(task);
 }

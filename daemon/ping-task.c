@@ -24,6 +24,7 @@ static void task_end(struct ping_task *task, struct outcome *outcome)
 	struct engine *engine = task->engine;
 	struct ping_request *request;
 
+	ping_watch_end(task);
 	while ((request = LIST_FIRST(&task->requests))) {
 		assert(request->state != REQUEST_BATCHED);
 		ping_request_free(request);
@@ -158,6 +159,7 @@ static void task_begin(struct ping_task *task, const struct sockaddr_storage *ad
 	}
 	if (!task_choose_path(task))
 		return;
+	ping_watch_begin(task);
 	ping_task_make_ready(task);
 	ping_engine_kick(task->engine);
 }
@@ -201,6 +203,7 @@ void ping_task_start(struct engine *engine, struct task *task)
 	ping->job = ping_job_of(engine, task);
 	ping->pause.type = TIMER_PAUSE;
 	ping->deadline.type = TIMER_DEADLINE;
+	ping->period.type = TIMER_PERIOD;
 	ping->time_left_us = task->options->timeout_us;
 	ping->ttl = -1;
 	LIST_INIT(&ping->requests);
@@ -224,6 +227,13 @@ void ping_task_resolved(struct engine *engine, struct task *task,
 		task_cut_off(ping, TASK_FAILED, CLASS_RESOLVE, xstrdup(error));
 	else
 		task_begin(ping, &addresses[0]);
+}
+
+/* Only a watch writes. */
+void ping_task_output_stored(struct engine *engine, struct task *task, size_t size)
+{
+	(void)engine;
+	ping_watch_stored(task->engine_task, size);
 }
 
 /* Nothing runs on the far side, so there is no grace to give, and main knows what to do of it. */

@@ -167,3 +167,39 @@ counted() {
 	run -2 jobctl start ping --max-loss lots 127.0.0.1
 	[[ $output == *"a share such as 5%"* ]]
 }
+
+# told REGEX: a line of output of job 1, received or not
+told() {
+	jobctl receive 1 --again --keep | grep -qE "$1"
+}
+
+@test "--count 0, --period, --on-change: lines while it runs; a restart is a gap, no loss" {
+	need nft
+	run -2 jobctl start ping --period 1s 127.0.0.1
+	[[ $output == *"say how many requests"* ]]
+	jobctl start ping --count 0 --interval 20ms --reply-timeout 200ms --period 1s --on-change 127.0.0.1 127.8.8.8
+	wait_until "$BOUND" told '^127\.0\.0\.1: 20[-0-9T:.+]+ 1\.[0-9] s: ([0-9]+)/\1 replies, 0% loss, min/avg/max '
+	told '^127\.8\.8\.8: [^ ]+ up, 2 requests in a row answered$'
+	ip netns exec "$NETNS" nft -f - <<-'END'
+		table inet jobd-test {
+			chain input {
+				type filter hook input priority 0;
+				icmp type echo-request ip daddr 127.8.8.8 drop
+			}
+		}
+	END
+	wait_until "$BOUND" told '^127\.8\.8\.8: [^ ]+ down, no reply to 3 requests in a row; it was up for '
+	wait_until "$BOUND" told '^127\.8\.8\.8: .* s: 0/[0-9]+ replies, 100% loss$'
+	ip netns exec "$NETNS" nft delete table inet jobd-test
+	wait_until "$BOUND" told '^127\.8\.8\.8: [^ ]+ up, 2 requests in a row answered; it was down for '
+	run -1 told '^127\.0\.0\.1: .*(down|[1-9][0-9]?% loss)'
+	kill9_jobd
+	start_jobd
+	wait_until "$BOUND" told '^127\.0\.0\.1: [^ ]+ begins again: nothing was measured since the line before$'
+	wait_until "$BOUND" eval 'jobctl receive 1 --again --keep | sed "1,/begins again/d" | grep -q "^127.0.0.1: .* 0% loss"'
+	run -1 told '^127\.0\.0\.1: .*[1-9][0-9]*% loss'
+	jobctl stop 1
+	run -3 jobctl wait 1
+	# What it came to since the restart
+	jobctl show 1/0 --json | jq -e '.taskList[0] | .state == "stopped" and .ping.sent > 20 and .ping.sent - .ping.received <= 20'
+}

@@ -160,11 +160,23 @@ limit() {
 	[ -n "$(in_box journalctl --quiet --identifier jobd --grep 'ending on TERM')" ]
 }
 
-@test "the user's units: a private daemon by socket activation" {
-	in_box loginctl enable-linger root
-	wait_until "$BOUND" in_box test -S /run/user/0/systemd/private
-	in_box env XDG_RUNTIME_DIR=/run/user/0 systemctl --user start jobd.socket
-	run -0 in_box env XDG_RUNTIME_DIR=/run/user/0 jobctl --user start ping --wait 127.0.0.1
-	[[ $output == *"1/1 replies"* ]]
-	in_box env XDG_RUNTIME_DIR=/run/user/0 systemctl --user is-active jobd.service
+# With the user's own manager
+as_someone() {
+	in_box setpriv --reuid someone --regid someone --init-groups env HOME=/home/someone \
+		XDG_RUNTIME_DIR="/run/user/$(in_box id -u someone)" "$@"
+}
+
+@test "the user's units: a private daemon by socket activation, in the user's own folders" {
+	in_box useradd --create-home someone
+	in_box loginctl enable-linger someone
+	wait_until "$BOUND" as_someone systemctl --user start jobd.socket
+	in_box systemd-run --quiet --unit sshload-none sshload --port 2223 --none
+	wait_until "$BOUND" in_box bash -c ': </dev/tcp/127.0.0.1/2223'
+	run -0 as_someone jobctl --user start ssh --wait --host-key off --port 2223 127.0.0.1 -- true
+	as_someone systemctl --user is-active jobd.service
+	run -0 as_someone jobctl --user status --json
+	jq -e '.database == "/home/someone/.local/state/jobd/jobd.db"' <<<"$output"
+	jq -e '.socket | startswith("/run/user/")' <<<"$output"
+	run -0 in_box stat -c '%U %a' /home/someone/.local/state/jobd/jobd.db
+	[ "$output" = "someone 600" ]
 }

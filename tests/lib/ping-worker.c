@@ -42,6 +42,16 @@ void worker_ended(struct worker *of, struct task *task, struct outcome *outcome)
 	task_free(task);
 }
 
+void worker_output(struct worker *of, struct task *task, enum stream stream, const void *bytes,
+		   size_t size)
+{
+	assert_true(of->tasks[task->key.index] == task && stream == STREAM_STDOUT);
+	assert_true(of->output_size + size < sizeof(of->output));
+	memcpy(of->output + of->output_size, bytes, size);
+	of->output_size += size;
+	of->output[of->output_size] = '\0';
+}
+
 void worker_resolve(struct worker *of, struct task *task, const char *host, int family)
 {
 	resolver_ask(of->resolver, host, family, task->key, task->run, 0, &of->mailbox);
@@ -126,9 +136,10 @@ void pinger_forget(void)
 {
 	for (size_t i = 0; i < worker.started; i++)
 		outcome_done(&worker.outcomes[i]);
+	worker.output_size = 0;
+	worker.output[0] = '\0';
 }
 
-/* One target alone; the outcome stays until the next one. */
 const struct outcome *ping_within(const char *options, const char *target, int64_t timeout_us)
 {
 	pinger_forget();

@@ -20,6 +20,9 @@ struct worker {
 	struct task *tasks[TASKS_MAX]; /* by index, while they run */
 	struct outcome outcomes[TASKS_MAX];
 	size_t started, ended;
+	/* What tasks wrote; that it is stored they hear from the test */
+	char output[65536];
+	size_t output_size;
 };
 extern struct worker worker;
 

@@ -364,6 +364,64 @@ static void test_not_allowed(void **state)
 	assert_ping_failed(ping_once("{}", "::1"), CLASS_INTERNAL, "jobd may not send ICMP");
 }
 
+/* --- What a long ping tells --- */
+
+static size_t count_of(const char *words)
+{
+	size_t count = 0;
+
+	for (const char *at = worker.output; (at = strstr(at, words)); at++)
+		count++;
+	return count;
+}
+
+#define SLOW "\"intervalUsec\": 200000, \"replyTimeoutUsec\": 190000, \"onChange\": true"
+
+/* 10.5.0.8 answers every other request: neither is in a row. */
+static void test_hysteresis(void **state)
+{
+	const char *usual = "{\"count\": 8, " SLOW "}";
+	const char *nervous = "{\"count\": 8, " SLOW ", \"downAfter\": 1, \"upAfter\": 1}";
+
+	(void)state;
+	(void)ping_once(usual, "10.5.0.8");
+	assert_int_equal(worker.output_size, 0);
+	(void)ping_once(nervous, "10.5.0.8");
+	assert_int_equal(count_of(" up, 1 request answered"), 4);
+	assert_int_equal(count_of(" down, no reply to 1 request"), 4);
+	(void)ping_once(usual, "127.0.0.1");
+	assert_int_equal(count_of(" up, 2 requests in a row answered\n"), 1);
+	assert_int_equal(count_of("\n"), 1);
+	(void)ping_once(usual, "127.5.0.1");
+	assert_int_equal(count_of(" down, no reply to 3 requests in a row\n"), 1);
+	assert_int_equal(count_of("\n"), 1);
+}
+
+/* This machine itself cannot send: down, but no loss. */
+static void test_unsent_is_no_loss(void **state)
+{
+	const struct outcome *outcome =
+		ping_once("{\"count\": 5, \"intervalUsec\": 10000, \"replyTimeoutUsec\": 5000, "
+			  "\"onChange\": true, \"periodUsec\": 1000000}",
+			  "10.1.0.1");
+
+	(void)state;
+	assert_ping_failed(outcome, CLASS_UNREACHABLE, "");
+	assert_int_equal(count_of(" down, "), 1);
+	assert_int_equal(count_of("0/0 replies, 0% loss, 5 could not be sent\n"), 1);
+}
+
+/* Nothing of it is stored: the first period is told, the others become one. */
+static void test_periods_wait_for_the_disk(void **state)
+{
+	(void)state;
+	(void)ping_once("{\"count\": 35, \"intervalUsec\": 100000, \"periodUsec\": 1000000}",
+			"127.0.0.1");
+	assert_int_equal(count_of("\n"), 2);
+	assert_int_equal(count_of(" 1.0 s: "), 1);
+	assert_int_equal(count_of(" 2."), 1);
+}
+
 /* --- Main --- */
 
 int main(void)
@@ -390,6 +448,9 @@ int main(void)
 		cmocka_unit_test(test_nobody_on_the_link),
 		cmocka_unit_test(test_errors_harm_no_other),
 		cmocka_unit_test(test_refused_addresses),
+		cmocka_unit_test(test_hysteresis),
+		cmocka_unit_test(test_unsent_is_no_loss),
+		cmocka_unit_test(test_periods_wait_for_the_disk),
 		cmocka_unit_test(test_not_allowed),
 	};
 	int r = ping_box_enter();

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/ping-watch.h"
+
+#include "common/units.h"
+#include "common/util.h"
+#include "daemon/ping-engine.h"
+#include "daemon/worker.h"
+
+#include <assert.h>
+#include <stdarg.h>
+
+enum host_state { HOST_UNKNOWN, HOST_UP, HOST_DOWN };
+
+struct ping_watch {
+	/* This period */
+	int64_t began_us; /* real time */
+	int64_t lost, unsent;
+	struct ping_stats rtt;
+	bool is_due; /* it ends as soon as earlier lines are stored */
+
+	enum host_state state;
+	int64_t since_us;        /* real time */
+	enum host_state counted; /* by contrary */
+	int64_t contrary;        /* outcomes in a row that speak for this other state */
+
+	size_t unstored; /* bytes */
+};
+
+/* A line, with the time in front. */
+static void __attribute__((format(printf, 2, 3)))
+write_line(struct ping_task *task, const char *format, ...)
+{
+	char when[UNITS_TEXT_MAX], line[256];
+	int size = snprintf(line, sizeof(line), "%s ", time_text(now_real_us(), when));
+	va_list arguments;
+
+	va_start(arguments, format);
+	size += vsnprintf(line + size, sizeof(line) - (size_t)size, format, arguments);
+	va_end(arguments);
+	assert((size_t)size < sizeof(line) - 1);
+	line[size++] = '\n';
+	task->watch->unstored += (size_t)size;
+	worker_output(task->engine->worker, task->task, STREAM_STDOUT, line, (size_t)size);
+}
+
+/* --- Periods --- */
+
+static void arm(struct ping_task *task)
+{
+	int64_t period_us = task->options->period_us;
+
+	if (period_us > 0)
+		wheel_set(&task->engine->wheel, &task->period,
+			  worker_now_us(task->engine->worker) + period_us);
+}
+
+static void begin_period(struct ping_task *task)
+{
+	struct ping_watch *watch = task->watch;
+
+	ping_stats_done(&watch->rtt);
+	watch->lost = watch->unsent = 0;
+	watch->is_due = false;
+	watch->began_us = now_real_us();
+}
+
+static void write_period(struct ping_task *task)
+{
+	const struct ping_watch *watch = task->watch;
+	int64_t received = watch->rtt.count, sent = received + watch->lost;
+	char span[UNITS_TEXT_MAX], times[96] = "", unsent[48] = "";
+
+	if (task->options->period_us == 0 || sent + watch->unsent == 0)
+		return;
+	if (watch->unsent > 0)
+		(void)snprintf(unsent, sizeof(unsent), ", %lld could not be sent",
+			       (long long)watch->unsent);
+	(void)duration_text(now_real_us() - watch->began_us, span);
+	if (received > 0)
+		(void)snprintf(times, sizeof(times), ", min/avg/max %.2f/%.2f/%.2f ms",
+			       (double)watch->rtt.min_us / 1e3,
+			       (double)ping_stats_average_us(&watch->rtt) / 1e3,
+			       (double)watch->rtt.max_us / 1e3);
+	write_line(task, "%s: %lld/%lld replies, %lld%% loss%s%s", span, (long long)received,
+		   (long long)sent, (long long)(sent > 0 ? watch->lost * 100 / sent : 0), times,
+		   unsent);
+}
+
+static void end_period(struct ping_task *task)
+{
+	write_period(task);
+	begin_period(task);
+	arm(task);
+}
+
+void ping_watch_on_period(struct ping_task *task)
+{
+	task->watch->is_due = true;
+	if (task->watch->unstored == 0)
+		end_period(task);
+}
+
+void ping_watch_stored(struct ping_task *task, size_t size)
+{
+	struct ping_watch *watch = task->watch;
+
+	assert(watch && size <= watch->unstored);
+	watch->unstored -= size;
+	if (watch->is_due && watch->unstored == 0)
+		end_period(task);
+}
+
+/* --- Changes --- */
+
+static void change(struct ping_task *task, enum host_state state)
+{
+	struct ping_watch *watch = task->watch;
+	const char *before = watch->state == HOST_UP ? "up" : "down";
+	const char *requests = watch->contrary == 1 ? "request" : "requests in a row";
+	char span[UNITS_TEXT_MAX], history[UNITS_TEXT_MAX + 32] = "";
+	int64_t now_us = now_real_us();
+
+	if (watch->state != HOST_UNKNOWN)
+		(void)snprintf(history, sizeof(history), "; it was %s for %s", before,
+			       duration_text(now_us - watch->since_us, span));
+	if (state == HOST_DOWN)
+		write_line(task, "down, no reply to %lld %s%s", (long long)watch->contrary,
+			   requests, history);
+	else
+		write_line(task, "up, %lld %s answered%s", (long long)watch->contrary, requests,
+			   history);
+	watch->state = state;
+	watch->since_us = now_us;
+	watch->contrary = 0;
+}
+
+/* Until so many in a row say otherwise, a host is what it was. */
+static void take_outcome(struct ping_task *task, enum host_state speaks_for)
+{
+	struct ping_watch *watch = task->watch;
+	const struct ping_options *options = task->options;
+	int64_t needed = speaks_for == HOST_UP ? options->up_after : options->down_after;
+
+	if (!options->is_on_change)
+		return;
+	if (watch->state == speaks_for) {
+		watch->contrary = 0;
+		return;
+	}
+	if (watch->counted != speaks_for)
+		watch->contrary = 0;
+	watch->counted = speaks_for;
+	if (++watch->contrary >= needed)
+		change(task, speaks_for);
+}
+
+/* --- The task --- */
+
+void ping_watch_begin(struct ping_task *task)
+{
+	if (task->options->period_us == 0 && !task->options->is_on_change)
+		return;
+	task->watch = xcalloc(1, sizeof(*task->watch));
+	begin_period(task);
+	arm(task);
+	if (task->task->attempt > 1)
+		write_line(task, "begins again: nothing was measured since the line before");
+}
+
+void ping_watch_end(struct ping_task *task)
+{
+	if (!task->watch)
+		return;
+	write_period(task);
+	wheel_clear(&task->engine->wheel, &task->period);
+	ping_stats_done(&task->watch->rtt);
+	free(task->watch);
+	task->watch = NULL;
+}
+
+void ping_watch_replied(struct ping_task *task, int64_t rtt_us)
+{
+	if (!task->watch)
+		return;
+	ping_stats_add(&task->watch->rtt, rtt_us);
+	take_outcome(task, HOST_UP);
+}
+
+void ping_watch_lost(struct ping_task *task)
+{
+	if (!task->watch)
+		return;
+	task->watch->lost++;
+	take_outcome(task, HOST_DOWN);
+}
+
+void ping_watch_unsent(struct ping_task *task)
+{
+	if (!task->watch)
+		return;
+	task->watch->unsent++;
+	take_outcome(task, HOST_DOWN);
+}
