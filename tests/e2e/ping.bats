@@ -203,3 +203,44 @@ told() {
 	# What it came to since the restart
 	jobctl show 1/0 --json | jq -e '.taskList[0] | .state == "stopped" and .ping.sent > 20 and .ping.sent - .ping.received <= 20'
 }
+
+# More addresses that nobody has than the neighbour table holds (gc_thresh3, 1,024): each wants a place
+@test "on a local network, 200 hosts among 1,846 unused addresses are all found" {
+	local far=$NETNS-far
+	ip netns add "$far"
+	NAMESPACES+=("$far")
+	ip -n "$NETNS" link add near type veth peer name far netns "$far"
+	ip -n "$NETNS" address add 10.20.15.254/20 dev near
+	ip -n "$NETNS" link set near up
+	ip -n "$far" link set far up
+	for ((i = 0; i < 200; i++)); do
+		echo "address add 10.20.$((i % 8)).$((i + 20))/20 dev far"
+	done | ip -n "$far" -batch -
+	run -0 jobctl start ping --json 10.20.0.0/21
+	run -3 jobctl wait --timeout 120
+	jobctl list 1 --json | jq -e '.tasks == 2046 and .succeeded == 200'
+}
+
+@test "three in ten dropped at random, others unreachable: loss and errors are exactly what the kernel counts" {
+	need nft
+	ip netns exec "$NETNS" nft -f - <<-'END'
+		table inet jobd-test {
+			chain input {
+				type filter hook input priority 0;
+				icmp type echo-request numgen random mod 100 < 30 counter drop comment "dropped"
+			}
+		}
+	END
+	ip -n "$NETNS" route add unreachable 10.31.0.0/22
+	ip -n "$NETNS" route add prohibit 10.32.0.0/22
+	ip -n "$NETNS" route add blackhole 10.33.0.0/22
+	jobctl start ping --count 3 --interval 100ms --shuffle 127.30.0.0/21 10.31.0.0/22 10.32.0.0/22 10.33.0.0/22
+	run -3 jobctl wait --timeout 60
+	jobctl show 1 --json >"$BATS_TEST_TMPDIR/tasks"
+	jq -e '[.taskList[] | select(.target | startswith("127.")) | .ping] | length == 2046 and all(.sent == 3)' "$BATS_TEST_TMPDIR/tasks"
+	lost=$(jq '[.taskList[].ping | .sent - .received] | add' "$BATS_TEST_TMPDIR/tasks")
+	[ "$lost" -eq "$(counted dropped)" ]
+	[ "$lost" -gt 1500 ]
+	jq -e '[.taskList[] | select(.target | startswith("10.")) | select(.error == "unreachable" and .ping.sent == 0)] | length == 3066' \
+		"$BATS_TEST_TMPDIR/tasks"
+}
