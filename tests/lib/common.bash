@@ -169,7 +169,6 @@ start_sshd() {
 		printf '%s\n' "$@"
 		cat <<-END
 			Port $SSH_PORT
-			ListenAddress 127.0.0.1
 			ListenAddress 0.0.0.0
 			HostKey $SSH_DIR/host_key
 			AuthorizedKeysFile $SSH_DIR/authorized_keys
@@ -181,7 +180,7 @@ start_sshd() {
 			UseDNS no
 			PidFile none
 		END
-	} | sed '/^ListenAddress 127/d' >"$SSH_DIR/sshd_config"
+	} >"$SSH_DIR/sshd_config"
 	"${IN_NS[@]}" "$(command -v sshd || echo /usr/sbin/sshd)" -D -f "$SSH_DIR/sshd_config" -E "$SSH_DIR/sshd.log" 3>&- 4>&- &
 	PIDS+=($!)
 	wait_until "$BOUND" listens "$SSH_PORT"
