@@ -186,6 +186,21 @@ static int ping_target_check(const char *target, struct error *ret_error)
 	return 0;
 }
 
+/* What goes on until it is stopped must leave places for others. */
+static int ping_count_check(const void *context, uint64_t count, const struct config *config,
+			    struct error *ret_error)
+{
+	const struct ping_options *options = context;
+	uint64_t most = (uint64_t)config->ping_parallel / 2;
+
+	if (options->requests != INT64_MAX || count <= most)
+		return 0;
+	return error_set(ret_error, ERROR_LIMIT_REACHED, "ping-parallel",
+			 "%llu targets until stopped would leave others no place: at most %llu, "
+			 "half of ping-parallel in jobd.conf",
+			 (unsigned long long)count, (unsigned long long)most);
+}
+
 /* With a rate: enough tasks to keep it up, each sending once an interval, and some to spare. */
 static uint64_t ping_job_parallel(const void *context)
 {
@@ -208,6 +223,7 @@ const struct kind kind_ping = {
 	.options_size = sizeof(struct ping_options),
 	.options_check = ping_options_check,
 	.target_check = ping_target_check,
+	.count_check = ping_count_check,
 	.job_parallel = ping_job_parallel,
 	.engine_new = ping_engine_new,
 	.engine_free = ping_engine_free,

@@ -45,6 +45,10 @@ struct kind {
 	void (*options_done)(void *options); /* what options_check derived; may be NULL */
 	/* 0 or ERROR_INVALID_TARGET: is this text a target of the kind? Main, once per term. */
 	int (*target_check)(const char *target, struct error *ret_error);
+	/* 0 or ERROR_LIMIT_REACHED: may a job have so many targets, which target_check let through?
+	 * NULL: as many as it likes. */
+	int (*count_check)(const void *options, uint64_t count, const struct config *config,
+			   struct error *ret_error);
 	/* As many tasks of one job as are of use at a time, by its options; 0: no bound. NULL: none
 	 * ever. A job that is held back by its own pace must not fill the kind's places. */
 	uint64_t (*job_parallel)(const void *options);

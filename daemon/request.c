@@ -138,9 +138,10 @@ static int parse_targets(const json_t *parameters, uint64_t limit, int64_t seed,
 	return r;
 }
 
-static int check_targets(const struct target_list *targets, const struct kind *kind,
-			 struct error *ret_error)
+static int check_targets(const struct target_list *targets, const struct job_options *options,
+			 const struct config *config, struct error *ret_error)
 {
+	const struct kind *kind = options->kind;
 	uint64_t count = target_list_count(targets);
 	char text[TARGET_TEXT_MAX];
 
@@ -152,7 +153,9 @@ static int check_targets(const struct target_list *targets, const struct kind *k
 		if (r < 0)
 			return r;
 	}
-	return 0;
+	return kind->count_check
+		       ? kind->count_check(options->kind_options, count, config, ret_error)
+		       : 0;
 }
 
 static char *json_text(json_t *object)
@@ -200,7 +203,7 @@ int request_parse(const json_t *parameters, uid_t uid, bool is_trusted, const st
 		r = parse_targets(parameters, (uint64_t)config->max_targets, seed, &request.targets,
 				  ret_error);
 	if (r == 0)
-		r = check_targets(request.targets, request.options->kind, ret_error);
+		r = check_targets(request.targets, request.options, config, ret_error);
 	if (r < 0) {
 		request_done(&request);
 		return r;

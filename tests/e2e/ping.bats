@@ -177,6 +177,8 @@ told() {
 	need nft
 	run -2 jobctl start ping --period 1s 127.0.0.1
 	[[ $output == *"say how many requests"* ]]
+	run -1 jobctl start ping --count 0 127.0.0.0/16
+	[[ $output == *"half of ping-parallel"* ]]
 	jobctl start ping --count 0 --interval 20ms --reply-timeout 200ms --period 1s --on-change 127.0.0.1 127.8.8.8
 	wait_until "$BOUND" told '^127\.0\.0\.1: 20[-0-9T:.+]+ 1\.[0-9] s: ([0-9]+)/\1 replies, 0% loss, min/avg/max '
 	told '^127\.8\.8\.8: [^ ]+ up, 2 requests in a row answered$'
