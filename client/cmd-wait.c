@@ -91,7 +91,7 @@ static bool is_single(json_t *selection)
 	const json_t *selectors = json_object_get(selection, "selectors");
 	const char *word = json_string_value(json_array_get(selectors, 0));
 
-	if (json_array_size(selectors) == 1 && strchr(word, '/') && !strchr(word, '['))
+	if (json_array_size(selectors) == 1 && strchr(word, '/') && !strpbrk(word, "[*?,-"))
 		return true;
 	return count_tasks(selection) == 1;
 }

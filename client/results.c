@@ -157,9 +157,12 @@ static void write_file(const struct results *results, const json_t *record, cons
 		fail(STATUS_REFUSED, "the target '%s' is no file name", text_of(record, "target"));
 	if (mkdir(results->options.dir, 0777) < 0 && errno != EEXIST)
 		fail(STATUS_REFUSED, "cannot make %s: %m", results->options.dir);
-	/* From its beginning it replaces what an earlier run left; else it goes on. */
-	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_APPEND | (is_first ? O_TRUNC : 0), 0666);
-	if (fd < 0)
+	/*
+	 * From its beginning it replaces what an earlier run left. What an interrupted reading
+	 * wrote comes again, and goes where it was.
+	 */
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (is_first ? O_TRUNC : 0), 0666);
+	if (fd < 0 || lseek(fd, number_of(record, "offset"), SEEK_SET) < 0)
 		fail(STATUS_REFUSED, "cannot write %s: %m", path);
 	while (size > 0) {
 		ssize_t part = write(fd, bytes, size);

@@ -13,6 +13,7 @@ enum term_type { TERM_IPV4, TERM_IPV6, TERM_NAMES };
 /* One bracket: its ranges, one behind the other. */
 struct span {
 	uint64_t first, last;
+	uint64_t before; /* how many the spans in front of it hold */
 };
 struct bracket {
 	struct span *spans;
@@ -30,8 +31,8 @@ struct term {
 	enum term_type type;
 	uint64_t start; /* index of its first target in the list */
 	uint64_t count;
-	address_number first;
-	char *text; /* TERM_NAMES: the literal parts, joined */
+	address_number first, last; /* of addresses; more than count where that is capped */
+	char *text;                 /* TERM_NAMES: the literal parts, joined */
 	struct bracket *brackets;
 	size_t bracket_count;
 	uint32_t *dropped; /* ascending; named before, or excluded */
@@ -59,6 +60,8 @@ struct interval {
 /* Words to terms, not yet compared with each other. */
 int terms_parse(const char *word, struct target_list *list, struct error *ret_error);
 struct term *term_add(struct target_list *list, enum term_type type);
+void term_add_addresses(struct target_list *list, bool is_ipv6, address_number first,
+			address_number last);
 void term_done(struct term *term);
 
 /* Number `number` (before dropping) of a term of names. */

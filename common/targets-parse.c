@@ -59,13 +59,14 @@ int address_number_parse(const char *text, bool *ret_is_ipv6, address_number *re
 	return 1;
 }
 
-static void add_addresses(struct target_list *list, bool is_ipv6, address_number first,
-			  address_number last)
+void term_add_addresses(struct target_list *list, bool is_ipv6, address_number first,
+			address_number last)
 {
 	struct term *term = term_add(list, is_ipv6 ? TERM_IPV6 : TERM_IPV4);
 	address_number span = last - first;
 
 	term->first = first;
+	term->last = last;
 	/* What is larger than any limit need not be exact. */
 	term->count = span >= UINT64_MAX / 2 ? UINT64_MAX / 2 : (uint64_t)span + 1;
 }
@@ -94,7 +95,7 @@ static int parse_network(struct target_list *list, const char *word, char *addre
 		first++;
 		last--;
 	}
-	add_addresses(list, is_ipv6, first, last);
+	term_add_addresses(list, is_ipv6, first, last);
 	return 0;
 }
 
@@ -118,7 +119,7 @@ static int parse_range(struct target_list *list, const char *word, char *copy,
 		return invalid(ret_error, word, "both ends must be of one IP version");
 	if (first > last)
 		return invalid(ret_error, word, "the first address is above the last");
-	add_addresses(list, first_is_ipv6, first, last);
+	term_add_addresses(list, first_is_ipv6, first, last);
 	return 1;
 }
 
@@ -155,8 +156,10 @@ static int parse_bracket(const char *word, const char *text, size_t size, struct
 		if (bracket->span_count == 0 && first_at[0] == '0' && digits > 1)
 			bracket->width = (unsigned)digits;
 		bracket->spans = xrealloc(bracket->spans, (bracket->span_count + 1) * sizeof(span));
+		span.before = bracket->count;
 		bracket->spans[bracket->span_count++] = span;
-		bracket->count += span.last - span.first + 1;
+		if (bracket->count <= TARGET_NAMES_MAX) /* more is refused anyway */
+			bracket->count += span.last - span.first + 1;
 		if (at < end && *at++ != ',')
 			return invalid(ret_error, word,
 				       "a bracket holds numbers and ranges: [01-30,40]");
@@ -259,7 +262,7 @@ int terms_parse(const char *word, struct target_list *list, struct error *ret_er
 	if (r != 0)
 		return r < 0 ? r : 0;
 	if (address_number_parse(word, &is_ipv6, &number)) {
-		add_addresses(list, is_ipv6, number, number);
+		term_add_addresses(list, is_ipv6, number, number);
 		return 0;
 	}
 	return parse_names(list, word, ret_error);

@@ -14,10 +14,27 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <ctype.h>
+#include <search.h>
 #include <stdio.h>
 #include <strings.h>
 
 /* --- Names of a term --- */
+
+/* The place-th number of a bracket. */
+static uint64_t number_in(const struct bracket *bracket, uint64_t place)
+{
+	size_t low = 0, high = bracket->span_count;
+
+	while (high - low > 1) {
+		size_t middle = (low + high) / 2;
+
+		if (bracket->spans[middle].before <= place)
+			low = middle;
+		else
+			high = middle;
+	}
+	return bracket->spans[low].first + (place - bracket->spans[low].before);
+}
 
 void term_name(const struct term *term, uint64_t number, char ret_text[static TARGET_TEXT_MAX])
 {
@@ -26,13 +43,9 @@ void term_name(const struct term *term, uint64_t number, char ret_text[static TA
 
 	for (size_t i = term->bracket_count; i-- > 0;) {
 		const struct bracket *bracket = &term->brackets[i];
-		const struct span *span = bracket->spans;
-		uint64_t place = number % bracket->count;
 
+		values[i] = number_in(bracket, number % bracket->count);
 		number /= bracket->count;
-		for (; place > span->last - span->first; span++)
-			place -= span->last - span->first + 1;
-		values[i] = span->first + place;
 	}
 	for (size_t i = 0; i <= term->bracket_count; i++) {
 		bool is_tail = i == term->bracket_count;
@@ -130,46 +143,50 @@ static bool name_set_add(struct name_set *set, const char *name)
 
 /* --- Intervals of addresses that are taken --- */
 
+/* Disjoint, in a tree of tsearch(3). */
 struct taken {
-	struct interval *items; /* disjoint, ascending within a family */
-	size_t count, capacity;
+	void *root;
+	size_t count;
 };
 
-static int interval_compare(const struct interval *a, bool is_ipv6, address_number number)
+/* What is looked for begins as a struct interval does, and takes down the first that overlaps it.
+ */
+struct probe {
+	struct interval interval;
+	const struct interval *overlap;
+};
+
+/* Below, overlapping, above: a search goes on to the left of an overlap, to the first of them. */
+static int compare_probe(const void *key, const void *item)
 {
-	if (a->is_ipv6 != is_ipv6)
-		return a->is_ipv6 ? 1 : -1;
-	if (a->last < number)
-		return -1;
-	return a->first > number;
+	struct probe *probe = (struct probe *)(uintptr_t)key;
+	const struct interval *interval = item;
+
+	if (probe->interval.is_ipv6 != interval->is_ipv6)
+		return probe->interval.is_ipv6 ? 1 : -1;
+	if (interval->last < probe->interval.first)
+		return 1;
+	if (interval->first <= probe->interval.last)
+		probe->overlap = interval;
+	return -1;
 }
 
-/* The place of the first interval that ends at or after the number. */
-static size_t taken_place(const struct interval *items, size_t count, bool is_ipv6,
-			  address_number number)
+/* Disjoint ones, so that any of their numbers tells. */
+static int compare_intervals(const void *a, const void *b)
 {
-	size_t low = 0, high = count;
+	const struct interval *left = a, *right = b;
 
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (interval_compare(&items[middle], is_ipv6, number) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	if (left->is_ipv6 != right->is_ipv6)
+		return left->is_ipv6 ? 1 : -1;
+	return left->first < right->first ? -1 : left->first > right->first;
 }
 
-static void taken_insert(struct taken *taken, size_t place, struct interval interval)
+static void taken_insert(struct taken *taken, struct interval interval)
 {
-	if (taken->count == taken->capacity) {
-		taken->capacity = taken->capacity ? 2 * taken->capacity : 8;
-		taken->items = xrealloc(taken->items, taken->capacity * sizeof(*taken->items));
-	}
-	memmove(&taken->items[place + 1], &taken->items[place],
-		(taken->count - place) * sizeof(*taken->items));
-	taken->items[place] = interval;
+	struct interval *item = xmemdup(&interval, sizeof(interval));
+
+	if (!tsearch(item, &taken->root, compare_intervals))
+		abort();
 	taken->count++;
 }
 
@@ -179,26 +196,20 @@ typedef void free_part_fn(struct interval part, void *context);
 static void taken_add(struct taken *taken, struct interval interval, free_part_fn *fn,
 		      void *context)
 {
-	address_number from = interval.first;
-	size_t place = taken_place(taken->items, taken->count, interval.is_ipv6, from);
-
 	for (;;) {
-		bool is_overlap = place < taken->count &&
-				  taken->items[place].is_ipv6 == interval.is_ipv6 &&
-				  taken->items[place].first <= interval.last;
-		address_number until = is_overlap ? taken->items[place].first : interval.last;
+		struct probe probe = {.interval = interval};
+		struct interval part = interval;
 
-		if (!is_overlap || from < until) {
-			struct interval part = interval;
-
-			part.first = from;
-			part.last = is_overlap ? until - 1 : until;
-			taken_insert(taken, place++, part);
+		(void)tfind(&probe, &taken->root, compare_probe);
+		if (probe.overlap)
+			part.last = probe.overlap->first - 1;
+		if (!probe.overlap || interval.first < probe.overlap->first) {
+			taken_insert(taken, part);
 			fn(part, context);
 		}
-		if (!is_overlap || taken->items[place].last >= interval.last)
+		if (!probe.overlap || probe.overlap->last >= interval.last)
 			return;
-		from = taken->items[place++].last + 1;
+		interval.first = probe.overlap->last + 1;
 	}
 }
 
@@ -220,17 +231,14 @@ static void ignore_part(struct interval part, void *context)
 static void append_part(struct interval part, void *context)
 {
 	struct making *making = context;
-	struct term *term = term_add(making->list, part.is_ipv6 ? TERM_IPV6 : TERM_IPV4);
 
-	term->first = part.first;
-	term->count = (uint64_t)(part.last - part.first) + 1;
+	term_add_addresses(making->list, part.is_ipv6, part.first, part.last);
 }
 
 static struct interval interval_of(const struct term *term)
 {
-	return (struct interval){.is_ipv6 = term->type == TERM_IPV6,
-				 .first = term->first,
-				 .last = term->first + term->count - 1};
+	return (struct interval){
+		.is_ipv6 = term->type == TERM_IPV6, .first = term->first, .last = term->last};
 }
 
 /* A name that is an address in disguise (10.0.0.[1-9] written out) is compared as one. */
@@ -301,8 +309,7 @@ static int add_words(struct making *making, const char *const *words, size_t cou
 
 static int number_terms(struct target_list *list, uint64_t limit, struct error *ret_error)
 {
-	struct taken where = {0};
-
+	list->intervals = xcalloc(list->count, sizeof(*list->intervals));
 	for (size_t i = 0; i < list->count; i++) {
 		struct term *term = &list->terms[i];
 
@@ -313,17 +320,14 @@ static int number_terms(struct target_list *list, uint64_t limit, struct error *
 					 "more than %llu targets, which is max-targets of "
 					 "jobd.conf: name fewer",
 					 (unsigned long long)limit);
-		if (term->type != TERM_NAMES) {
-			struct interval interval = interval_of(term);
-			size_t place = taken_place(where.items, where.count, interval.is_ipv6,
-						   interval.first);
-
-			interval.term = i;
-			taken_insert(&where, place, interval);
-			list->intervals = where.items;
-			list->interval_count = where.count;
-		}
+		if (term->type == TERM_NAMES)
+			continue;
+		list->intervals[list->interval_count] = interval_of(term);
+		list->intervals[list->interval_count++].term = i;
 	}
+	if (list->interval_count > 0)
+		qsort(list->intervals, list->interval_count, sizeof(*list->intervals),
+		      compare_intervals);
 	if (list->target_count == 0)
 		return error_set(ret_error, ERROR_INVALID_TARGET, "",
 				 "no target is left to run on");
@@ -341,7 +345,7 @@ int target_list_new(const char *const *include, size_t include_count, const char
 		r = add_words(&making, include, include_count, true, ret_error);
 	if (r == 0)
 		r = number_terms(making.list, limit, ret_error);
-	free(making.taken.items);
+	tdestroy(making.taken.root, free);
 	free(making.names.slots);
 	if (r < 0) {
 		target_list_free(making.list);
@@ -416,6 +420,17 @@ void target_list_text(const struct target_list *list, uint64_t index,
 		address_text_of(term->type == TERM_IPV6, term->first + index, ret_text);
 }
 
+/* Where one number is: key is an interval of that alone. */
+static int compare_inside(const void *key, const void *item)
+{
+	const struct interval *wanted = key, *interval = item;
+
+	if (wanted->is_ipv6 == interval->is_ipv6 && wanted->first >= interval->first &&
+	    wanted->first <= interval->last)
+		return 0;
+	return compare_intervals(wanted, interval);
+}
+
 /* As written, whatever the order. */
 static bool find_written(const struct target_list *list, const char *text, uint64_t *ret_index)
 {
@@ -425,10 +440,12 @@ static bool find_written(const struct target_list *list, const char *text, uint6
 	bool is_ipv6;
 
 	if (address_number_parse(text, &is_ipv6, &number)) {
-		size_t place = taken_place(list->intervals, list->interval_count, is_ipv6, number);
-		const struct interval *found = list->intervals + place;
+		struct interval wanted = {.is_ipv6 = is_ipv6, .first = number, .last = number};
+		const struct interval *found =
+			bsearch(&wanted, list->intervals, list->interval_count, sizeof(wanted),
+				compare_inside);
 
-		if (place < list->interval_count && interval_compare(found, is_ipv6, number) == 0) {
+		if (found) {
 			*ret_index =
 				list->terms[found->term].start + (uint64_t)(number - found->first);
 			return true;

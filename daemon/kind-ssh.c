@@ -20,6 +20,7 @@
 
 enum {
 	LOGIN_MAX = 255,
+	MAX_OUTPUT_DEFAULT = 16 << 20,
 	PATH_BYTES_MAX = 4095,
 	COMMAND_MAX = 32000,  /* what every server takes in one request (RFC 4253, 6.1) */
 	STDIN_MAX = 12 << 20, /* in base64; a message is smaller than max-message anyway */
@@ -55,7 +56,7 @@ static const struct field ssh_fields[] = {
 	{"hostKey", FIELD_WORD, offsetof(struct ssh_options, host_key), 0, 0, HOST_KEY_STRICT,
 	 policy_words},
 	FIELD("legacy", FIELD_BOOL, is_legacy, 0, 0, 0),
-	FIELD("maxOutput", FIELD_INT, max_output, 0, INT64_MAX, 16 << 20),
+	FIELD("maxOutput", FIELD_INT, max_output, 0, INT64_MAX, -1),
 	FIELD("stdin", FIELD_STRING, stdin_base64, 0, STDIN_MAX, 0),
 	FIELD("successCodes", FIELD_INTS, success_codes, 0, 255, 0),
 };
@@ -105,6 +106,9 @@ static int ssh_options_check(void *kind_options, const struct config *config, bo
 	if (options->login && options->login[0] == '\0')
 		return error_set(ret_error, ERROR_INVALID_OPTION, "login",
 				 "the login name is empty: give one or leave it out");
+	if (options->max_output < 0)
+		options->max_output = config->max_output < MAX_OUTPUT_DEFAULT ? config->max_output
+									      : MAX_OUTPUT_DEFAULT;
 	if (options->max_output > config->max_output)
 		return error_set(ret_error, ERROR_LIMIT_REACHED, "max-output-per-task",
 				 "maxOutput of %lld bytes is more than the %lld that jobd.conf "

@@ -176,8 +176,8 @@ enum progress visit_step_send(struct visit *visit)
 	case SSH_AGAIN:
 		return PROGRESS_AGAIN;
 	default:
-		/* The answer and the end may have come in one. */
-		if (is_done(visit))
+		/* The answer and the end may have come in one; "no" may be the answer. */
+		if (is_done(visit) && ssh_get_error_code(visit->session) != SSH_REQUEST_DENIED)
 			return accepted(visit);
 		if (visit_is_lost(visit))
 			return visit_lost(visit);

@@ -363,7 +363,9 @@ void visit_advance(struct visit *visit)
 /* The outcome stands. A command that runs is ended on the far side before it leaves. */
 static void end(struct visit *visit)
 {
-	if (visit->is_sent && visit->channel && visit->step != STEP_QUIT && !visit_is_lost(visit)) {
+	bool may_run = visit->is_sent && (visit->step == STEP_SEND || visit->step == STEP_RUN);
+
+	if (may_run && visit->channel && !visit_is_lost(visit)) {
 		(void)visit_go(visit, STEP_QUIT);
 		visit_advance(visit);
 		return;

@@ -72,6 +72,27 @@ goes_on() {
 	jobctl show 2 --json | jq -e '.taskList[0].ssh | has("exitStatus") | not'
 }
 
+@test "a server that refuses the second channel, and one that refuses to run commands" {
+	start_sshload --none --one-channel
+	port=$SSH_PORT
+	start_sshload --none --refuse-exec
+	start_jobd
+	run -3 ssh_job --port "$port" --command one --command two 127.0.0.1
+	[[ $output == *"failed (protocol): 127.0.0.1 opens no channel for command 2"* ]]
+	run -3 ssh_job --port "$SSH_PORT" 127.0.0.1 -- reboot
+	[[ $output == *"failed (protocol): 127.0.0.1 refuses to run commands"* ]]
+	goes_on
+}
+
+@test "max-output-per-task below the usual bound is the bound" {
+	start_sshload --none --flood
+	printf '[jobd]\nmax-output-per-task = 64K\n' >"$BATS_TEST_TMPDIR/jobd.conf"
+	start_jobd --config "$BATS_TEST_TMPDIR/jobd.conf"
+	run -3 --separate-stderr ssh_job --port "$SSH_PORT" 127.0.0.1 -- show
+	[[ $stderr == *"failed (output-limit)"* ]]
+	jobctl show 1 --json | jq -e '.taskList[0].ssh.stdoutBytes == 65536'
+}
+
 @test "something that is no SSH server" {
 	"${IN_NS[@]}" python3 - >"$BATS_TEST_TMPDIR/port" 3>&- 4>&- <<-'END' &
 		import socket

@@ -209,7 +209,7 @@ interrupt() {
 	[[ $output == *"did you mean --count"* ]]
 	run -2 jobctl start ping --count many 127.0.0.1
 	[[ $output == *"--count takes a number"* ]]
-	run -2 jobctl start ping --count 0 127.0.0.1
+	run -2 jobctl start ping --count -1 127.0.0.1
 	[[ $output == *"out of bounds"* ]]
 	run -2 jobctl start ping
 	run -2 jobctl start ping 'r[1-'

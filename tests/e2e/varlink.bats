@@ -95,7 +95,7 @@ call() {
 	run -1 jobctl show 77
 	run -1 jobctl retry 77
 	run -2 jobctl start ping 'r[9'
-	run -2 jobctl start ping --count 0 127.0.0.1
+	run -2 jobctl start ping --count -1 127.0.0.1
 	jobctl remove --all
 	kill "$proxy"
 	has_ended "$proxy"

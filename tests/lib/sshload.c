@@ -5,6 +5,7 @@
  *
  *   sshload [--listen ADDRESS] [--port N] [--delay SECONDS] [--output BYTES] [--exit STATUS]
  *           [--flood] [--deaf] [--no-answer] [--no-status] [--silent] [--banner-only]
+ *           [--one-channel] [--refuse-exec]
  *           [--drop-before-auth PERCENT] [--password WORD | --prompt WORD | --none]
  *
  * Any public key of any user is let in; with --password, --prompt or --none only that way. Every
@@ -41,6 +42,7 @@ static struct {
 	int exit_status;
 	unsigned drop_percent;
 	int is_flood, is_deaf, has_no_answer, has_no_status, is_silent, is_banner_only, is_open;
+	int is_one_channel, is_refusing;
 } settings = {.address = "127.0.0.1"};
 
 static struct event_base *base;
@@ -53,7 +55,7 @@ struct peer {
 	int fd;
 	ssh_session session; /* NULL for the silent and the like */
 	ssh_channel channel;
-	bool has_keys, is_authenticated, is_answering, is_ended;
+	bool has_keys, is_authenticated, is_answering, is_ended, has_refused;
 	int64_t left; /* bytes of output */
 	struct event *read_event, *write_event, *timer;
 	struct ssh_counter_struct moved;
@@ -149,6 +151,9 @@ static int on_exec(ssh_session session, ssh_channel channel, const char *command
 	(void)session;
 	(void)channel;
 	(void)command;
+	peer->has_refused = settings.is_refusing;
+	if (peer->has_refused)
+		return 1; /* and the end comes with the answer: see serve_once */
 	peer->left = settings.output;
 	if (!settings.has_no_answer)
 		(void)event_add(peer->timer, &delay);
@@ -171,6 +176,8 @@ static ssh_channel on_channel(ssh_session session, void *context)
 {
 	struct peer *peer = context;
 
+	if (settings.is_one_channel && peer->channel)
+		return NULL;
 	peer->channel_callbacks = (struct ssh_channel_callbacks_struct){
 		.size = sizeof(peer->channel_callbacks),
 		.userdata = peer,
@@ -223,6 +230,10 @@ static bool serve_once(struct peer *peer)
 	(void)ssh_execute_message_callbacks(peer->session);
 	if (ssh_get_status(peer->session) & (SSH_CLOSED | SSH_CLOSED_ERROR))
 		return false;
+	if (peer->has_refused && !peer->is_ended) {
+		peer->is_ended = true;
+		(void)ssh_channel_close(peer->channel);
+	}
 	if (peer->channel && !peer->is_ended)
 		answer(peer);
 	return true;
@@ -372,6 +383,8 @@ static void parse_options(int count, char **words)
 		{"deaf", no_argument, &settings.is_deaf, 1},
 		{"no-answer", no_argument, &settings.has_no_answer, 1},
 		{"no-status", no_argument, &settings.has_no_status, 1},
+		{"one-channel", no_argument, &settings.is_one_channel, 1},
+		{"refuse-exec", no_argument, &settings.is_refusing, 1},
 		{"silent", no_argument, &settings.is_silent, 1},
 		{"banner-only", no_argument, &settings.is_banner_only, 1},
 		{NULL, 0, NULL, 0},

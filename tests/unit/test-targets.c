@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -92,6 +93,52 @@ static void test_exclude(void **state)
 	check("r[1-5]", "r[2-3]", "r1 r4 r5");
 	check("10.0.0.0/29", "10.0.0.2-10.0.0.4", "10.0.0.1 10.0.0.5 10.0.0.6");
 	check("10.0.0.0/30 x", "10.0.0.0/24", "x");
+	/* Networks of more addresses than can be counted */
+	check("2001:db8::8000:0:0:1 x", "2001:db8::/64", "x");
+	check("2001:db8:0:1::/126 2001:db8:1::/127", "2001:db8::/48", "2001:db8:1:: 2001:db8:1::1");
+	check("x ::1", "::/0", "x");
+}
+
+/* Addresses in no order, and a bracket of single numbers: neither may take the square of the time.
+ */
+static void test_scattered(void **state)
+{
+	enum { COUNT = 200000 };
+	autofree const char **words = xcalloc(COUNT, sizeof(*words));
+	struct target_list *list;
+	struct error error = {0};
+	char text[TARGET_TEXT_MAX];
+	char *bracket = NULL;
+	size_t size;
+	FILE *out = open_memstream(&bracket, &size);
+	uint64_t index;
+
+	(void)state;
+	for (uint32_t i = 0; i < COUNT; i++) {
+		uint32_t number = i * 2654435761U | 1; /* all different, by the golden ratio */
+
+		words[i] = xasprintf("10.%u.%u.%u", number >> 24, number >> 16 & 255,
+				     number >> 8 & 255);
+		(void)fprintf(out, "%s%u", i > 0 ? "," : "r[", 2 * i);
+	}
+	(void)fprintf(out, "]");
+	assert_int_equal(fclose(out), 0);
+	(void)alarm(60); /* the square takes minutes */
+	assert_int_equal(target_list_new(words, COUNT, NULL, 0, COUNT, &list, &error), 0);
+	target_list_text(list, 77777, text);
+	assert_true(target_list_find(list, text, &index));
+	assert_int_equal(index, 77777);
+	target_list_free(list);
+	assert_int_equal(
+		target_list_new((const char *const[]){bracket}, 1, NULL, 0, COUNT, &list, &error),
+		0);
+	target_list_text(list, COUNT - 1, text);
+	assert_string_equal(text, "r399998");
+	(void)alarm(0);
+	target_list_free(list);
+	for (uint32_t i = 0; i < COUNT; i++)
+		free((char *)(uintptr_t)words[i]);
+	free(bracket);
 }
 
 /* Large networks cost nothing, wherever one asks. */
@@ -245,10 +292,11 @@ static void test_shuffle(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_notation), cmocka_unit_test(test_once),
-		cmocka_unit_test(test_exclude),  cmocka_unit_test(test_shuffle),
-		cmocka_unit_test(test_large),    cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_split),    cmocka_unit_test(test_fold),
+		cmocka_unit_test(test_notation),  cmocka_unit_test(test_once),
+		cmocka_unit_test(test_exclude),   cmocka_unit_test(test_shuffle),
+		cmocka_unit_test(test_scattered), cmocka_unit_test(test_large),
+		cmocka_unit_test(test_refused),   cmocka_unit_test(test_split),
+		cmocka_unit_test(test_fold),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
