@@ -197,16 +197,21 @@ static void on_wheel(struct wheel_timer *timer, void *context)
 /* The next task that may send just now, out of its queue; or NULL. */
 static struct ping_task *next_task(struct engine *engine, int64_t now_us)
 {
-	struct ping_job *job;
+	struct ping_job *job, *held_up = NULL;
 
-	while ((job = TAILQ_FIRST(&engine->ring))) {
+	while ((job = TAILQ_FIRST(&engine->ring)) && job != held_up) {
 		struct ping_task *task = TAILQ_FIRST(&job->ready);
 		struct ping_socket *socket = task->socket;
 
-		if (!pace_allows(&engine->pace, now_us) || !ping_request_is_free(engine) ||
-		    now_us < socket->paused_until_us || socket->expected > socket->buffer)
+		if (!pace_allows(&engine->pace, now_us) || !ping_request_is_free(engine))
 			return NULL;
 		job_leave_ring(engine, job);
+		/* Others may have another socket: once round the ring. */
+		if (now_us < socket->paused_until_us || socket->expected > socket->buffer) {
+			held_up = held_up ? held_up : job;
+			job_enter_ring(engine, job);
+			continue;
+		}
 		if (!pace_allows(&job->pace, now_us)) {
 			wheel_set(&engine->wheel, &job->timer, pace_next_us(&job->pace, now_us));
 			continue;

@@ -11,7 +11,10 @@
 #include <errno.h>
 #include <linux/errqueue.h>
 
-enum { READS_MAX = 64 }; /* of INBOX packets each, before others have their turn */
+enum {
+	READS_MAX = 64,           /* of INBOX packets each, before others have their turn */
+	BUFFER_STEP_US = 1000000, /* between two changes of what is counted on */
+};
 
 /* Ancillary data of a packet, as far as it was there. */
 struct extras {
@@ -130,16 +133,32 @@ unsigned ping_socket_read_errors(struct ping_socket *socket)
 }
 
 /* Replies for which there was no room look like lost ones: from now on, fewer at a time. */
-static void note_drops(struct ping_socket *socket, uint32_t dropped)
+static void note_drops(struct ping_socket *socket, uint32_t dropped, int64_t now_us)
 {
-	if (dropped == socket->dropped)
+	if (dropped == socket->dropped || now_us - socket->buffer_set_us < BUFFER_STEP_US)
 		return;
 	socket->dropped = dropped;
+	socket->buffer_set_us = now_us;
 	if (socket->buffer > PING_BUFFER_MIN)
 		socket->buffer /= 2;
 	log_warning("ping: there was no room for %u replies so far, which count as lost; raise "
 		    "net.core.rmem_max or give jobd CAP_NET_ADMIN",
 		    dropped);
+}
+
+/* What crowded the buffer may be gone: step by step it is counted on again. */
+static void recover_buffer(struct ping_socket *socket)
+{
+	int64_t now_us;
+
+	if (socket->buffer == socket->granted)
+		return;
+	now_us = now_monotonic_us();
+	if (now_us - socket->buffer_set_us < BUFFER_STEP_US)
+		return;
+	socket->buffer_set_us = now_us;
+	socket->buffer =
+		socket->buffer < socket->granted / 2 ? socket->buffer * 2 : socket->granted;
 }
 
 static void take_reply(struct ping_socket *socket, struct incoming *in, struct mmsghdr *header,
@@ -152,7 +171,7 @@ static void take_reply(struct ping_socket *socket, struct incoming *in, struct m
 
 	take_extras(&header->msg_hdr, &extras);
 	if (extras.has_dropped)
-		note_drops(socket, extras.dropped);
+		note_drops(socket, extras.dropped, now_ns / 1000);
 	if (!echo_parse_reply(socket->family, socket->is_raw && socket->family == AF_INET,
 			      in->packet, kept(header), &echo) ||
 	    echo.id != socket->id)
@@ -166,6 +185,7 @@ static void take_reply(struct ping_socket *socket, struct incoming *in, struct m
 
 bool ping_socket_read(struct ping_socket *socket)
 {
+	recover_buffer(socket);
 	for (unsigned i = 0; i < READS_MAX; i++) {
 		int64_t now_ns, wall_to_monotonic_ns;
 		int received;

@@ -206,7 +206,8 @@ int ping_socket_open(struct ping_socket *socket)
 		socket->fd = -1;
 		return r;
 	}
-	socket->buffer = enlarge(socket->fd, SO_RCVBUFFORCE, SO_RCVBUF, RECEIVE_BUFFER_WISH);
+	socket->granted = socket->buffer =
+		enlarge(socket->fd, SO_RCVBUFFORCE, SO_RCVBUF, RECEIVE_BUFFER_WISH);
 	(void)enlarge(socket->fd, SO_SNDBUFFORCE, SO_SNDBUF, SEND_BUFFER_WISH);
 	socket->batch = batch_new();
 	socket->readable =

@@ -32,7 +32,9 @@ struct ping_socket {
 	struct event *readable;
 	bool is_watched;         /* readable is added */
 	unsigned tasks;          /* that use it */
-	size_t buffer;           /* bytes that the kernel queues for us */
+	size_t granted;          /* bytes that the kernel queues for us */
+	size_t buffer;           /* of them, what we count on: less after drops */
+	int64_t buffer_set_us;   /* when that was changed last */
 	size_t expected;         /* bytes that recent requests may bring back at any moment */
 	uint32_t dropped;        /* replies for which the buffer had no room */
 	uint32_t route_mtu;      /* as the kernel said of the last packet too big for its route */

@@ -9,6 +9,8 @@
 #include <assert.h>
 #include <stdarg.h>
 
+enum { UNSTORED_MAX = 1024 };
+
 enum host_state { HOST_UNKNOWN, HOST_UP, HOST_DOWN };
 
 struct ping_watch {
@@ -18,10 +20,10 @@ struct ping_watch {
 	struct ping_stats rtt;
 	bool is_due; /* it ends as soon as earlier lines are stored */
 
-	enum host_state state;
-	int64_t since_us;        /* real time */
-	enum host_state counted; /* by contrary */
-	int64_t contrary;        /* outcomes in a row that speak for this other state */
+	enum host_state state, told; /* as it is, as the last line about it says */
+	int64_t since_us, told_us;   /* real time */
+	enum host_state counted;     /* by contrary */
+	int64_t contrary;            /* outcomes in a row that speak for this other state */
 
 	size_t unstored; /* bytes */
 };
@@ -100,48 +102,51 @@ void ping_watch_on_period(struct ping_task *task)
 		end_period(task);
 }
 
-void ping_watch_stored(struct ping_task *task, size_t size)
-{
-	struct ping_watch *watch = task->watch;
-
-	assert(watch && size <= watch->unstored);
-	watch->unstored -= size;
-	if (watch->is_due && watch->unstored == 0)
-		end_period(task);
-}
-
 /* --- Changes --- */
 
+/* requests: how many in a row showed it */
+static void tell_change(struct ping_task *task, int64_t requests)
+{
+	struct ping_watch *watch = task->watch;
+	const char *words = requests == 1 ? "request" : "requests in a row";
+	char span[UNITS_TEXT_MAX], history[UNITS_TEXT_MAX + 32] = "";
+
+	if (watch->told != HOST_UNKNOWN)
+		(void)snprintf(history, sizeof(history), "; it was %s for %s",
+			       watch->told == HOST_UP ? "up" : "down",
+			       duration_text(watch->since_us - watch->told_us, span));
+	if (watch->state == HOST_DOWN)
+		write_line(task, "down, no reply to %lld %s%s", (long long)requests, words,
+			   history);
+	else
+		write_line(task, "up, %lld %s answered%s", (long long)requests, words, history);
+	watch->told = watch->state;
+	watch->told_us = watch->since_us;
+}
+
+static int64_t needed(const struct ping_task *task, enum host_state state)
+{
+	return state == HOST_UP ? task->options->up_after : task->options->down_after;
+}
+
+/* While too much waits for the disk, what comes of several changes is told when it has room. */
 static void change(struct ping_task *task, enum host_state state)
 {
 	struct ping_watch *watch = task->watch;
-	const char *before = watch->state == HOST_UP ? "up" : "down";
-	const char *requests = watch->contrary == 1 ? "request" : "requests in a row";
-	char span[UNITS_TEXT_MAX], history[UNITS_TEXT_MAX + 32] = "";
-	int64_t now_us = now_real_us();
 
-	if (watch->state != HOST_UNKNOWN)
-		(void)snprintf(history, sizeof(history), "; it was %s for %s", before,
-			       duration_text(now_us - watch->since_us, span));
-	if (state == HOST_DOWN)
-		write_line(task, "down, no reply to %lld %s%s", (long long)watch->contrary,
-			   requests, history);
-	else
-		write_line(task, "up, %lld %s answered%s", (long long)watch->contrary, requests,
-			   history);
 	watch->state = state;
-	watch->since_us = now_us;
+	watch->since_us = now_real_us();
 	watch->contrary = 0;
+	if (watch->unstored < UNSTORED_MAX && watch->told != state)
+		tell_change(task, needed(task, state));
 }
 
 /* Until so many in a row say otherwise, a host is what it was. */
 static void take_outcome(struct ping_task *task, enum host_state speaks_for)
 {
 	struct ping_watch *watch = task->watch;
-	const struct ping_options *options = task->options;
-	int64_t needed = speaks_for == HOST_UP ? options->up_after : options->down_after;
 
-	if (!options->is_on_change)
+	if (!task->options->is_on_change)
 		return;
 	if (watch->state == speaks_for) {
 		watch->contrary = 0;
@@ -150,8 +155,24 @@ static void take_outcome(struct ping_task *task, enum host_state speaks_for)
 	if (watch->counted != speaks_for)
 		watch->contrary = 0;
 	watch->counted = speaks_for;
-	if (++watch->contrary >= needed)
+	if (++watch->contrary >= needed(task, speaks_for))
 		change(task, speaks_for);
+}
+
+/* --- The disk --- */
+
+void ping_watch_stored(struct ping_task *task, size_t size)
+{
+	struct ping_watch *watch = task->watch;
+
+	assert(watch && size <= watch->unstored);
+	watch->unstored -= size;
+	if (watch->unstored > 0)
+		return;
+	if (watch->told != watch->state)
+		tell_change(task, needed(task, watch->state));
+	if (watch->is_due)
+		end_period(task);
 }
 
 /* --- The task --- */

@@ -7,8 +7,9 @@
  *   2026-11-23T14:05:00.000000+01:00 1 min: 59/60 replies, 1% loss, min/avg/max 9.10/9.40/9.90 ms
  *   2026-11-23T14:05:03.120000+01:00 down, no reply to 3 requests in a row; it was up for 2 h
  *
- * While earlier lines of a target are not stored yet, a period goes on instead of ending: the disk
- * may be full for a day, and nothing of it is lost or piles up.
+ * While earlier lines of a target are not stored yet, a period goes on instead of ending, and of
+ * many changes only what comes of them is told: the disk may be full for a day, and nothing piles
+ * up.
  */
 #pragma once
 

@@ -411,6 +411,16 @@ static void test_unsent_is_no_loss(void **state)
 	assert_int_equal(count_of("0/0 replies, 0% loss, 5 could not be sent\n"), 1);
 }
 
+/* Nothing of it is stored: changes are told up to a bound, and not more. */
+static void test_changes_wait_for_the_disk(void **state)
+{
+	(void)state;
+	(void)ping_once("{\"count\": 40, \"intervalUsec\": 40000, \"replyTimeoutUsec\": 39000, "
+			"\"onChange\": true, \"downAfter\": 1, \"upAfter\": 1}",
+			"10.5.0.8");
+	assert_in_range(worker.output_size, 1000, 1200);
+}
+
 /* Nothing of it is stored: the first period is told, the others become one. */
 static void test_periods_wait_for_the_disk(void **state)
 {
@@ -450,6 +460,7 @@ int main(void)
 		cmocka_unit_test(test_refused_addresses),
 		cmocka_unit_test(test_hysteresis),
 		cmocka_unit_test(test_unsent_is_no_loss),
+		cmocka_unit_test(test_changes_wait_for_the_disk),
 		cmocka_unit_test(test_periods_wait_for_the_disk),
 		cmocka_unit_test(test_not_allowed),
 	};
