@@ -170,13 +170,14 @@ const char *engine_user_name(struct engine *engine, uid_t uid)
 	struct user_name *user = NULL;
 	char buffer[PASSWD_BUFFER];
 	struct passwd entry, *found = NULL;
-	const char *name = "";
+	const char *name;
 
 	HASH_FIND(hh, engine->user_names, &uid, sizeof(uid), user);
 	if (user)
 		return user->name;
-	if (getpwuid_r(uid, &entry, buffer, sizeof(buffer), &found) == 0 && found)
-		name = found->pw_name;
+	if (getpwuid_r(uid, &entry, buffer, sizeof(buffer), &found) != 0)
+		return ""; /* the name service fails; it may answer the next time */
+	name = found ? found->pw_name : "";
 	user = xcalloc(1, sizeof(*user) + strlen(name) + 1);
 	user->uid = uid;
 	memcpy(user->name, name, strlen(name));

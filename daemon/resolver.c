@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Threads are started one by one, when a question finds no idle one, so that a jobd that is only
- * given addresses never has any. One lock guards the queue and the counts; a look-up holds nothing.
+ * given addresses never has any. Jobs with questions stand in a ring: the names of one that nobody
+ * can look up do not hold up another's. One lock guards the ring and the counts; a look-up holds
+ * nothing.
  */
 #include "daemon/resolver.h"
 
+#include "common/hash.h"
 #include "common/util.h"
 
 #include <arpa/inet.h>
@@ -20,7 +23,7 @@
 enum { THREADS_DEFAULT = 4 };
 
 struct question {
-	STAILQ_ENTRY(question) link;
+	TAILQ_ENTRY(question) link;
 	struct mailbox *mailbox;
 	struct resolver_answer
 		*answer; /* made with the question: only look-up and filling are left */
@@ -28,10 +31,19 @@ struct question {
 	char host[];
 };
 
+/* A job that has questions. */
+struct asker {
+	uint64_t job;
+	UT_hash_handle hh;
+	TAILQ_ENTRY(asker) link;
+	TAILQ_HEAD(, question) questions;
+};
+
 struct resolver {
 	pthread_mutex_t lock;
 	pthread_cond_t is_asked;
-	STAILQ_HEAD(, question) questions;
+	struct asker *askers;
+	TAILQ_HEAD(, asker) ring; /* whose turn it is */
 	size_t question_count;
 	size_t idle; /* threads that wait */
 	bool is_ending;
@@ -74,6 +86,51 @@ static void question_free(struct question *question)
 	free(question);
 }
 
+/* --- The ring; with the lock held --- */
+
+static void add_question(struct resolver *resolver, struct question *question)
+{
+	uint64_t job = question->answer->key.job;
+	struct asker *asker = NULL;
+
+	HASH_FIND(hh, resolver->askers, &job, sizeof(job), asker);
+	if (!asker) {
+		asker = xcalloc(1, sizeof(*asker));
+		asker->job = job;
+		TAILQ_INIT(&asker->questions);
+		HASH_ADD(hh, resolver->askers, job, sizeof(asker->job), asker);
+		TAILQ_INSERT_TAIL(&resolver->ring, asker, link);
+	}
+	TAILQ_INSERT_TAIL(&asker->questions, question, link);
+	resolver->question_count++;
+}
+
+static void remove_question(struct resolver *resolver, struct asker *asker,
+			    struct question *question)
+{
+	TAILQ_REMOVE(&asker->questions, question, link);
+	resolver->question_count--;
+	if (!TAILQ_EMPTY(&asker->questions))
+		return;
+	TAILQ_REMOVE(&resolver->ring, asker, link);
+	HASH_DEL(resolver->askers, asker);
+	free(asker);
+}
+
+/* Of the job whose turn it is; the next time it is another's. */
+static struct question *next_question(struct resolver *resolver)
+{
+	struct asker *asker = TAILQ_FIRST(&resolver->ring);
+	struct question *question = TAILQ_FIRST(&asker->questions);
+
+	TAILQ_REMOVE(&resolver->ring, asker, link);
+	TAILQ_INSERT_TAIL(&resolver->ring, asker, link);
+	remove_question(resolver, asker, question);
+	return question;
+}
+
+/* --- The threads --- */
+
 /* The next question, or NULL at the end. */
 static struct question *take_question(struct resolver *resolver)
 {
@@ -81,13 +138,11 @@ static struct question *take_question(struct resolver *resolver)
 
 	(void)pthread_mutex_lock(&resolver->lock);
 	resolver->idle++;
-	while (!resolver->is_ending && STAILQ_EMPTY(&resolver->questions))
+	while (!resolver->is_ending && TAILQ_EMPTY(&resolver->ring))
 		(void)pthread_cond_wait(&resolver->is_asked, &resolver->lock);
 	resolver->idle--;
-	if (!resolver->is_ending) {
-		question = STAILQ_FIRST(&resolver->questions);
-		STAILQ_REMOVE_HEAD(&resolver->questions, link);
-	}
+	if (!resolver->is_ending)
+		question = next_question(resolver);
 	(void)pthread_mutex_unlock(&resolver->lock);
 	return question;
 }
@@ -114,7 +169,7 @@ int resolver_new(unsigned threads, struct resolver **ret_resolver)
 		xcalloc(1, sizeof(*resolver) + thread_max * sizeof(resolver->threads[0]));
 
 	resolver->thread_max = thread_max;
-	STAILQ_INIT(&resolver->questions);
+	TAILQ_INIT(&resolver->ring);
 	if (pthread_mutex_init(&resolver->lock, NULL) != 0 ||
 	    pthread_cond_init(&resolver->is_asked, NULL) != 0)
 		abort();
@@ -154,8 +209,7 @@ static bool queue_question(struct resolver *resolver, struct question *question)
 	    resolver->thread_count < resolver->thread_max)
 		is_queued = start_thread(resolver) == 0 || resolver->thread_count > 0;
 	if (is_queued) {
-		STAILQ_INSERT_TAIL(&resolver->questions, question, link);
-		resolver->question_count++;
+		add_question(resolver, question);
 		(void)pthread_cond_signal(&resolver->is_asked);
 	}
 	(void)pthread_mutex_unlock(&resolver->lock);
@@ -186,10 +240,27 @@ void resolver_ask(struct resolver *resolver, const char *host, int family, struc
 	mailbox_put_one(mailbox, &answer->letter);
 }
 
+void resolver_forget(struct resolver *resolver, uint64_t job, uint64_t run)
+{
+	struct question *question = NULL;
+	struct asker *asker = NULL;
+
+	(void)pthread_mutex_lock(&resolver->lock);
+	HASH_FIND(hh, resolver->askers, &job, sizeof(job), asker);
+	if (asker) {
+		TAILQ_FOREACH (question, &asker->questions, link)
+			if (question->answer->run == run)
+				break;
+		if (question)
+			remove_question(resolver, asker, question);
+	}
+	(void)pthread_mutex_unlock(&resolver->lock);
+	if (question)
+		question_free(question);
+}
+
 void resolver_free(struct resolver *resolver)
 {
-	struct question *question;
-
 	if (!resolver)
 		return;
 	(void)pthread_mutex_lock(&resolver->lock);
@@ -198,10 +269,8 @@ void resolver_free(struct resolver *resolver)
 	(void)pthread_mutex_unlock(&resolver->lock);
 	for (unsigned i = 0; i < resolver->thread_count; i++)
 		(void)pthread_join(resolver->threads[i], NULL);
-	while ((question = STAILQ_FIRST(&resolver->questions))) {
-		STAILQ_REMOVE_HEAD(&resolver->questions, link);
-		question_free(question);
-	}
+	while (!TAILQ_EMPTY(&resolver->ring))
+		question_free(next_question(resolver));
 	(void)pthread_cond_destroy(&resolver->is_asked);
 	(void)pthread_mutex_destroy(&resolver->lock);
 	free(resolver);

@@ -31,6 +31,8 @@ void resolver_free(struct resolver *resolver);
 /* family: AF_UNSPEC, AF_INET, AF_INET6. The answer's letter goes to mailbox. Ports are 0. */
 void resolver_ask(struct resolver *resolver, const char *host, int family, struct task_key key,
 		  uint64_t run, int type, struct mailbox *mailbox);
+/* A question of that run whose turn has not come is dropped; nobody waits for it. */
+void resolver_forget(struct resolver *resolver, uint64_t job, uint64_t run);
 /*
  * A literal address at once, without a thread ("fe80::1%eth0" included): 1 and *ret_address, 0
  * where the text is a name, -EAFNOSUPPORT for an address of the other family.

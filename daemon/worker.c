@@ -52,6 +52,7 @@ struct message {
 struct run {
 	uint64_t number;
 	struct task *task;
+	bool is_asking; /* the resolver */
 	UT_hash_handle hh;
 };
 
@@ -138,14 +139,23 @@ void worker_sending(struct worker *worker, struct task *task)
 	put_report(worker, REPORT_SENDING, task, xcalloc(1, sizeof(struct report)));
 }
 
+static struct run *find_run(struct worker *worker, uint64_t number)
+{
+	struct run *run = NULL;
+
+	HASH_FIND(hh, worker->runs, &number, sizeof(number), run);
+	return run;
+}
+
 void worker_ended(struct worker *worker, struct task *task, struct outcome *outcome)
 {
 	struct report *report = xcalloc(1, sizeof(*report));
-	struct run *run = NULL;
+	struct run *run = find_run(worker, task->run);
 
-	HASH_FIND(hh, worker->runs, &task->run, sizeof(task->run), run);
 	assert(run && run->task == task);
 	HASH_DEL(worker->runs, run);
+	if (run->is_asking)
+		resolver_forget(worker->workers->resolver, task->key.job, task->run);
 	free(run);
 
 	report->task = task;
@@ -156,6 +166,7 @@ void worker_ended(struct worker *worker, struct task *task, struct outcome *outc
 
 void worker_resolve(struct worker *worker, struct task *task, const char *host, int family)
 {
+	find_run(worker, task->run)->is_asking = true;
 	resolver_ask(worker->workers->resolver, host, family, task->key, task->run,
 		     MESSAGE_RESOLVED, &worker->mailbox);
 }
@@ -177,23 +188,17 @@ static void start_tasks(struct worker *worker, struct task_batch *batch)
 	}
 }
 
-static struct task *find_run(struct worker *worker, uint64_t number)
-{
-	struct run *run = NULL;
-
-	HASH_FIND(hh, worker->runs, &number, sizeof(number), run);
-	return run ? run->task : NULL;
-}
-
 /* A word about one run. */
 static void tell_engine(struct worker *worker, const struct message *message)
 {
-	struct task *task = find_run(worker, message->run);
+	const struct run *run = find_run(worker, message->run);
 	const struct kind *kind;
 	struct engine *engine;
+	struct task *task;
 
-	if (!task)
+	if (!run)
 		return;
+	task = run->task;
 	kind = task->options->kind;
 	engine = engine_of(worker, kind);
 	if (message->type == MESSAGE_STOP)
@@ -206,13 +211,14 @@ static void tell_engine(struct worker *worker, const struct message *message)
 
 static void take_answer(struct worker *worker, struct resolver_answer *answer)
 {
-	struct task *task = find_run(worker, answer->run);
+	struct run *run = find_run(worker, answer->run);
 
-	if (task) {
-		const struct kind *kind = task->options->kind;
+	if (run) {
+		const struct kind *kind = run->task->options->kind;
 
-		kind->task_resolved(engine_of(worker, kind), task, answer->addresses, answer->count,
-				    answer->error);
+		run->is_asking = false;
+		kind->task_resolved(engine_of(worker, kind), run->task, answer->addresses,
+				    answer->count, answer->error);
 	}
 	free(answer->error);
 	free(answer);

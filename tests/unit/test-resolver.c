@@ -120,13 +120,23 @@ static void test_many(void **state)
 	mailbox_done(&mailbox);
 }
 
+static void drain(struct mailbox *mailbox)
+{
+	struct letters letters;
+	struct letter *letter;
+
+	mailbox_take(mailbox, &letters);
+	while ((letter = STAILQ_FIRST(&letters))) {
+		STAILQ_REMOVE_HEAD(&letters, link);
+		answer_free((struct resolver_answer *)letter);
+	}
+}
+
 /* At the end, questions are answered or dropped; none comes twice, none is leaked. */
 static void test_ends_in_the_middle(void **state)
 {
-	struct letters letters;
 	struct mailbox mailbox;
 	struct resolver *resolver;
-	struct letter *letter;
 
 	(void)state;
 	assert_int_equal(mailbox_init(&mailbox), 0);
@@ -135,11 +145,61 @@ static void test_ends_in_the_middle(void **state)
 		resolver_ask(resolver, "localhost", AF_UNSPEC, (struct task_key){0}, i, QUESTION,
 			     &mailbox);
 	resolver_free(resolver);
-	mailbox_take(&mailbox, &letters);
-	while ((letter = STAILQ_FIRST(&letters))) {
-		STAILQ_REMOVE_HEAD(&letters, link);
-		answer_free((struct resolver_answer *)letter);
+	drain(&mailbox);
+	mailbox_done(&mailbox);
+}
+
+/* Takes letters until that of this run; how many came before it. */
+static size_t answers_before(struct mailbox *mailbox, uint64_t run)
+{
+	size_t before = 0;
+	bool is_there = false;
+
+	while (!is_there) {
+		struct letters letters;
+		struct letter *letter;
+
+		(void)take(mailbox, &letters);
+		while ((letter = STAILQ_FIRST(&letters))) {
+			struct resolver_answer *answer = (struct resolver_answer *)letter;
+
+			STAILQ_REMOVE_HEAD(&letters, link);
+			is_there |= answer->run == run;
+			before += !is_there;
+			answer_free(answer);
+		}
 	}
+	return before;
+}
+
+/* Thousands of names of one job: another's is not behind them, and those it gives up are dropped.
+ */
+static void test_jobs_take_turns(void **state)
+{
+	enum { QUESTIONS = 3000 };
+	struct mailbox mailbox;
+	struct resolver *resolver;
+
+	(void)state;
+	assert_int_equal(mailbox_init(&mailbox), 0);
+	assert_int_equal(resolver_new(1, &resolver), 0);
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < QUESTIONS; i++)
+			resolver_ask(resolver, "localhost", AF_INET, (struct task_key){.job = 1}, i,
+				     QUESTION, &mailbox);
+		resolver_ask(resolver, "localhost", AF_INET, (struct task_key){.job = 2}, QUESTIONS,
+			     QUESTION, &mailbox);
+		/* Whoever waits in line comes last */
+		if (round == 0)
+			assert_in_range(answers_before(&mailbox, QUESTIONS), 0, QUESTIONS - 1);
+		for (unsigned i = 1; i < QUESTIONS; i++)
+			resolver_forget(resolver, 1, i);
+	}
+	resolver_forget(resolver, 3, 0); /* nobody's */
+	assert_in_range(answers_before(&mailbox, QUESTIONS), 0, QUESTIONS + 1);
+	answer_free(ask(resolver, "localhost", AF_INET));
+	resolver_free(resolver);
+	drain(&mailbox);
 	mailbox_done(&mailbox);
 }
 
@@ -217,6 +277,7 @@ int main(void)
 		cmocka_unit_test(test_explains),
 		cmocka_unit_test(test_many),
 		cmocka_unit_test(test_ends_in_the_middle),
+		cmocka_unit_test(test_jobs_take_turns),
 		cmocka_unit_test(test_starts_threads_when_asked),
 		cmocka_unit_test(test_literal_addresses),
 	};
