@@ -28,7 +28,9 @@ enum {
 	SLOT_LOOK_US = 200000,
 	/* libssh keeps only 16 bits of a descriptor */
 	FD_MAX = UINT16_MAX,
-	GREET_ROUNDS_MAX = 4,
+	GREET_ROUNDS = 3,
+	/* More than a version line and the first packet (RFC 4253, 4.2 and 6.1) */
+	GREETING_MAX = 48 * 1024,
 	KEEPALIVE_IDLE_S = 30,
 	KEEPALIVE_INTERVAL_S = 10,
 	KEEPALIVE_COUNT = 3,
@@ -290,7 +292,17 @@ static void unblock(int fd)
 		(void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 }
 
-/* Ours is sent; what comes back is not read yet, since that begins the key exchange. */
+/* How many bytes must have come before poll(2) says so (socket(7)). */
+static void set_readable_from(int fd, int bytes)
+{
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes));
+}
+
+/*
+ * Ours is sent; what comes back is not read yet, since that begins the key exchange. libssh must
+ * also have seen that it may write again: if one read brings version line and algorithms, and none
+ * fits, a write that then still waits makes it forget why.
+ */
 enum progress visit_step_greet(struct visit *visit)
 {
 	int r = SSH_AGAIN;
@@ -299,12 +311,15 @@ enum progress visit_step_greet(struct visit *visit)
 		return visit_go(visit, STEP_SLOT);
 	if (visit_open_session(visit) < 0)
 		return PROGRESS_END;
-	for (int i = 0; i < GREET_ROUNDS_MAX && r == SSH_AGAIN && visit->moved.out_bytes == 0;
-	     i++) {
+	set_readable_from(visit->fd, GREETING_MAX);
+	for (int i = 0; i < GREET_ROUNDS && r == SSH_AGAIN; i++) {
 		r = ssh_connect(visit->session);
 		unblock(visit->fd);
 	}
-	return r == SSH_ERROR ? visit_lost(visit) : PROGRESS_WAIT;
+	if (r == SSH_ERROR)
+		return visit_lost(visit);
+	set_readable_from(visit->fd, 1);
+	return PROGRESS_WAIT;
 }
 
 /* --- Slots: few key exchanges at a time --- */

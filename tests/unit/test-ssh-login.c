@@ -465,6 +465,28 @@ static void test_legacy(void **state)
 	server_stop(&old);
 }
 
+/* Version line and lists of algorithms come together, since the key exchange waits for a slot. */
+static void test_legacy_in_one_read(void **state)
+{
+	const char *const words[] = {"--banner-only", NULL};
+	struct server stuck = server_load(words);
+	struct server old = server_sshd("KexAlgorithms diffie-hellman-group1-sha1\n");
+	size_t number;
+
+	(void)state;
+	box.config.ssh_handshakes = 1;
+	(void)start("x@127.0.0.1", stuck.port, ",\"connectTimeoutUsec\":8000000");
+	box_turn(&box, 200);
+	number = start("tester@127.0.0.1", old.port, ANY_HOST_KEY);
+	for (int i = 0; i < 60 && !box.runs[number].has_ended; i++)
+		box_turn(&box, 100);
+	assert_true(box.runs[number].has_ended);
+	assert_failed(&box.runs[number], CLASS_PROTOCOL, "offers no key exchange that jobd takes");
+	box_stop(&box, 0, STOP_ASKED, 0);
+	server_stop(&stuck);
+	server_stop(&old);
+}
+
 /* --- Options --- */
 
 static void assert_refused(const char *text, bool is_trusted, const char *subject)
@@ -548,6 +570,7 @@ int main(void)
 		CASE(test_stuck_agent),
 		CASE(test_stuck_agent_at_the_end),
 		CASE(test_legacy),
+		CASE(test_legacy_in_one_read),
 		CASE(test_options),
 	};
 	size_t before, after;
