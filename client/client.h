@@ -183,7 +183,7 @@ struct results_options results_options_of(const struct words *words, bool is_sin
 
 struct summary;
 /* An ended task as Receive gives it; the first makes the summary. */
-void summary_add(struct summary **summary, const json_t *task);
+void summary_add(struct summary **summary, const char *target, const json_t *task);
 /* Prints and frees it; nothing where there is none. */
 void summary_print(struct summary **summary);
 
@@ -191,6 +191,7 @@ void summary_print(struct summary **summary);
 
 /* Draws the sums of Wait on a terminal; nothing elsewhere. */
 void progress_draw(const json_t *sums);
+bool progress_is_shown(void);
 void progress_clear(void);
 
 /* --- Shared by commands --- */

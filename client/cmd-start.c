@@ -182,7 +182,10 @@ static void take_targets(struct words *words)
 	json_decref(exclude);
 }
 
-/* Stays until the end: progress, results, their status. */
+/*
+ * Stays until the end: results as they come, and their status. Where progress is shown, which takes
+ * the line that results would go to, it comes first.
+ */
 static enum status wait_and_receive(const struct words *words, int64_t id, bool is_single)
 {
 	struct results_options options = results_options_of(words, is_single);
@@ -195,8 +198,12 @@ static enum status wait_and_receive(const struct words *words, int64_t id, bool 
 	int64_t not_done;
 
 	talk_on_interrupt(line);
-	sums = wait_for(json_pack("{s:O}", "selection", selection));
-	results_receive(json_pack("{s:o}", "selection", selection), &options, &is_failed);
+	if (progress_is_shown())
+		json_decref(wait_for(json_pack("{s:O}", "selection", selection)));
+	results_receive(json_pack("{s:O, s:b}", "selection", selection, "wait", 1), &options,
+			&is_failed);
+	/* Of what was never begun there are no results. */
+	sums = wait_for(json_pack("{s:o}", "selection", selection));
 	not_done = number_of(sums, "tasks") - number_of(sums, "succeeded");
 	json_decref(sums);
 	return not_done > 0 ? STATUS_FAILED : STATUS_OK;

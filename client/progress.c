@@ -13,7 +13,7 @@ enum { BAR_MAX = 40 };
 static bool is_drawn;
 static int64_t start_us, start_done;
 
-static bool is_wanted(void)
+bool progress_is_shown(void)
 {
 	return !globals.is_quiet && !globals.is_json && globals.is_terminal[1];
 }
@@ -57,7 +57,7 @@ void progress_draw(const json_t *sums)
 	unsigned width = terminal_width(), room;
 	size_t filled;
 
-	if (!is_wanted() || total == 0)
+	if (!progress_is_shown() || total == 0)
 		return;
 	if (start_us == 0) {
 		start_us = now_monotonic_us();

@@ -230,13 +230,13 @@ static void print_message(FILE *file, const json_t *task)
 }
 
 /* "r07: failed (host-key): the key of r07 changed; ..." */
-static void print_failure(FILE *file, const json_t *task)
+static void print_failure(FILE *file, const char *target, const json_t *task)
 {
 	const char *error = text_of(task, "error"), *message = text_of(task, "message");
 	char class[32];
 
-	(void)fprintf(file, "%s: %s%s%s", text_of(task, "target"), color(file, COLOR_RED),
-		      text_of(task, "state"), color(file, COLOR_OFF));
+	(void)fprintf(file, "%s: %s%s%s", target, color(file, COLOR_RED), text_of(task, "state"),
+		      color(file, COLOR_OFF));
 	if (*error)
 		(void)fprintf(file, " (%s)", for_people(error, class));
 	if (*message)
@@ -246,16 +246,16 @@ static void print_failure(FILE *file, const json_t *task)
 }
 
 /* "8.8.8.8: 4/4 replies, 0% loss, min/avg/max 9.10/9.40/9.90 ms": also a failure is a result. */
-static void print_ping(const json_t *task)
+static void print_ping(const char *target, const json_t *task)
 {
 	const json_t *ping = json_object_get(task, "ping");
 	int64_t sent = number_of(ping, "sent"), received = number_of(ping, "received");
 
 	if (received == 0 && !streq(text_of(task, "error"), "no_reply")) {
-		print_failure(stdout, task);
+		print_failure(stdout, target, task);
 		return;
 	}
-	printf("%s: ", text_of(task, "target"));
+	printf("%s: ", target);
 	if (received == 0) {
 		(void)fputs(color(stdout, COLOR_RED), stdout);
 		print_message(stdout, task);
@@ -276,15 +276,15 @@ static void print_ping(const json_t *task)
 	(void)fputc('\n', stdout);
 }
 
-static void print_end(const struct results *results, const json_t *task)
+static void print_end(const struct results *results, const char *target, const json_t *task)
 {
 	const char *state = text_of(task, "state");
 
 	if (json_object_get(task, "ping") && !streq(state, "stopped")) {
 		if (!results->options.is_raw)
-			print_ping(task);
+			print_ping(target, task);
 	} else if (!streq(state, "succeeded")) {
-		print_failure(stderr, task);
+		print_failure(stderr, target, task);
 	}
 }
 
@@ -315,7 +315,7 @@ static void take_end(struct results *results, const json_t *record, const json_t
 		print_lines(pending, 0, true, 0);
 	}
 	print_lines(pending, 1, true, 0);
-	print_end(results, task);
+	print_end(results, pending->target, task);
 	drop_pending(results, pending);
 }
 
@@ -354,7 +354,7 @@ static void take_record(struct results *results, const json_t *record)
 	if (globals.is_json)
 		print_json(record);
 	else if (task && results->options.is_summary)
-		summary_add(&results->summary, task);
+		summary_add(&results->summary, text_of(record, "target"), task);
 	else if (task)
 		take_end(results, record, task);
 	else if (!results->options.is_summary)
@@ -415,8 +415,6 @@ static int64_t ask_next(int64_t written)
 void results_receive(json_t *parameters, const struct results_options *options, bool *ret_is_failed)
 {
 	struct results results = {.options = *options};
-	/* What is there already: the next page is made while this one is printed. */
-	bool is_there = !json_is_true(json_object_get(parameters, "wait"));
 	int64_t written = 0, confirmed, asked = -1;
 	bool is_end, is_ahead;
 
@@ -435,7 +433,8 @@ void results_receive(json_t *parameters, const struct results_options *options, 
 
 		confirmed = asked;
 		is_end = json_is_true(json_object_get(page, "isEnd"));
-		is_ahead = is_there && !is_end;
+		/* The next page is made while this one is printed. */
+		is_ahead = json_is_true(json_object_get(page, "hasMore"));
 		if (is_ahead)
 			asked = ask_next(written);
 		for (size_t i = 0; i < count; i++)

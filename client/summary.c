@@ -63,7 +63,7 @@ static void *grow(void *items, size_t count, size_t *capacity, size_t size)
 	return xrealloc(items, *capacity * size);
 }
 
-void summary_add(struct summary **summary, const json_t *task)
+void summary_add(struct summary **summary, const char *target, const json_t *task)
 {
 	const json_t *average = json_object_get(json_object_get(task, "ping"), "avgUsec");
 	struct ending *ending;
@@ -76,7 +76,7 @@ void summary_add(struct summary **summary, const json_t *task)
 	ending = ending_of(to, task);
 	ending->targets =
 		grow(ending->targets, ending->count, &ending->capacity, sizeof(*ending->targets));
-	ending->targets[ending->count++] = xstrdup(text_of(task, "target"));
+	ending->targets[ending->count++] = xstrdup(target);
 	if (!average)
 		return;
 	to->timings =

@@ -16,6 +16,7 @@
 #include "common/util.h"
 #include "daemon/config.h"
 #include "daemon/jobs.h"
+#include "daemon/json-text.h"
 #include "daemon/store.h"
 
 #include <assert.h>
@@ -102,20 +103,26 @@ static void hold(struct connection *connection, char *text, size_t size, bool is
 }
 
 /*
- * Puts a message, which it takes over, behind what was said before; NULL: the end of a oneway call.
+ * Puts a frame, which it takes over, behind what was said before; NULL: the end of a oneway call.
  * What a change says is held, and so is what comes behind it.
  */
+static void say_frame(struct connection *connection, char *text, size_t size, bool is_change,
+		      uint64_t start)
+{
+	if (is_change || !STAILQ_EMPTY(&connection->held))
+		hold(connection, text, size, is_change, start);
+	else if (text)
+		say_text(connection, text, size);
+	plan_work(connection);
+}
+
 static void say(struct connection *connection, json_t *message, bool is_change, uint64_t start)
 {
 	size_t size = 0;
 	char *text = message ? message_encode(message, &size) : NULL;
 
 	json_decref(message);
-	if (is_change || !STAILQ_EMPTY(&connection->held))
-		hold(connection, text, size, is_change, start);
-	else if (text)
-		say_text(connection, text, size);
-	plan_work(connection);
+	say_frame(connection, text, size, is_change, start);
 }
 
 /* An error as the interface has it. */
@@ -160,20 +167,31 @@ static void running_call_free(struct running_call *running)
 	free(running);
 }
 
-/* The call is answered, and the next may begin. Takes over the message. */
-static void end_call(struct call *call, json_t *message, bool is_change, uint64_t start)
+/* The call is answered by a frame, which is taken over, and the next may begin. */
+static void end_call_frame(struct call *call, char *text, size_t size, bool is_change,
+			   uint64_t start)
 {
 	struct running_call *running = running_of(call);
 	struct connection *connection = call->connection;
 
 	assert(connection->running == running);
 	if (running->is_oneway) {
-		json_decref(message);
-		message = NULL;
+		free(text);
+		text = NULL;
+		size = 0;
 	}
 	connection->running = NULL;
-	say(connection, message, is_change, start);
+	say_frame(connection, text, size, is_change, start);
 	running_call_free(running);
+}
+
+static void end_call(struct call *call, json_t *message, bool is_change, uint64_t start)
+{
+	size_t size;
+	char *text = message_encode(message, &size);
+
+	json_decref(message);
+	end_call_frame(call, text, size, is_change, start);
 }
 
 void call_reply(struct call *call, json_t *parameters)
@@ -190,6 +208,32 @@ void call_continue(struct call *call, json_t *parameters)
 {
 	assert(call->is_more);
 	say(call->connection, reply_build(parameters, true), false, 0);
+}
+
+void call_text_begin(struct json_text *text)
+{
+	json_text_add(text, "{\"parameters\":");
+}
+
+void call_reply_text(struct call *call, struct json_text *text)
+{
+	size_t size;
+	char *frame;
+
+	json_text_add(text, "}");
+	frame = json_text_take(text, &size);
+	end_call_frame(call, frame, size, running_of(call)->method->is_change, 0);
+}
+
+void call_continue_text(struct call *call, struct json_text *text)
+{
+	size_t size;
+	char *frame;
+
+	assert(call->is_more);
+	json_text_add(text, ",\"continues\":true}");
+	frame = json_text_take(text, &size);
+	say_frame(call->connection, frame, size, false, 0);
 }
 
 void call_answer(struct call *call, json_t *message)

@@ -59,9 +59,7 @@ static bool stop_never_begun(struct live_job *job, uint32_t index)
 		return false;
 	job_skip(job, index);
 	task = live_task_new(job, index);
-	store_put_task_started(job->jobs->store,
-			       (struct task_key){.job = job->job.row.id, .index = index}, 0,
-			       now_real_us());
+	live_task_record(task);
 	end_as_stopped(task);
 	return true;
 }

@@ -22,7 +22,9 @@ struct live_task {
 	uint64_t run; /* 0: waiting */
 	uint32_t index;
 	unsigned worker;
+	bool has_row;                   /* in the store; or not yet, while it runs */
 	unsigned attempts;              /* begun so far */
+	int64_t started_us;             /* the last of them; real time */
 	unsigned failures;              /* that counted against --retries */
 	unsigned breaks;                /* transient ones, that did not */
 	int64_t not_before_us;          /* monotonic; waiting */
@@ -48,7 +50,8 @@ struct skipped_task {
 struct live_job {
 	struct job job;
 	struct dispatch_source source;
-	struct live_tasks running;
+	struct live_tasks running;                  /* those without a row by index */
+	uint64_t unrecorded;                        /* of them, without a row */
 	struct live_tasks waiting;                  /* by not_before_us */
 	struct skipped_task *skipped;               /* at next_index or above */
 	struct event *retry_timer, *deadline_timer; /* made when first needed */
@@ -101,10 +104,15 @@ void job_check_end(struct live_job *job);
 struct task *job_next_task(struct dispatch_source *source, unsigned worker, void *context);
 struct live_task *live_task_new(struct live_job *job, uint32_t index);
 void live_task_free(struct live_task *task);
+/* Makes the task's row, if it has none. */
+void live_task_record(struct live_task *task);
+/* All tasks that were begun and are below this have a row. */
+uint64_t job_recorded_index(const struct live_job *job);
 /* A task moves from one state to another in its job's counters. */
 void job_count(struct live_job *job, enum task_state from, enum task_state to);
-/* The task gets its final state, in the store as well; it is freed. */
-void live_task_end(struct live_task *task, enum task_state from, const struct outcome *outcome,
+/* The task gets its final state, in the store as well, which takes message and result; it is freed.
+ */
+void live_task_end(struct live_task *task, enum task_state from, struct outcome *outcome,
 		   int64_t at_us);
 /* It waits for another attempt, for so long. */
 void live_task_wait(struct live_task *task, int64_t delay_us);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What a crash or a restart left: jobs that had not ended go on, and each task that was running is
- * settled at once. A ping runs again, it harms nobody. An ssh task runs again where its command had
- * not been sent (the mark is on disk before the command leaves), or where the job says --rerun;
+ * settled at once: those that have a row which says so, and those of repeatable kinds that were
+ * begun and have none. A ping runs again, it harms nobody. An ssh task runs again where its command
+ * had not been sent (the mark is on disk before the command leaves), or where the job says --rerun;
  * otherwise the command may have taken effect, and it becomes `interrupted`.
  */
 #include "daemon/jobs-internal.h"
@@ -60,7 +61,6 @@ static void settle_orphan(struct live_task *task, const struct task_row *row)
 		outcome.state = TASK_INTERRUPTED;
 		outcome.message = xstrdup(why);
 		live_task_end(task, TASK_RUNNING, &outcome, now_real_us());
-		outcome_done(&outcome);
 	} else {
 		store_put_task_queued(job->jobs->store, row->key);
 		job_count(job, TASK_RUNNING, TASK_QUEUED);
@@ -77,6 +77,7 @@ static int read_task(const struct task_row *row, void *context)
 	if (!job)
 		return 0;
 	task = live_task_new(job, row->key.index);
+	task->has_row = true;
 	task->attempts = row->attempts;
 	memcpy(task->offsets, row->output_sizes, sizeof(task->offsets));
 	if (row->state == TASK_RUNNING)
@@ -86,11 +87,52 @@ static int read_task(const struct task_row *row, void *context)
 	return 0;
 }
 
-/* Rows above next_index are of tasks that were stopped before their turn. */
-static int read_skipped(const struct task_row *row, void *context)
+/* What stands between the rows of a job. */
+struct gaps {
+	struct live_job *job;
+	uint64_t filled; /* up to and without this one */
+};
+
+/* Tasks without a row, up to and without `end`: where they were begun, they were running. */
+static void settle_gap(struct gaps *gaps, uint64_t end)
 {
-	job_skip(context, row->key.index);
+	struct live_job *job = gaps->job;
+
+	for (; gaps->filled < end && gaps->filled < job->job.row.next_index; gaps->filled++) {
+		struct live_task *task = live_task_new(job, (uint32_t)gaps->filled);
+		struct task_row row = {
+			.key = {.job = job->job.row.id, .index = task->index},
+			.attempts = 1,
+		};
+
+		task->attempts = row.attempts;
+		task->started_us = now_real_us();
+		live_task_record(task);
+		settle_orphan(task, &row);
+	}
+}
+
+/* Rows above next_index are of tasks that were stopped before their turn. */
+static int read_row(const struct task_row *row, void *context)
+{
+	struct gaps *gaps = context;
+
+	settle_gap(gaps, row->key.index);
+	if (row->key.index >= gaps->job->job.row.next_index)
+		job_skip(gaps->job, row->key.index);
+	gaps->filled = row->key.index + UINT64_C(1);
 	return 0;
+}
+
+static int read_rows(struct live_job *job)
+{
+	struct gaps gaps = {.job = job, .filled = job->job.row.recorded_index};
+	int r = store_read_tasks(job->jobs->store, job->job.row.id, (int64_t)gaps.filled - 1,
+				 SIZE_MAX, read_row, &gaps);
+
+	if (r == 0)
+		settle_gap(&gaps, job->job.row.next_index);
+	return r;
 }
 
 static int unreadable(const struct jobs *jobs, struct error *ret_error)
@@ -108,9 +150,7 @@ int jobs_recover(struct jobs *jobs, struct error *ret_error)
 	    store_read_live_tasks(jobs->store, read_task, jobs) < 0)
 		return unreadable(jobs, ret_error);
 	HASH_ITER (hh, jobs->by_id, job, next) {
-		if (store_read_tasks(jobs->store, job->job.row.id,
-				     (int64_t)job->job.row.next_index - 1, SIZE_MAX, read_skipped,
-				     job) < 0)
+		if (read_rows(job) < 0)
 			return unreadable(jobs, ret_error);
 		if (job->job.row.state == JOB_STOPPING)
 			job_drop_queued(job);

@@ -24,6 +24,11 @@ enum {
 
 /* --- Live tasks --- */
 
+static struct task_key key_of(const struct live_task *task)
+{
+	return (struct task_key){.job = task->job->job.row.id, .index = task->index};
+}
+
 struct live_task *live_task_new(struct live_job *job, uint32_t index)
 {
 	struct live_task *task = xcalloc(1, sizeof(*task));
@@ -34,12 +39,41 @@ struct live_task *live_task_new(struct live_job *job, uint32_t index)
 	return task;
 }
 
+void live_task_record(struct live_task *task)
+{
+	struct live_job *job = task->job;
+
+	if (task->has_row)
+		return;
+	store_put_task_started(job->jobs->store, key_of(task), task->attempts, task->started_us);
+	task->has_row = true;
+	if (task->run == 0)
+		return;
+	job->unrecorded--;
+	/* Behind those without a row, whose first tells job_recorded_index. */
+	TAILQ_REMOVE(&job->running, task, link);
+	TAILQ_INSERT_TAIL(&job->running, task, link);
+}
+
+uint64_t job_recorded_index(const struct live_job *job)
+{
+	const struct live_task *task = TAILQ_FIRST(&job->running);
+
+	if (job->unrecorded == 0)
+		return job->job.row.next_index;
+	while (task->has_row)
+		task = TAILQ_NEXT(task, link);
+	return task->index;
+}
+
 static void leave_run(struct live_task *task)
 {
 	struct jobs *jobs = task->job->jobs;
 
 	if (task->run == 0)
 		return;
+	if (!task->has_row)
+		task->job->unrecorded--;
 	HASH_DEL(jobs->by_run, task);
 	task->run = 0;
 	if (task->is_in_told)
@@ -65,11 +99,6 @@ void job_count(struct live_job *job, enum task_state from, enum task_state to)
 	counts[from]--;
 	counts[to]++;
 	job_mark_dirty(job);
-}
-
-static struct task_key key_of(const struct live_task *task)
-{
-	return (struct task_key){.job = task->job->job.row.id, .index = task->index};
 }
 
 /* --- Waiting for another attempt --- */
@@ -124,6 +153,21 @@ static struct live_task *pick(struct live_job *job)
 	return live_task_new(job, (uint32_t)row->next_index++);
 }
 
+/* That a task of a repeatable kind was begun, next_index of the job's row tells, until its end. */
+static void note_begun(struct live_task *task)
+{
+	task->attempts++;
+	task->started_us = now_real_us();
+	if (task->has_row) {
+		store_put_task_started(task->job->jobs->store, key_of(task), task->attempts,
+				       task->started_us);
+		return;
+	}
+	task->job->unrecorded++;
+	if (!task->job->source.kind->is_repeatable)
+		live_task_record(task);
+}
+
 struct task *job_next_task(struct dispatch_source *source, unsigned worker, void *context)
 {
 	struct jobs *jobs = context;
@@ -140,7 +184,6 @@ struct task *job_next_task(struct dispatch_source *source, unsigned worker, void
 	TAILQ_INSERT_TAIL(&job->running, task, link);
 	task->run = ++jobs->last_run;
 	task->worker = worker;
-	task->attempts++;
 	HASH_ADD(hh, jobs->by_run, run, sizeof(task->run), task);
 
 	job_count(job, TASK_QUEUED, TASK_RUNNING);
@@ -148,7 +191,7 @@ struct task *job_next_task(struct dispatch_source *source, unsigned worker, void
 		job->job.row.started_us = now_real_us();
 	if (job->job.row.state == JOB_QUEUED)
 		job_set_state(job, JOB_RUNNING);
-	store_put_task_started(jobs->store, key_of(task), task->attempts, now_real_us());
+	note_begun(task);
 	target_list_text(job->job.targets, task->index, target);
 	return task_new(key_of(task), task->attempts, task->run, job->job.options, target);
 }
@@ -214,6 +257,7 @@ static void take_output(struct live_task *task, struct report *report)
 	struct store *store = job->jobs->store;
 	uint64_t position = store_next_position(store);
 
+	live_task_record(task);
 	store_put_output(store, key_of(task), position, report->stream,
 			 task->offsets[report->stream], report->at_us, report->bytes, report->size);
 	report->bytes = NULL;
@@ -225,14 +269,15 @@ static void take_output(struct live_task *task, struct report *report)
 	job_mark_dirty(job);
 }
 
-void live_task_end(struct live_task *task, enum task_state from, const struct outcome *outcome,
+void live_task_end(struct live_task *task, enum task_state from, struct outcome *outcome,
 		   int64_t at_us)
 {
 	struct live_job *job = task->job;
 	struct store *store = job->jobs->store;
 	uint64_t position = store_next_position(store);
 
-	store_put_task_ended(store, key_of(task), outcome, at_us, position);
+	store_put_task_ended(store, key_of(task), task->has_row ? 0 : task->attempts,
+			     task->started_us, outcome, at_us, position);
 	job->job.row.last_position = position;
 	if (outcome->class != CLASS_NONE)
 		job->job.row.class_counts[outcome->class]++;
@@ -291,6 +336,7 @@ static bool try_again(struct live_task *task, const struct outcome *outcome)
 			backed_off(options->retry_delay_us, ++task->failures, RETRY_DOUBLINGS_MAX);
 	else
 		return false;
+	live_task_record(task);
 	store_put_task_queued(task->job->jobs->store, key_of(task));
 	job_count(task->job, TASK_RUNNING, TASK_QUEUED);
 	live_task_wait(task, delay_us);

@@ -392,6 +392,7 @@ bool jobs_flush(struct jobs *jobs)
 	if (!store_error(jobs->store) && !jobs->is_shutting_down)
 		is_more = dispatch_take(jobs->dispatch);
 	TAILQ_FOREACH (job, &jobs->changed, changed_link) {
+		job->job.row.recorded_index = job_recorded_index(job);
 		if (job->is_dirty && !job->is_removed)
 			store_put_job_update(jobs->store, &job->job.row);
 		job->is_dirty = false;

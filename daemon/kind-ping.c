@@ -217,6 +217,7 @@ static uint64_t ping_job_parallel(const void *context)
 const struct kind kind_ping = {
 	.name = "ping",
 	.placement = PLACE_ALONE,
+	.is_repeatable = true,
 	.in_flight_max = ping_in_flight_max,
 	.fields = fields,
 	.field_count = ARRAY_SIZE(fields),

@@ -31,6 +31,9 @@ enum stop_reason {
 struct kind {
 	const char *name;
 	enum placement placement;
+	/* Running a task twice does no harm. Then its beginning is no row of its own: after a crash
+	 * the job's row tells which tasks may have been running. */
+	bool is_repeatable;
 	/* Bound of tasks in flight, of all jobs and workers */
 	unsigned (*in_flight_max)(const struct config *config);
 	/* The object under the kind's name in Start's parameters */

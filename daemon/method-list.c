@@ -2,6 +2,7 @@
 /* List, ListTasks and GetStatus. */
 #include "daemon/config.h"
 #include "daemon/jobs.h"
+#include "daemon/json-text.h"
 #include "daemon/methods.h"
 #include "daemon/request.h"
 #include "daemon/walk.h"
@@ -101,8 +102,9 @@ struct task_listing {
 	unsigned states; /* bits; 0: all */
 	size_t limit;
 	int64_t after;
-	int64_t filled; /* tasks up to here are in `tasks`, or left out */
-	json_t *tasks;
+	int64_t filled;        /* tasks up to here are in `tasks`, or left out */
+	struct json_text text; /* the reply that is being made */
+	size_t count;          /* tasks in it */
 };
 
 static void task_listing_free(void *state)
@@ -112,7 +114,7 @@ static void task_listing_free(void *state)
 	selection_free(listing->selection);
 	job_row_done(&listing->row);
 	target_list_free(listing->list);
-	json_decref(listing->tasks);
+	json_text_done(&listing->text);
 	free(listing);
 }
 
@@ -124,21 +126,27 @@ static void add_task(struct task_listing *listing, const struct task_row *row)
 	    !selection_matches_task(listing->selection, row->key.job, row->key.index))
 		return;
 	target_list_text(listing->list, row->key.index, target);
-	(void)json_array_append_new(listing->tasks, view_task(row, listing->row.kind, target));
+	json_text_next(&listing->text);
+	view_task(row, listing->row.kind, target, &listing->text);
+	listing->count++;
 }
 
-/* Tasks without a row, up to and without `end`: they were never begun. */
+/* Tasks without a row, up to and without `end`: they were never begun, or are of a kind that makes
+ * rows at the end. */
 static void fill_gap(struct task_listing *listing, int64_t end)
 {
 	enum job_state job = listing->row.state;
-	struct task_row row = {
-		.key.job = listing->row.id,
-		.state =
-			job == JOB_STOPPING || job_state_is_final(job) ? TASK_STOPPED : TASK_QUEUED,
-	};
+	enum task_state never_begun =
+		job == JOB_STOPPING || job_state_is_final(job) ? TASK_STOPPED : TASK_QUEUED;
+	struct task_row row = {.key.job = listing->row.id};
 
 	while (++listing->filled < end) {
+		bool is_begun = !job_state_is_final(job) &&
+				(uint64_t)listing->filled < listing->row.next_index;
+
 		row.key.index = (uint32_t)listing->filled;
+		row.state = is_begun ? TASK_RUNNING : never_begun;
+		row.attempts = is_begun;
 		add_task(listing, &row);
 	}
 }
@@ -155,12 +163,19 @@ static int list_task(const struct task_row *row, void *context)
 	return 0;
 }
 
-static json_t *take_tasks(struct task_listing *listing, bool has_more)
+static void begin_tasks(struct task_listing *listing)
 {
-	json_t *reply = json_pack("{s:o, s:b}", "tasks", listing->tasks, "hasMore", (int)has_more);
+	listing->count = 0;
+	call_text_begin(&listing->text);
+	json_text_add(&listing->text, "{\"tasks\":[");
+}
 
-	listing->tasks = json_array();
-	return reply;
+static struct json_text *end_tasks(struct task_listing *listing, bool has_more)
+{
+	json_text_add(&listing->text, "]");
+	json_text_member_bool(&listing->text, "hasMore", has_more);
+	json_text_add(&listing->text, "}");
+	return &listing->text;
 }
 
 /* The next TASKS_STEP indices. */
@@ -182,12 +197,14 @@ static void list_tasks_step(struct call *call)
 	}
 	fill_gap(listing, end);
 	listing->after = end - 1;
-	if (end >= total || (!call->is_more && json_array_size(listing->tasks) >= listing->limit)) {
-		call_reply(call, take_tasks(listing, end < total));
+	if (end >= total || (!call->is_more && listing->count >= listing->limit)) {
+		call_reply_text(call, end_tasks(listing, end < total));
 		return;
 	}
-	if (call->is_more && json_array_size(listing->tasks) > 0)
-		call_continue(call, take_tasks(listing, true));
+	if (call->is_more && listing->count > 0) {
+		call_continue_text(call, end_tasks(listing, true));
+		begin_tasks(listing);
+	}
 	call->step = list_tasks_step;
 	call_schedule(call);
 }
@@ -202,7 +219,7 @@ void method_list_tasks(struct call *call)
 
 	call->state = listing;
 	call->free = task_listing_free;
-	listing->tasks = json_array();
+	begin_tasks(listing);
 	listing->limit = limit_of(call, TASKS_LIMIT, TASKS_LIMIT_MAX);
 	listing->after = json_is_integer(after) ? json_integer_value(after) : -1;
 	for (size_t i = 0; i < json_array_size(states); i++)

@@ -13,6 +13,7 @@
  * move no cursor.
  */
 #include "daemon/jobs.h"
+#include "daemon/json-text.h"
 #include "daemon/methods.h"
 #include "daemon/request.h"
 #include "daemon/walk.h"
@@ -48,8 +49,8 @@ struct reading {
 	struct target_list *list;
 	char *kind;
 	/* The page being made */
-	json_t *records;
-	size_t bytes;
+	struct json_text text;
+	size_t records, bytes; /* so many, and of output */
 	uint64_t position;
 	struct source *source;
 };
@@ -61,6 +62,7 @@ static void reading_free(void *context)
 	jobs_unwatch(&reading->watcher);
 	selection_free(reading->selection);
 	target_list_free(reading->list);
+	json_text_done(&reading->text);
 	free(reading->kind);
 	free(reading->cursor);
 	free(reading->sources);
@@ -248,30 +250,49 @@ static bool is_wanted(struct reading *reading, const struct record_row *row)
 	return state != TASK_SUCCEEDED;
 }
 
+/* Bytes of all kinds are jansson's matter. */
+static void add_output(struct json_text *text, const struct record_row *row)
+{
+	json_t *output = json_object();
+	char *encoded;
+
+	bytes_to_json(output, row->bytes, row->size);
+	encoded = json_dumps(output, JSON_COMPACT | JSON_EMBED);
+	json_decref(output);
+	json_text_member_string(text, "stream", stream_words[row->stream]);
+	json_text_member_number(text, "offset", (int64_t)row->offset);
+	json_text_next(text);
+	json_text_add(text, encoded);
+	free(encoded);
+}
+
 static int add_record(const struct record_row *row, void *context)
 {
 	struct reading *reading = context;
+	struct json_text *text = &reading->text;
 	char target[TARGET_TEXT_MAX];
-	json_t *record;
 
 	reading->source->given = row->position;
 	reading->position = row->position;
 	if (!is_wanted(reading, row))
 		return 0;
 	target_list_text(reading->list, row->key.index, target);
-	record = json_pack("{s:I, s:I, s:I, s:s, s:I}", "position", (json_int_t)row->position,
-			   "job", (json_int_t)row->key.job, "index", (json_int_t)row->key.index,
-			   "target", target, "atUsec", (json_int_t)row->at_us);
+	json_text_next(text);
+	json_text_add(text, "{");
+	json_text_member_number(text, "position", (int64_t)row->position);
+	json_text_member_number(text, "job", (int64_t)row->key.job);
+	json_text_member_number(text, "index", row->key.index);
+	json_text_member_string(text, "target", target);
+	json_text_member_number(text, "atUsec", row->at_us);
 	if (row->is_end) {
-		(void)json_object_set_new(record, "task",
-					  view_task(&row->task, reading->kind, target));
+		json_text_name(text, "task");
+		view_task_end(&row->task, reading->kind, text);
 	} else {
-		(void)json_object_set_new(record, "stream", json_string(stream_words[row->stream]));
-		(void)json_object_set_new(record, "offset", json_integer((json_int_t)row->offset));
-		bytes_to_json(record, row->bytes, row->size);
+		add_output(text, row);
 		reading->bytes += row->size;
 	}
-	(void)json_array_append_new(reading->records, record);
+	json_text_add(text, "}");
+	reading->records++;
 	return 0;
 }
 
@@ -292,8 +313,8 @@ static int read_source(struct reading *reading)
 	}
 	if (r == 0)
 		r = store_read_records(reading->daemon->store, source->job, source->given, until,
-				       PAGE_RECORDS - json_array_size(reading->records),
-				       PAGE_BYTES - reading->bytes, add_record, reading);
+				       PAGE_RECORDS - reading->records, PAGE_BYTES - reading->bytes,
+				       add_record, reading);
 	if (r == 0)
 		find_next(reading, index);
 	return r;
@@ -301,7 +322,7 @@ static int read_source(struct reading *reading)
 
 static bool is_page_full(const struct reading *reading)
 {
-	return json_array_size(reading->records) >= PAGE_RECORDS || reading->bytes >= PAGE_BYTES;
+	return reading->records >= PAGE_RECORDS || reading->bytes >= PAGE_BYTES;
 }
 
 /* Answers with a page, or leaves the call waiting. */
@@ -315,27 +336,30 @@ static void give(struct call *call)
 
 	reading->call = NULL;
 	call->step = NULL;
-	reading->records = json_array();
-	reading->bytes = 0;
+	json_text_done(&reading->text);
+	call_text_begin(&reading->text);
+	json_text_add(&reading->text, "{\"records\":[");
+	reading->records = reading->bytes = 0;
 	for (unsigned i = 0;
 	     i < SOURCES_PER_TURN && r == 0 && reading->heap_count > 0 && !is_page_full(reading);
 	     i++)
 		r = read_source(reading);
 	if (r < 0) {
-		json_decref(reading->records);
 		(void)error_set(&error, ERROR_STORAGE_FAILED, NULL,
 				"the results cannot be read from the database");
 		call_error(call, &error);
 		return;
 	}
 	is_end = reading->heap_count == 0 && !(reading->is_wait && has_live(reading));
-	if (json_array_size(reading->records) > 0 || is_end) {
-		call_reply(call,
-			   json_pack("{s:o, s:I, s:b}", "records", reading->records, "position",
-				     (json_int_t)reading->position, "isEnd", (int)is_end));
+	if (reading->records > 0 || is_end) {
+		json_text_add(&reading->text, "]");
+		json_text_member_number(&reading->text, "position", (int64_t)reading->position);
+		json_text_member_bool(&reading->text, "hasMore", reading->heap_count > 0);
+		json_text_member_bool(&reading->text, "isEnd", is_end);
+		json_text_add(&reading->text, "}");
+		call_reply_text(call, &reading->text);
 		return;
 	}
-	json_decref(reading->records);
 	reading->call = call;
 	if (reading->heap_count > 0) {
 		/* Much was left out of the page: on with it in the next turn. */

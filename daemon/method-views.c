@@ -4,6 +4,7 @@
 
 #include "common/hash.h"
 #include "common/util.h"
+#include "daemon/json-text.h"
 #include "daemon/store.h"
 
 #include <pwd.h>
@@ -145,23 +146,38 @@ json_t *view_job(const struct job_row *row, bool with_details)
 	return job;
 }
 
-json_t *view_task(const struct task_row *row, const char *kind, const char *target)
+/* What a Task and a TaskEnd have in common. */
+static void add_state(const struct task_row *row, const char *kind, struct json_text *text)
 {
-	json_t *task = json_object();
-	json_t *result = row->result ? json_loads(row->result, 0, NULL) : NULL;
-
-	set_number(task, "job", row->key.job);
-	set_number(task, "index", row->key.index);
-	set_text(task, "target", target);
-	set(task, "state", json_string(task_state_words[row->state]));
-	set_number(task, "attempts", row->attempts);
-	set_time(task, "startedUsec", row->started_us);
-	set_time(task, "endedUsec", row->ended_us);
+	json_text_member_string(text, "state", task_state_words[row->state]);
+	json_text_member_number(text, "attempts", row->attempts);
+	if (row->started_us != 0)
+		json_text_member_number(text, "startedUsec", row->started_us);
 	if (row->class != CLASS_NONE)
-		set(task, "error", json_string(error_class_words[row->class]));
+		json_text_member_string(text, "error", error_class_words[row->class]);
 	if (row->message)
-		set_text(task, "message", row->message);
-	if (result)
-		set(task, kind, result);
-	return task;
+		json_text_member_string(text, "message", row->message);
+	if (row->result) {
+		json_text_name(text, kind);
+		json_text_add(text, row->result);
+	}
+	json_text_add(text, "}");
+}
+
+void view_task(const struct task_row *row, const char *kind, const char *target,
+	       struct json_text *text)
+{
+	json_text_add(text, "{");
+	json_text_member_number(text, "job", (int64_t)row->key.job);
+	json_text_member_number(text, "index", row->key.index);
+	json_text_member_string(text, "target", target);
+	if (row->ended_us != 0)
+		json_text_member_number(text, "endedUsec", row->ended_us);
+	add_state(row, kind, text);
+}
+
+void view_task_end(const struct task_row *row, const char *kind, struct json_text *text)
+{
+	json_text_add(text, "{");
+	add_state(row, kind, text);
 }

@@ -35,7 +35,10 @@ void method_get_status(struct call *call);
 /* --- Rows as the interface has them (method-views.c) --- */
 
 struct job_row;
+struct json_text;
 struct task_row;
 json_t *view_job(const struct job_row *row, bool with_details);
 /* kind: the name of the job's kind, under which the result goes. */
-json_t *view_task(const struct task_row *row, const char *kind, const char *target);
+void view_task(const struct task_row *row, const char *kind, const char *target,
+	       struct json_text *text);
+void view_task_end(const struct task_row *row, const char *kind, struct json_text *text);

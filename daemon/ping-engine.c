@@ -23,7 +23,7 @@ enum {
 	TICK_US = 5000,
 	BURST_US = 2 * TICK_US, /* a pace makes up for so much lost time */
 	RECENT_FEW = 32,        /* so many replies may wake the engine one by one */
-	ROUNDS_MAX = 128,       /* batches of one turn, before other events have theirs */
+	ROUNDS_MAX = 16,        /* batches of one turn, before other events have theirs */
 };
 
 #define CONTAINER(pointer, type, member) \

@@ -7,6 +7,7 @@
 
 #include "common/units.h"
 #include "common/util.h"
+#include "daemon/json-text.h"
 #include "daemon/ping-engine.h"
 #include "daemon/resolver.h"
 
@@ -219,61 +220,49 @@ char *ping_open_sentence(int family, int error)
 
 /* --- Outcomes --- */
 
-/* An object's members, one after the other; there is room for all of a PingResult's. */
-struct members {
-	char text[512];
-	size_t size;
-};
-
-static void add_number(struct members *members, const char *name, int64_t value)
-{
-	int size = snprintf(members->text + members->size, sizeof(members->text) - members->size,
-			    ",\"%s\":%lld", name, (long long)value);
-
-	members->size += (size_t)size;
-	assert(members->size < sizeof(members->text));
-}
-
 /* What is hardly ever there stands there only when it is. */
-static void add_count(struct members *members, const char *name, int64_t count)
+static void add_count(struct json_text *text, const char *name, int64_t count)
 {
 	if (count > 0)
-		add_number(members, name, count);
+		json_text_member_number(text, name, count);
 }
 
-static void add_times(struct members *members, const struct ping_stats *rtt)
+static void add_times(struct json_text *text, const struct ping_stats *rtt)
 {
-	add_number(members, "minUsec", rtt->min_us);
-	add_number(members, "avgUsec", ping_stats_average_us(rtt));
-	add_number(members, "maxUsec", rtt->max_us);
+	json_text_member_number(text, "minUsec", rtt->min_us);
+	json_text_member_number(text, "avgUsec", ping_stats_average_us(rtt));
+	json_text_member_number(text, "maxUsec", rtt->max_us);
 	if (rtt->count < 2)
 		return;
-	add_number(members, "stddevUsec", ping_stats_stddev_us(rtt));
-	add_number(members, "medianUsec", ping_stats_percentile_us(rtt, 50));
-	add_number(members, "p95Usec", ping_stats_percentile_us(rtt, 95));
-	add_number(members, "jitterUsec", ping_stats_jitter_us(rtt));
+	json_text_member_number(text, "stddevUsec", ping_stats_stddev_us(rtt));
+	json_text_member_number(text, "medianUsec", ping_stats_percentile_us(rtt, 50));
+	json_text_member_number(text, "p95Usec", ping_stats_percentile_us(rtt, 95));
+	json_text_member_number(text, "jitterUsec", ping_stats_jitter_us(rtt));
 }
 
-/* PingResult of the interface. An address needs no escaping in JSON (address_text). */
+/* PingResult of the interface. */
 static char *result_json(const struct ping_task *task)
 {
 	char address[ADDRESS_TEXT_MAX];
-	struct members members = {0};
+	struct json_text text = {0};
 
 	if (task->address.any.sa_family == AF_UNSPEC)
 		return NULL;
-	add_number(&members, "sent", task->sent);
-	add_number(&members, "received", task->rtt.count);
-	add_number(&members, "duplicates", task->duplicates);
-	add_count(&members, "late", task->late);
-	add_count(&members, "outOfOrder", task->out_of_order);
-	add_count(&members, "wrongSource", task->wrong_source);
-	add_count(&members, "corrupted", task->corrupted);
+	json_text_add(&text, "{");
+	json_text_member_string(&text, "address", text_of(&task->address, address));
+	json_text_member_number(&text, "sent", task->sent);
+	json_text_member_number(&text, "received", task->rtt.count);
+	json_text_member_number(&text, "duplicates", task->duplicates);
+	add_count(&text, "late", task->late);
+	add_count(&text, "outOfOrder", task->out_of_order);
+	add_count(&text, "wrongSource", task->wrong_source);
+	add_count(&text, "corrupted", task->corrupted);
 	if (task->rtt.count > 0)
-		add_times(&members, &task->rtt);
+		add_times(&text, &task->rtt);
 	if (task->ttl >= 0)
-		add_number(&members, "ttl", task->ttl);
-	return xasprintf("{\"address\":\"%s\"%s}", text_of(&task->address, address), members.text);
+		json_text_member_number(&text, "ttl", task->ttl);
+	json_text_add(&text, "}");
+	return json_text_take(&text, NULL);
 }
 
 /* Are so many replies what the job calls success? */

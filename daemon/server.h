@@ -21,6 +21,7 @@
 struct config;
 struct connection;
 struct jobs;
+struct json_text;
 struct server;
 struct store;
 
@@ -60,6 +61,11 @@ struct call {
 /* Ownership of parameters passes; NULL is {}. */
 void call_reply(struct call *call, json_t *parameters);
 void call_continue(struct call *call, json_t *parameters);
+/* The same for parameters that are text. call_text_begin comes first, then the object; what text
+ * holds is taken and cleared. */
+void call_text_begin(struct json_text *text);
+void call_reply_text(struct call *call, struct json_text *text);
+void call_continue_text(struct call *call, struct json_text *text);
 /* Takes what error holds and clears it. */
 void call_error(struct call *call, struct error *error);
 /* The reply to Start: if the commit fails the job is dropped. */

@@ -14,6 +14,7 @@
 
 #include "common/units.h"
 #include "common/util.h"
+#include "daemon/json-text.h"
 #include "daemon/ssh-agent.h"
 
 #include <assert.h>
@@ -104,28 +105,24 @@ const char *visit_during(const struct visit *visit)
 
 /* --- The result --- */
 
-/* JSON by hand: numbers, an address and a signal name of checked characters. */
+/* SshResult of the interface. */
 static char *result_text(const struct visit *visit)
 {
-	char text[256], buffer[ADDRESS_TEXT_MAX];
+	char buffer[ADDRESS_TEXT_MAX];
 	const char *address = visit_address(visit, buffer);
-	int size = 0;
+	struct json_text text = {0};
 
-	text[size++] = '{';
+	json_text_add(&text, "{");
 	if (address[0] != '\0')
-		size += snprintf(text + size, sizeof(text) - (size_t)size, "\"address\":\"%s\",",
-				 address);
+		json_text_member_string(&text, "address", address);
 	if (visit->had_exit_status)
-		size += snprintf(text + size, sizeof(text) - (size_t)size, "\"exitStatus\":%u,",
-				 visit->exit_status);
+		json_text_member_number(&text, "exitStatus", visit->exit_status);
 	if (visit->exit_signal[0] != '\0')
-		size += snprintf(text + size, sizeof(text) - (size_t)size, "\"signal\":\"%s\",",
-				 visit->exit_signal);
-	(void)snprintf(text + size, sizeof(text) - (size_t)size,
-		       "\"stdoutBytes\":%lld,\"stderrBytes\":%lld}",
-		       (long long)visit->output_sizes[STREAM_STDOUT],
-		       (long long)visit->output_sizes[STREAM_STDERR]);
-	return xstrdup(text);
+		json_text_member_string(&text, "signal", visit->exit_signal);
+	json_text_member_number(&text, "stdoutBytes", (int64_t)visit->output_sizes[STREAM_STDOUT]);
+	json_text_member_number(&text, "stderrBytes", (int64_t)visit->output_sizes[STREAM_STDERR]);
+	json_text_add(&text, "}");
+	return json_text_take(&text, NULL);
 }
 
 /* Events go before the session: libssh closes the descriptor, and its number may come again. */

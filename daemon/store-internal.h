@@ -14,7 +14,7 @@ _Static_assert(JOB_COMPLETED == 4 && TASK_SUCCEEDED == 2 && TASK_STATE_COUNT == 
 #define JOB_COLUMNS                                                                         \
 	"id, uid, kind, name, token, retry_of, state, queued, running, succeeded, failed, " \
 	"stopped, interrupted, classes, next_index, last_position, received_position, "     \
-	"created_us, started_us, ended_us"
+	"created_us, started_us, ended_us, recorded_index"
 #define TASK_COLUMNS                                                                               \
 	"key, state, class, attempts, is_sent, started_us, ended_us, stdout_bytes, stderr_bytes, " \
 	"message, result"
@@ -38,13 +38,14 @@ _Static_assert(JOB_COMPLETED == 4 && TASK_SUCCEEDED == 2 && TASK_STATE_COUNT == 
 	X(SQL_ROLLBACK, "ROLLBACK")                                                                \
 	X(SQL_META_WRITE, "UPDATE meta SET next_job = ?1, next_position = ?2 WHERE id = 0")        \
 	X(SQL_JOB_INSERT, "INSERT INTO job (" JOB_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, " \
-			  "?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)")        \
+			  "?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)")   \
 	X(SQL_REQUEST_INSERT, "INSERT INTO request (job, options, targets) VALUES (?1, ?2, ?3)")   \
 	X(SQL_JOB_UPDATE,                                                                          \
 	  "UPDATE job SET name = coalesce(?4, name), state = ?7, queued = ?8, running = ?9, "      \
 	  "succeeded = ?10, failed = ?11, stopped = ?12, interrupted = ?13, classes = ?14, "       \
 	  "next_index = ?15, last_position = ?16, "                                                \
-	  "received_position = max(received_position, ?17), started_us = ?19, ended_us = ?20 "     \
+	  "received_position = max(received_position, ?17), started_us = ?19, ended_us = ?20, "    \
+	  "recorded_index = ?21 "                                                                  \
 	  "WHERE id = ?1")                                                                         \
 	X(SQL_REQUEST_UPDATE, "UPDATE request SET options = ?2 WHERE job = ?1 AND options <> ?2")  \
 	X(SQL_JOB_DELETE, "DELETE FROM job WHERE id = ?1")                                         \
@@ -59,6 +60,9 @@ _Static_assert(JOB_COMPLETED == 4 && TASK_SUCCEEDED == 2 && TASK_STATE_COUNT == 
 	X(SQL_TASK_ENDED,                                                                          \
 	  "UPDATE task SET state = ?2, class = ?3, message = ?4, result = ?5, ended_us = ?6 "      \
 	  "WHERE key = ?1 AND state < 2")                                                          \
+	X(SQL_TASK_INSERT_ENDED,                                                                   \
+	  "INSERT INTO task (key, state, class, message, result, ended_us, attempts, started_us) " \
+	  "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (key) DO NOTHING")                  \
 	X(SQL_TASK_OUTPUT,                                                                         \
 	  "UPDATE task SET stdout_bytes = stdout_bytes + ?2, stderr_bytes = stderr_bytes + ?3 "    \
 	  "WHERE key = ?1")                                                                        \
@@ -136,8 +140,9 @@ struct change {
 		struct {
 			enum task_state state;
 			enum error_class class;
+			unsigned attempt;       /* 0: it has a row */
 			char *message, *result; /* owned */
-			int64_t at_us;
+			int64_t started_us, at_us;
 			uint64_t position;
 		} ended;
 		struct {
@@ -164,7 +169,8 @@ struct store {
 	size_t queued_bytes;
 	uint64_t next_job, next_position;
 	uint64_t commits;
-	char *error; /* why the last commit failed, or NULL */
+	int64_t sync_us; /* of the last one */
+	char *error;     /* why the last commit failed, or NULL */
 };
 
 /* The statement, reset and with no parameters. */

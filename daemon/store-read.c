@@ -71,8 +71,9 @@ static void fill_job(sqlite3_stmt *statement, struct job_row *row)
 		.created_us = sqlite3_column_int64(statement, 17),
 		.started_us = sqlite3_column_int64(statement, 18),
 		.ended_us = sqlite3_column_int64(statement, 19),
-		.options = column_copy(statement, 20),
-		.targets = column_copy(statement, 21),
+		.recorded_index = number(statement, 20),
+		.options = column_copy(statement, 21),
+		.targets = column_copy(statement, 22),
 	};
 	for (int i = 0; i < TASK_STATE_COUNT; i++)
 		row->counts[i] = number(statement, 7 + i);

@@ -144,8 +144,9 @@ void store_put_task_queued(struct store *store, struct task_key key)
 	(void)put(store, CHANGE_TASK_QUEUED, key, 0);
 }
 
-void store_put_task_ended(struct store *store, struct task_key key, const struct outcome *outcome,
-			  int64_t ended_us, uint64_t position)
+void store_put_task_ended(struct store *store, struct task_key key, unsigned attempt,
+			  int64_t started_us, struct outcome *outcome, int64_t ended_us,
+			  uint64_t position)
 {
 	struct change *change = put(store, CHANGE_TASK_ENDED, key,
 				    length(outcome->message) + length(outcome->result));
@@ -153,8 +154,11 @@ void store_put_task_ended(struct store *store, struct task_key key, const struct
 	assert(task_state_is_final(outcome->state));
 	change->ended.state = outcome->state;
 	change->ended.class = outcome->class;
-	change->ended.message = xstrdup_or_null(outcome->message);
-	change->ended.result = xstrdup_or_null(outcome->result);
+	change->ended.message = outcome->message;
+	change->ended.result = outcome->result;
+	outcome->message = outcome->result = NULL;
+	change->ended.attempt = attempt;
+	change->ended.started_us = started_us;
 	change->ended.at_us = ended_us;
 	change->ended.position = position;
 }
@@ -224,6 +228,7 @@ static int run_job(sqlite3_stmt *statement, const struct job_row *row)
 	bind(statement, 17, row->received_position);
 	(void)sqlite3_bind_int64(statement, 19, row->started_us);
 	(void)sqlite3_bind_int64(statement, 20, row->ended_us);
+	bind(statement, 21, row->recorded_index);
 	return store_run(statement);
 }
 
@@ -299,7 +304,9 @@ static int insert_record(struct store *store, const struct change *change, uint6
 
 static int apply_ended(struct store *store, const struct change *change)
 {
-	sqlite3_stmt *statement = store_statement(store, SQL_TASK_ENDED);
+	bool has_row = change->ended.attempt == 0;
+	sqlite3_stmt *statement =
+		store_statement(store, has_row ? SQL_TASK_ENDED : SQL_TASK_INSERT_ENDED);
 	int r;
 
 	(void)sqlite3_bind_int64(statement, 1, task_key_number(change->key));
@@ -308,6 +315,10 @@ static int apply_ended(struct store *store, const struct change *change)
 	bind_text(statement, 4, change->ended.message);
 	bind_text(statement, 5, change->ended.result);
 	(void)sqlite3_bind_int64(statement, 6, change->ended.at_us);
+	if (!has_row) {
+		bind(statement, 7, change->ended.attempt);
+		(void)sqlite3_bind_int64(statement, 8, change->ended.started_us);
+	}
 	r = store_run(statement);
 	/* Of a task that had ended already there is no second end. */
 	if (r != SQLITE_OK || sqlite3_changes(store->database) == 0)

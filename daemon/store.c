@@ -40,7 +40,8 @@ static const char schema[] =
 	" failed INTEGER NOT NULL, stopped INTEGER NOT NULL, interrupted INTEGER NOT NULL,"
 	" classes TEXT NOT NULL, next_index INTEGER NOT NULL, last_position INTEGER NOT NULL,"
 	" received_position INTEGER NOT NULL, created_us INTEGER NOT NULL,"
-	" started_us INTEGER NOT NULL, ended_us INTEGER NOT NULL);"
+	" started_us INTEGER NOT NULL, ended_us INTEGER NOT NULL,"
+	" recorded_index INTEGER NOT NULL);"
 	"CREATE UNIQUE INDEX job_token ON job (uid, token) WHERE token IS NOT NULL;"
 	"CREATE INDEX job_user ON job (uid);"
 	"CREATE INDEX job_name ON job (name) WHERE name IS NOT NULL;"
@@ -364,6 +365,7 @@ static int apply_all(struct store *store)
 {
 	sqlite3_stmt *meta;
 	struct change *change;
+	int64_t start_us;
 	int r = store_run(store_statement(store, SQL_BEGIN));
 
 	if (r != SQLITE_OK)
@@ -377,7 +379,12 @@ static int apply_all(struct store *store)
 	(void)sqlite3_bind_int64(meta, 1, (int64_t)store->next_job);
 	(void)sqlite3_bind_int64(meta, 2, (int64_t)store->next_position);
 	r = store_run(meta);
-	return r == SQLITE_OK ? store_run(store_statement(store, SQL_COMMIT)) : r;
+	if (r != SQLITE_OK)
+		return r;
+	start_us = now_monotonic_us();
+	r = store_run(store_statement(store, SQL_COMMIT));
+	store->sync_us = now_monotonic_us() - start_us;
+	return r;
 }
 
 int store_commit(struct store *store)
@@ -414,6 +421,11 @@ size_t store_queued_bytes(const struct store *store)
 const char *store_error(const struct store *store)
 {
 	return store->error;
+}
+
+int64_t store_sync_us(const struct store *store)
+{
+	return store->sync_us;
 }
 
 uint64_t store_commits(const struct store *store)

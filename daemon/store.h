@@ -13,18 +13,16 @@
  * Reading sees what was committed, never the queue. Reads are by page, on indexes only (a test
  * reads the query plan of every statement).
  *
- * Schema (user_version 1). Tasks have a row from their first start on; what was never begun is
- * computed from the job's row. A record is a piece of output or the end of a task; positions grow
- * by one and are never used again, so that a reading position is one number.
- *   meta    the next job id and the next position
- *   job     (id, uid, kind, name, token, state, counters, times, next_index, ...): a short row,
- *           since it is written anew with every commit in which one of its tasks begins or ends
- *   request (job, options, targets): what was asked for, as long as a message may be
- *   task    (key = job << 32 | index, state, class, attempts, is_sent, times, sizes, message,
- *           result)
- *   record  (position, job, index, stream or none for the end, offset, at, bytes)
- *   cursor  (job, uid, name, position)
- *   removed (job): removed jobs whose rows are still being deleted, piece by piece
+ * Schema (user_version 1). Tasks have a row from their first start on, or those of a kind that is
+ * repeatable from their end (or first output) on; the others are computed from the job's row. A
+ * record is a piece of output or the end of a task; positions grow by one and are never used again,
+ * so that a reading position is one number. meta    the next job id and the next position job (id,
+ * uid, kind, name, token, state, counters, times, next_index, ...): a short row, since it is
+ * written anew with every commit in which one of its tasks begins or ends request (job, options,
+ * targets): what was asked for, as long as a message may be task    (key = job << 32 | index,
+ * state, class, attempts, is_sent, times, sizes, message, result) record  (position, job, index,
+ * stream or none for the end, offset, at, bytes) cursor  (job, uid, name, position) removed (job):
+ * removed jobs whose rows are still being deleted, piece by piece
  */
 #pragma once
 
@@ -57,6 +55,8 @@ size_t store_queued_bytes(const struct store *store);
 int store_commit(struct store *store);
 /* NULL while the last commit succeeded, else a sentence for people. */
 const char *store_error(const struct store *store);
+/* How long the last commit waited for the disk, beside the work of applying its changes. */
+int64_t store_sync_us(const struct store *store);
 uint64_t store_commits(const struct store *store);
 int64_t store_bytes(const struct store *store);
 
@@ -74,6 +74,7 @@ struct job_row {
 	uint64_t counts[TASK_STATE_COUNT]; /* by task state; their sum is the number of tasks */
 	uint64_t class_counts[ERROR_CLASS_COUNT];
 	uint64_t next_index;        /* tasks below have been begun at least once (or dropped) */
+	uint64_t recorded_index;    /* <= next_index; tasks below have a row */
 	uint64_t last_position;     /* of the job's newest record; 0: none */
 	uint64_t received_position; /* of the owner's usual cursor */
 	int64_t created_us, started_us, ended_us; /* 0: not yet */
@@ -102,9 +103,11 @@ void store_put_task_started(struct store *store, struct task_key key, unsigned a
 void store_put_task_sent(struct store *store, struct task_key key);
 /* Back to queued: a retry, or orphaned before anything was sent. */
 void store_put_task_queued(struct store *store, struct task_key key);
-/* Final; also writes the record of its end at position. Copies class, message and result. */
-void store_put_task_ended(struct store *store, struct task_key key, const struct outcome *outcome,
-			  int64_t ended_us, uint64_t position);
+/* Final; also writes the record of its end at position. Takes over message and result. attempt,
+ * started_us: where store_put_task_started was never called for it; 0 where it was. */
+void store_put_task_ended(struct store *store, struct task_key key, unsigned attempt,
+			  int64_t started_us, struct outcome *outcome, int64_t ended_us,
+			  uint64_t position);
 /* Takes over bytes. */
 void store_put_output(struct store *store, struct task_key key, uint64_t position,
 		      enum stream stream, uint64_t offset, int64_t at_us, char *bytes, size_t size);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * When to commit. A reply that is being held, or much output, commits at the end of the turn. Else
- * commits are spaced by twice the time that the last one took, within [SPACING_MIN, SPACING_MAX]:
- * an idle daemon commits at once, a busy one shares each fsync among all that happened meanwhile,
- * and a slow disk gets fewer and larger commits.
+ * commits are spaced by twice the time that the last one waited for the disk, within [SPACING_MIN,
+ * SPACING_MAX]: an idle daemon commits at once, a busy one shares each fsync among all that
+ * happened meanwhile, and a slow disk gets fewer and larger commits.
  *
  * While the disk is full the queue is tried again every RETRY_US; reads go on.
  */
@@ -74,13 +74,12 @@ static void wake_in(struct turns *turns, int64_t delay_us)
 static void commit(struct turns *turns)
 {
 	struct daemon *daemon = turns->daemon;
-	int64_t start_us = now_monotonic_us();
 	int64_t spacing_us;
 	int r;
 
 	turns->has_more = jobs_flush(daemon->jobs);
 	r = store_commit(daemon->store);
-	spacing_us = 2 * (now_monotonic_us() - start_us);
+	spacing_us = 2 * store_sync_us(daemon->store);
 	if (spacing_us < SPACING_MIN_US)
 		spacing_us = SPACING_MIN_US;
 	if (spacing_us > SPACING_MAX_US)

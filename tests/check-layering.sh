@@ -7,7 +7,7 @@ cd "${abs_top_srcdir:-$(dirname "$0")/..}"
 exec awk '
 BEGIN {
 	# The floors of daemon/: a file sees its own and those below
-	floor[++floors] = "config|fields|interface|kind|mailbox|resolver|service-text|task|timer-wheel"
+	floor[++floors] = "config|fields|interface|json-text|kind|mailbox|resolver|service-text|task|timer-wheel"
 	floor[++floors] = "worker|(kind|ping|ssh)-.*"
 	floor[++floors] = "dispatch|store(-.*)?"
 	floor[++floors] = "jobs(-.*)?|request"
@@ -30,7 +30,7 @@ BEGIN {
 	place["openssl/"] = "daemon/ssh-known-hosts\\.c"
 	place["ini\\.h"] = "daemon/config\\.c"
 	place["libsmartcols/"] = "client/render\\.c"
-	json = "common/protocol\\..|client/.*|daemon/(connection|fields|interface|jobs|jobs-control|kind|kind-.*|method(s|-.*)|request|select|server|service|walk)\\.."
+	json = "common/protocol\\..|client/.*|daemon/(connection|fields|interface|jobs|jobs-control|json-text|kind|kind-.*|method(s|-.*)|request|select|server|service|walk)\\.."
 }
 
 function fault(what) {

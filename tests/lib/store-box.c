@@ -153,7 +153,7 @@ uint64_t box_put_task(uint64_t job, uint32_t index, const char *output, size_t s
 	store_put_output(box.store, key, position, STREAM_STDOUT, 0, now_real_us(),
 			 xmemdup(output, size), size);
 	position = store_next_position(box.store);
-	store_put_task_ended(box.store, key, &outcome, now_real_us(), position);
+	store_put_task_ended(box.store, key, 0, 0, &outcome, now_real_us(), position);
 	return position;
 }
 

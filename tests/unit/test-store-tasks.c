@@ -16,12 +16,11 @@ static void test_task_life(void **state)
 	struct task_key key = box_key(box_put_job(NULL, 9), UINT32_MAX);
 	struct box_list live = {.count = 0}, none = {.count = 0};
 	struct task_row row;
-	char message[] = "no answer", result[] = "{\"sent\":3}";
 	struct outcome outcome = {
 		.state = TASK_FAILED,
 		.class = CLASS_TIMEOUT,
-		.message = message,
-		.result = result,
+		.message = xstrdup("no answer"),
+		.result = xstrdup("{\"sent\":3}"),
 	};
 
 	(void)state;
@@ -46,7 +45,7 @@ static void test_task_life(void **state)
 	(void)box_put_output(key, STREAM_STDOUT, 0, 30);
 	(void)box_put_output(key, STREAM_STDERR, 0, 4);
 	(void)box_put_output(key, STREAM_STDOUT, 30, 10);
-	store_put_task_ended(box.store, key, &outcome, 300, store_next_position(box.store));
+	store_put_task_ended(box.store, key, 0, 0, &outcome, 300, store_next_position(box.store));
 	box_commit();
 	row = box_task(key);
 	assert_int_equal(row.state, TASK_FAILED);
@@ -75,7 +74,7 @@ static void test_final_state_stays(void **state)
 	store_put_task_queued(box.store, key);
 	store_put_task_started(box.store, key, 2, 1);
 	store_put_task_sent(box.store, key);
-	store_put_task_ended(box.store, key, &later, 2, store_next_position(box.store));
+	store_put_task_ended(box.store, key, 0, 0, &later, 2, store_next_position(box.store));
 	box_commit();
 	after = box_task(key);
 	assert_int_equal(after.state, TASK_SUCCEEDED);
@@ -137,20 +136,45 @@ static int see_record(const struct record_row *row, void *context)
 	return 0;
 }
 
+/* A task of a repeatable kind has its first row with its end, once. */
+static void test_end_without_a_beginning(void **state)
+{
+	struct task_key key = box_key(box_put_job(NULL, 1), 0);
+	struct outcome first = {.state = TASK_SUCCEEDED}, second = {.state = TASK_FAILED};
+	struct box_list records = {.count = 0};
+	uint64_t end = store_next_position(box.store);
+	struct task_row row;
+
+	(void)state;
+	store_put_task_ended(box.store, key, 1, 100, &first, 200, end);
+	store_put_task_ended(box.store, key, 2, 300, &second, 400, store_next_position(box.store));
+	box_commit();
+	row = box_task(key);
+	assert_int_equal(row.state, TASK_SUCCEEDED);
+	assert_int_equal(row.attempts, 1);
+	assert_int_equal(row.started_us, 100);
+	assert_int_equal(row.ended_us, 200);
+	assert_int_equal(
+		store_read_records(box.store, key.job, 0, 0, 9, 9, box_list_record, &records), 0);
+	box_expect(&records, end);
+}
+
 /* Output is bytes, whatever they are; the end of a task comes with its row. */
 static void test_record_contents(void **state)
 {
 	struct task_key key = box_key(box_put_job(NULL, 1), 0);
-	char message[] = "exit status 2", result[] = "{\"exitStatus\":2}";
-	struct outcome outcome = {
-		.state = TASK_FAILED, .class = CLASS_EXIT, .message = message, .result = result};
+	const char *message = "exit status 2", *result = "{\"exitStatus\":2}";
+	struct outcome outcome = {.state = TASK_FAILED,
+				  .class = CLASS_EXIT,
+				  .message = xstrdup(message),
+				  .result = xstrdup(result)};
 	struct seen seen = {.position = 0};
 
 	(void)state;
 	store_put_task_started(box.store, key, 1, 1);
 	store_put_output(box.store, key, store_next_position(box.store), STREAM_STDERR, 1ULL << 40,
 			 5, xmemdup("a\0\xff\n", 4), 4);
-	store_put_task_ended(box.store, key, &outcome, 6, store_next_position(box.store));
+	store_put_task_ended(box.store, key, 0, 0, &outcome, 6, store_next_position(box.store));
 	box_commit();
 	assert_int_equal(store_read_records(box.store, key.job, 0, 0, 9, 9, see_record, &seen), 0);
 	assert_int_equal(seen.position, 2);
@@ -236,9 +260,13 @@ static void test_cursors(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		BOX_TEST(test_task_life),    BOX_TEST(test_final_state_stays),
-		BOX_TEST(test_task_pages),   BOX_TEST(test_record_contents),
-		BOX_TEST(test_record_pages), BOX_TEST(test_cursors),
+		BOX_TEST(test_task_life),
+		BOX_TEST(test_final_state_stays),
+		BOX_TEST(test_end_without_a_beginning),
+		BOX_TEST(test_task_pages),
+		BOX_TEST(test_record_contents),
+		BOX_TEST(test_record_pages),
+		BOX_TEST(test_cursors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -171,6 +171,7 @@ static void expect_job(const struct job_row *expected)
 	assert_memory_equal(row.counts, expected->counts, sizeof(row.counts));
 	assert_memory_equal(row.class_counts, expected->class_counts, sizeof(row.class_counts));
 	assert_int_equal(row.next_index, expected->next_index);
+	assert_int_equal(row.recorded_index, expected->recorded_index);
 	assert_int_equal(row.last_position, expected->last_position);
 	assert_int_equal(row.received_position, expected->received_position);
 	assert_int_equal(row.created_us, expected->created_us);
@@ -196,6 +197,7 @@ static void test_job_row(void **state)
 		.counts = {1, 2, 3, 4, 5, 1ULL << 40},
 		.class_counts = {[CLASS_TIMEOUT] = 7, [CLASS_INTERNAL] = 1ULL << 33},
 		.next_index = 9,
+		.recorded_index = 7,
 		.last_position = 10,
 		.received_position = 8,
 		.created_us = 1700000000000001,
