@@ -140,14 +140,8 @@ static void print_number(const json_t *ping, const char *name, const char *membe
 		printf("  %s %lld", name, (long long)number_of(ping, member));
 }
 
-/* Everything that is known of one target. */
-static void print_ping(const json_t *task)
+static void print_result(const json_t *ping)
 {
-	const json_t *ping = json_object_get(task, "ping");
-
-	if (!ping)
-		return;
-	printf("\n%12s: %s\n", "target", text_of(task, "target"));
 	printf("%12s: %s\n", "address", text_of(ping, "address"));
 	printf("%12s: sent %lld  received %lld", "requests", (long long)number_of(ping, "sent"),
 	       (long long)number_of(ping, "received"));
@@ -169,6 +163,21 @@ static void print_ping(const json_t *task)
 	print_rtt(ping, "stddev", "stddevUsec");
 	print_rtt(ping, "jitter", "jitterUsec");
 	printf("\n");
+}
+
+/* Everything that is known of one target. */
+static void print_ping(const json_t *task)
+{
+	const json_t *ping = json_object_get(task, "ping");
+	const json_t *addresses = json_object_get(ping, "addresses");
+
+	if (!ping)
+		return;
+	printf("\n%12s: %s\n", "target", text_of(task, "target"));
+	for (size_t i = 0; i < json_array_size(addresses); i++)
+		print_result(json_object_get(json_array_get(addresses, i), "ping"));
+	if (json_array_size(addresses) == 0)
+		print_result(ping);
 }
 
 /* All in JSON and where single ones were named; for people the first, and how to see the others. */

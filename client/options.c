@@ -57,6 +57,8 @@ const struct option_row ping_options[] = {
 	{"dont-fragment", OPTION_FLAG, NULL, "ping.dontFragment", "forbid fragmentation", NULL},
 	{"4", OPTION_FLAG, NULL, "-4", "IPv4 only (also -4)", NULL},
 	{"6", OPTION_FLAG, NULL, "-6", "IPv6 only (also -6)", NULL},
+	{"all-addresses", OPTION_FLAG, NULL, "ping.allAddresses",
+	 "ping each address of a name: all must succeed", NULL},
 	{"source", OPTION_TEXT, "ADDR|IFACE", "ping.source", "send from this address or interface",
 	 NULL},
 	{"success", OPTION_TEXT, "any|all|N%", "ping.success",

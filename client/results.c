@@ -246,7 +246,7 @@ static void print_failure(FILE *file, const char *target, const json_t *task)
 }
 
 /* "8.8.8.8: 4/4 replies, 0% loss, min/avg/max 9.10/9.40/9.90 ms": also a failure is a result. */
-static void print_ping(const char *target, const json_t *task)
+static void print_replies(const char *target, const json_t *task)
 {
 	const json_t *ping = json_object_get(task, "ping");
 	int64_t sent = number_of(ping, "sent"), received = number_of(ping, "received");
@@ -274,6 +274,22 @@ static void print_ping(const char *target, const json_t *task)
 		}
 	}
 	(void)fputc('\n', stdout);
+}
+
+/* A line, or one for each address. */
+static void print_ping(const char *target, const json_t *task)
+{
+	const json_t *addresses = json_object_get(json_object_get(task, "ping"), "addresses");
+
+	for (size_t i = 0; i < json_array_size(addresses); i++) {
+		const json_t *one = json_array_get(addresses, i);
+		autofree char *name = xasprintf("%s (%s)", target,
+						text_of(json_object_get(one, "ping"), "address"));
+
+		print_replies(name, one);
+	}
+	if (json_array_size(addresses) == 0)
+		print_replies(target, task);
 }
 
 static void print_end(const struct results *results, const char *target, const json_t *task)

@@ -9,16 +9,19 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { LINE_MAX_BYTES = 2048 };
+enum { LINE_MAX_BYTES = 2048, FIELDS_MAX = 16 };
 
 static const char *program = "jobd";
 static atomic_int level_max = LOG_INFO;
 static bool is_journal;
+static log_journal_fn *write_to_journal;
 
 void log_init(const char *name, int max_level)
 {
@@ -46,12 +49,24 @@ static void escape(char *text)
 			*at = '?';
 }
 
+static void write_line(int level, const char *text)
+{
+	char line[LINE_MAX_BYTES + 64];
+	int size;
+
+	if (is_journal)
+		size = snprintf(line, sizeof(line), "<%d>%s\n", level, text);
+	else
+		size = snprintf(line, sizeof(line), "%.40s: %s\n", program, text);
+	if (size > 0)
+		(void)!write(STDERR_FILENO, line, (size_t)size);
+}
+
 void log_line(int level, const char *format, ...)
 {
 	int saved_errno = errno;
-	char text[LINE_MAX_BYTES], line[LINE_MAX_BYTES + 64];
+	char text[LINE_MAX_BYTES];
 	va_list arguments;
-	int size;
 
 	if (level > atomic_load(&level_max))
 		return;
@@ -59,11 +74,46 @@ void log_line(int level, const char *format, ...)
 	(void)vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
 	escape(text);
-	if (is_journal)
-		size = snprintf(line, sizeof(line), "<%d>%s\n", level, text);
-	else
-		size = snprintf(line, sizeof(line), "%.40s: %s\n", program, text);
-	if (size > 0)
-		(void)!write(STDERR_FILENO, line, (size_t)size);
+	write_line(level, text);
+	errno = saved_errno;
+}
+
+void log_set_journal(log_journal_fn *journal)
+{
+	write_to_journal = journal;
+}
+
+static struct iovec field_of(const char *text)
+{
+	return (struct iovec){(char *)(uintptr_t)text, strlen(text)};
+}
+
+void log_event(int level, const char *const fields[], const char *format, ...)
+{
+	static const char prefix[] = "MESSAGE=";
+	int saved_errno = errno, count = 0;
+	char text[LINE_MAX_BYTES] = "MESSAGE=", priority[16], identifier[64];
+	struct iovec entry[FIELDS_MAX];
+	va_list arguments;
+
+	if (level > atomic_load(&level_max))
+		return;
+	va_start(arguments, format);
+	(void)vsnprintf(text + strlen(prefix), sizeof(text) - strlen(prefix), format, arguments);
+	va_end(arguments);
+	escape(text);
+	if (!is_journal || !write_to_journal) {
+		write_line(level, text + strlen(prefix));
+		errno = saved_errno;
+		return;
+	}
+	(void)snprintf(priority, sizeof(priority), "PRIORITY=%d", level);
+	(void)snprintf(identifier, sizeof(identifier), "SYSLOG_IDENTIFIER=%.40s", program);
+	entry[count++] = field_of(text);
+	entry[count++] = field_of(priority);
+	entry[count++] = field_of(identifier);
+	for (; *fields && count < FIELDS_MAX; fields++)
+		entry[count++] = field_of(*fields);
+	write_to_journal(entry, count);
 	errno = saved_errno;
 }

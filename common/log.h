@@ -7,12 +7,25 @@
  */
 #pragma once
 
+#include <sys/uio.h>
 #include <syslog.h>
 
 /* Once, before any thread; name stays the caller's. Lines above max_level are dropped. */
 void log_init(const char *name, int max_level);
 void log_set_level(int max_level);
 void log_line(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/*
+ * An event that others may look for: in the journal, the line comes with these fields, each
+ * "NAME=value" (systemd.journal-fields(7)), NULL at the end; elsewhere it is the line alone.
+ */
+void log_event(int level, const char *const fields[], const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* What writes an entry of so many fields to the journal; set once, before any thread. Without it,
+ * and where standard error is not the journal, events are lines. */
+typedef void log_journal_fn(const struct iovec *fields, int count);
+void log_set_journal(log_journal_fn *journal);
 
 #define log_error(...)   log_line(LOG_ERR, __VA_ARGS__)
 #define log_warning(...) log_line(LOG_WARNING, __VA_ARGS__)

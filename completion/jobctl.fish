@@ -19,6 +19,7 @@ complete -c jobctl -n '__fish_seen_subcommand_from start' -l ttl -r -d 'time to 
 complete -c jobctl -n '__fish_seen_subcommand_from start' -l dont-fragment -d 'forbid fragmentation'
 complete -c jobctl -n '__fish_seen_subcommand_from start' -l 4 -d 'IPv4 only (also -4)'
 complete -c jobctl -n '__fish_seen_subcommand_from start' -l 6 -d 'IPv6 only (also -6)'
+complete -c jobctl -n '__fish_seen_subcommand_from start' -l all-addresses -d 'ping each address of a name: all must succeed'
 complete -c jobctl -n '__fish_seen_subcommand_from start' -l source -r -d 'send from this address or interface'
 complete -c jobctl -n '__fish_seen_subcommand_from start' -l success -r -d 'how many replies make a success (any)'
 complete -c jobctl -n '__fish_seen_subcommand_from start' -l max-loss -r -d 'more loss is no success'

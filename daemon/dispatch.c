@@ -5,9 +5,13 @@
 
 #include <assert.h>
 
-/* A turn takes at most TURN_MAX tasks of a kind, QUANTUM of one source before the next has its
- * turn. */
-enum { KINDS_MAX = 8, TURN_MAX = 4096, QUANTUM = 16 };
+/*
+ * A turn takes at most TURN_MAX tasks of a kind, QUANTUM of one source before the next has its
+ * turn. A source has at most SHARE times as many places as it leaves free (Choudhury and Hahne's
+ * dynamic thresholds, 1998): alone 8 of 9, two of them 8 of 17 each, so that a newcomer always
+ * finds some, however long the tasks of the others take.
+ */
+enum { KINDS_MAX = 8, TURN_MAX = 4096, QUANTUM = 16, SHARE = 8 };
 
 struct lane {
 	struct task_batch taken; /* for this worker, not yet handed over */
@@ -116,6 +120,13 @@ static unsigned choose_worker(const struct dispatch *dispatch, const struct kind
 	return best;
 }
 
+/* Is there a place for one more of this source? */
+static bool has_place(const struct lineup *lineup, size_t bound,
+		      const struct dispatch_source *source)
+{
+	return lineup->running < bound && source->running < SHARE * (bound - lineup->running);
+}
+
 /*
  * Up to QUANTUM tasks of one source; returns how many. A source that has nothing or is at its own
  * bound leaves the ring: dispatch_ready and dispatch_returned bring it back.
@@ -125,7 +136,7 @@ static unsigned take_from(struct dispatch *dispatch, struct lineup *lineup, size
 {
 	unsigned taken = 0;
 
-	while (taken < QUANTUM && lineup->running < bound) {
+	while (taken < QUANTUM && has_place(lineup, bound, source)) {
 		unsigned worker = choose_worker(dispatch, source->kind);
 		bool is_full = source->parallel != 0 && source->running >= source->parallel;
 		struct task *task =
@@ -154,10 +165,16 @@ bool dispatch_take(struct dispatch *dispatch)
 	for (size_t i = 0; kinds[i]; i++) {
 		struct lineup *lineup = &dispatch->lineups[i];
 		size_t bound = kinds[i]->in_flight_max(dispatch->config);
+		struct dispatch_source *source, *held_up = NULL;
 		unsigned taken = 0;
 
-		while (taken < TURN_MAX && lineup->running < bound && !TAILQ_EMPTY(&lineup->ring))
-			taken += take_from(dispatch, lineup, bound, TAILQ_FIRST(&lineup->ring));
+		/* Once round the ring since the first that has its share: places only get fewer. */
+		while (taken < TURN_MAX && (source = TAILQ_FIRST(&lineup->ring)) &&
+		       source != held_up) {
+			if (!held_up && !has_place(lineup, bound, source))
+				held_up = source;
+			taken += take_from(dispatch, lineup, bound, source);
+		}
 		if (taken >= TURN_MAX)
 			is_more = true;
 	}

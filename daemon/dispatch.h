@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Which task runs next, on which worker: round robin over the sources (jobs) that have something to
- * run, within the source's own bound and the bound of its kind. Knows nothing of jobs but what a
- * source says. Main thread.
+ * run, within the source's own bound, its share, and the bound of its kind. Knows nothing of jobs
+ * but what a source says. Main thread.
  */
 #pragma once
 

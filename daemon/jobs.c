@@ -113,6 +113,19 @@ void job_mark_dirty(struct live_job *job)
 	TAILQ_INSERT_TAIL(&job->jobs->changed, job, changed_link);
 }
 
+static void log_end(const struct job_row *row)
+{
+	autofree char *id = xasprintf("JOBD_JOB=%llu", (unsigned long long)row->id);
+	autofree char *kind = xasprintf("JOBD_KIND=%s", row->kind);
+	autofree char *state = xasprintf("JOBD_STATE=%s", job_state_words[row->state]);
+	const char *const fields[] = {id, kind, state, NULL};
+
+	log_event(LOG_INFO, fields, "job %llu (%s) %s: %llu succeeded, %llu failed",
+		  (unsigned long long)row->id, row->kind, job_state_words[row->state],
+		  (unsigned long long)row->counts[TASK_SUCCEEDED],
+		  (unsigned long long)row->counts[TASK_FAILED]);
+}
+
 void job_set_state(struct live_job *job, enum job_state state)
 {
 	struct job_row *row = &job->job.row;
@@ -123,10 +136,7 @@ void job_set_state(struct live_job *job, enum job_state state)
 		row->ended_us = now_real_us();
 		job->jobs->live_count--;
 		dispatch_drop(job->jobs->dispatch, &job->source);
-		log_info("job %llu (%s) %s: %llu succeeded, %llu failed",
-			 (unsigned long long)row->id, row->kind, job_state_words[state],
-			 (unsigned long long)row->counts[TASK_SUCCEEDED],
-			 (unsigned long long)row->counts[TASK_FAILED]);
+		log_end(row);
 	}
 	job_mark_dirty(job);
 }

@@ -34,6 +34,7 @@ static const struct field fields[] = {
 	{"size", FIELD_INT, AT(size), 0, PING_PAYLOAD_MAX, 56, NULL},
 	{"ttl", FIELD_INT, AT(ttl), 1, 255, PING_TTL_DEFAULT, NULL},
 	{"dontFragment", FIELD_BOOL, AT(is_dont_fragment), 0, 0, 0, NULL},
+	{"allAddresses", FIELD_BOOL, AT(is_all_addresses), 0, 0, 0, NULL},
 	{"family", FIELD_WORD, AT(family_word), 0, 0, -1, families},
 	{"source", FIELD_STRING, AT(source), 0, ADDRESS_TEXT_MAX, 0, NULL},
 	{"success", FIELD_STRING, AT(success), 0, UNITS_TEXT_MAX, 0, NULL},
@@ -120,6 +121,10 @@ static int ping_options_check(void *context, const struct config *config, bool i
 
 	(void)config;
 	(void)is_trusted;
+	if (options->is_all_addresses && (options->period_us > 0 || options->is_on_change))
+		return error_set(ret_error, ERROR_INVALID_OPTION, "allAddresses",
+				 "allAddresses: a host that is watched has one address: watch "
+				 "each by its own");
 	if (options->reply_timeout_us / options->interval_us >= OPEN_MAX)
 		return error_set(ret_error, ERROR_INVALID_OPTION, "intervalUsec",
 				 "more than %d requests to one target would be open at a time; "

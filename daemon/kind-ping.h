@@ -8,6 +8,7 @@
  *   ping-result   what a task came to, in JSON and in sentences
  *   ping-watch    what a long ping tells while it runs
  *   ping-request  requests under way, and what became of them
+ *   ping-group    a target with several addresses
  *   ping-task     targets: how a task begins and ends
  *   ping-engine   the turn: whose request goes next, and when to look again
  *   kind-ping     options, and the row of the table of kinds
@@ -37,6 +38,7 @@ struct ping_options {
 	int64_t size; /* of the payload */
 	int64_t ttl;
 	bool is_dont_fragment;
+	bool is_all_addresses;
 	int family_word; /* place in ping_families; -1: any */
 	char *source;
 	char *success;

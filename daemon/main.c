@@ -26,6 +26,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
+#include <systemd/sd-journal.h>
 
 /* Exit statuses: 0, 1 (it could not start or go on), 2 (the words are wrong). */
 enum { EXIT_WORDS = 2, QUIET_WAIT_US = 2000000 };
@@ -404,6 +405,11 @@ static bool start(struct program *program)
 	return true;
 }
 
+static void write_to_journal(const struct iovec *fields, int count)
+{
+	(void)sd_journal_sendv(fields, count);
+}
+
 int main(int argc, char **argv)
 {
 	struct program program = {0};
@@ -413,6 +419,7 @@ int main(int argc, char **argv)
 	int r;
 
 	log_init("jobd", LOG_INFO);
+	log_set_journal(write_to_journal);
 	r = parse_words(argc, argv, &program.options, &is_foreground);
 	if (r != 0)
 		return r > 0 ? EXIT_SUCCESS : EXIT_WORDS;

@@ -5,6 +5,7 @@
 #include "common/hash.h"
 #include "daemon/kind.h"
 #include "daemon/kind-ping.h"
+#include "daemon/ping-group.h"
 #include "daemon/ping-socket.h"
 #include "daemon/ping-stats.h"
 #include "daemon/ping-watch.h"
@@ -60,6 +61,8 @@ struct ping_task {
 	struct ping_socket *socket; /* NULL: resolving */
 	TAILQ_ENTRY(ping_task) ready_link;
 	bool is_ready;
+	struct ping_group *group; /* of the legs of a target with several addresses; or NULL */
+	LIST_ENTRY(ping_task) leg_link;
 	LIST_HEAD(, ping_request) requests; /* also the closed ones */
 	unsigned open;                      /* batched or awaited */
 	struct wheel_timer pause;           /* until the next request */

@@ -88,7 +88,8 @@ static const struct {
 
 /* --- Sentences --- */
 
-static const char *text_of(const union ping_address *address, char buffer[static ADDRESS_TEXT_MAX])
+const char *ping_address_text(const union ping_address *address,
+			      char buffer[static ADDRESS_TEXT_MAX])
 {
 	struct sockaddr_storage storage = {0};
 
@@ -126,7 +127,7 @@ static char *icmp_sentence(const struct ping_task *task)
 	char buffer[ADDRESS_TEXT_MAX];
 	const char *offender = trouble->offender.any.sa_family == AF_UNSPEC
 				       ? "a router"
-				       : text_of(&trouble->offender, buffer);
+				       : ping_address_text(&trouble->offender, buffer);
 
 	if (is_neighbour_failure(task))
 		return xasprintf(
@@ -156,7 +157,7 @@ static char *size_sentence(const struct ping_task *task)
 	char buffer[ADDRESS_TEXT_MAX];
 	const char *offender = trouble->offender.any.sa_family == AF_UNSPEC
 				       ? "this machine"
-				       : text_of(&trouble->offender, buffer);
+				       : ping_address_text(&trouble->offender, buffer);
 
 	if (trouble->mtu <= overhead)
 		return xasprintf("too big for the path, says %s; lower --size", offender);
@@ -177,7 +178,7 @@ static char *local_sentence(const struct ping_task *task)
 {
 	int error = task->trouble.error;
 	char buffer[ADDRESS_TEXT_MAX];
-	const char *address = text_of(&task->address, buffer);
+	const char *address = ping_address_text(&task->address, buffer);
 
 	if (error == EPERM && task->options->mark != 0)
 		return xasprintf("jobd may not set --mark, for which it needs CAP_NET_ADMIN, or a "
@@ -249,7 +250,7 @@ static char *result_json(const struct ping_task *task)
 	if (task->address.any.sa_family == AF_UNSPEC)
 		return NULL;
 	json_text_add(&text, "{");
-	json_text_member_string(&text, "address", text_of(&task->address, address));
+	json_text_member_string(&text, "address", ping_address_text(&task->address, address));
 	json_text_member_number(&text, "sent", task->sent);
 	json_text_member_number(&text, "received", task->rtt.count);
 	json_text_member_number(&text, "duplicates", task->duplicates);
@@ -282,7 +283,7 @@ static char *no_reply_sentence(const struct ping_task *task)
 		return xasprintf("no reply (%lld sent), but %lld from %s: ping that address, or "
 				 "look at who answers for it",
 				 sent, (long long)task->wrong_source,
-				 text_of(&task->stranger, stranger));
+				 ping_address_text(&task->stranger, stranger));
 	if (task->corrupted > 0)
 		return xasprintf("no reply (%lld sent), but %lld damaged ones: " MANGLED, sent,
 				 (long long)task->corrupted);

@@ -35,8 +35,9 @@ static void task_end(struct ping_task *task, struct outcome *outcome)
 	ping_job_drop_task(engine, task->job);
 	if (task->socket)
 		task->socket->tasks--;
+	if (!task->group || ping_group_leave(task, outcome))
+		worker_ended(engine->worker, task->task, outcome);
 	ping_stats_done(&task->rtt);
-	worker_ended(engine->worker, task->task, outcome);
 	free(task);
 	ping_engine_kick(engine);
 }
@@ -193,7 +194,7 @@ static void task_find_address(struct ping_task *task)
 	}
 }
 
-void ping_task_start(struct engine *engine, struct task *task)
+static struct ping_task *ping_task_new(struct engine *engine, struct task *task)
 {
 	struct ping_task *ping = xcalloc(1, sizeof(*ping));
 
@@ -207,8 +208,35 @@ void ping_task_start(struct engine *engine, struct task *task)
 	ping->time_left_us = task->options->timeout_us;
 	ping->ttl = -1;
 	LIST_INIT(&ping->requests);
+	return ping;
+}
+
+void ping_task_start(struct engine *engine, struct task *task)
+{
+	struct ping_task *ping = ping_task_new(engine, task);
+
 	task->engine_task = ping;
 	task_find_address(ping);
+}
+
+/* A leg for each address. They join before any begins, since one may end at once. */
+static void begin_legs(struct ping_task *first, const struct sockaddr_storage *addresses,
+		       size_t count)
+{
+	struct ping_task *legs[RESOLVER_ADDRESSES_MAX] = {first};
+	struct ping_group *group = NULL;
+
+	assert(count <= RESOLVER_ADDRESSES_MAX);
+	for (size_t i = 0; i < count; i++) {
+		if (i > 0) {
+			legs[i] = ping_task_new(first->engine, first->task);
+			legs[i]->time_left_us = first->time_left_us;
+		}
+		memcpy(&legs[i]->address, &addresses[i], sizeof(legs[i]->address));
+		ping_group_join(legs[i], &group);
+	}
+	for (size_t i = 0; i < count; i++)
+		task_begin(legs[i], &addresses[i]);
 }
 
 void ping_task_resolved(struct engine *engine, struct task *task,
@@ -225,6 +253,8 @@ void ping_task_resolved(struct engine *engine, struct task *task,
 	assert(error || count > 0);
 	if (error)
 		task_cut_off(ping, TASK_FAILED, CLASS_RESOLVE, xstrdup(error));
+	else if (count > 1 && ping->options->is_all_addresses)
+		begin_legs(ping, addresses, count);
 	else
 		task_begin(ping, &addresses[0]);
 }
@@ -243,5 +273,6 @@ void ping_task_stop(struct engine *engine, struct task *task, enum stop_reason r
 	(void)engine;
 	(void)reason;
 	(void)grace_us;
-	task_cut_off(task->engine_task, TASK_STOPPED, CLASS_NONE, NULL);
+	for (size_t legs = ping_group_size(task->engine_task); legs > 0; legs--)
+		task_cut_off(task->engine_task, TASK_STOPPED, CLASS_NONE, NULL);
 }

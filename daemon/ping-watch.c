@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/ping-watch.h"
 
+#include "common/log.h"
 #include "common/units.h"
 #include "common/util.h"
 #include "daemon/ping-engine.h"
@@ -104,22 +105,39 @@ void ping_watch_on_period(struct ping_task *task)
 
 /* --- Changes --- */
 
+/* To who watches this machine's journal. */
+static void log_change(const struct ping_task *task, const char *what)
+{
+	const struct task *of = task->task;
+	bool is_up = task->watch->state == HOST_UP;
+	autofree char *job = xasprintf("JOBD_JOB=%llu", (unsigned long long)of->key.job);
+	autofree char *target = xasprintf("JOBD_TARGET=%s", of->target);
+	const char *const fields[] = {job, target, is_up ? "JOBD_STATE=up" : "JOBD_STATE=down",
+				      NULL};
+
+	log_event(is_up ? LOG_NOTICE : LOG_WARNING, fields, "job %llu: %s is %s",
+		  (unsigned long long)of->key.job, of->target, what);
+}
+
 /* requests: how many in a row showed it */
 static void tell_change(struct ping_task *task, int64_t requests)
 {
 	struct ping_watch *watch = task->watch;
 	const char *words = requests == 1 ? "request" : "requests in a row";
-	char span[UNITS_TEXT_MAX], history[UNITS_TEXT_MAX + 32] = "";
+	char span[UNITS_TEXT_MAX], history[UNITS_TEXT_MAX + 32] = "", what[192];
 
 	if (watch->told != HOST_UNKNOWN)
 		(void)snprintf(history, sizeof(history), "; it was %s for %s",
 			       watch->told == HOST_UP ? "up" : "down",
 			       duration_text(watch->since_us - watch->told_us, span));
 	if (watch->state == HOST_DOWN)
-		write_line(task, "down, no reply to %lld %s%s", (long long)requests, words,
-			   history);
+		(void)snprintf(what, sizeof(what), "down, no reply to %lld %s%s",
+			       (long long)requests, words, history);
 	else
-		write_line(task, "up, %lld %s answered%s", (long long)requests, words, history);
+		(void)snprintf(what, sizeof(what), "up, %lld %s answered%s", (long long)requests,
+			       words, history);
+	write_line(task, "%s", what);
+	log_change(task, what);
 	watch->told = watch->state;
 	watch->told_us = watch->since_us;
 }

@@ -11,7 +11,7 @@
 
 #include <netinet/in.h>
 
-enum { RESOLVER_ADDRESSES_MAX = 8 };
+enum { RESOLVER_ADDRESSES_MAX = 32 };
 
 /* A letter in the asker's mailbox; whoever takes it frees it. */
 struct resolver_answer {

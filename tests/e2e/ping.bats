@@ -8,9 +8,18 @@ load ../lib/common
 setup() {
 	common_setup
 	netns_new
+	mkdir -p "/etc/netns/$NETNS" # ip-netns(8): the namespace's own /etc/hosts
+	cat >"/etc/netns/$NETNS/hosts" <<-'END'
+		4.4.4.4 many.test
+		8.8.8.8 many.test
+		2001:db8::1 many.test
+		10.10.10.10 half.test
+		4.2.2.2 half.test
+	END
 	ip -n "$NETNS" route add blackhole 20.20.20.20
 	ip -n "$NETNS" route add unreachable 10.10.10.10
 	ip -n "$NETNS" route add prohibit 10.10.10.11
+	ip -n "$NETNS" addr add 2001:db8::1/128 dev lo nodad
 	for address in 4.4.4.4 8.8.8.8 4.2.2.2; do
 		ip -n "$NETNS" addr add "$address/32" dev lo
 	done
@@ -18,6 +27,7 @@ setup() {
 }
 
 teardown() {
+	rm -rf "/etc/netns/$NETNS"
 	common_teardown
 }
 
@@ -69,6 +79,47 @@ teardown() {
 	[[ $output == "::1: 1/1 replies"* ]]
 	run -3 jobctl start ping --wait -4 ::1
 	[[ $output == *resolve* ]]
+}
+
+@test "--all-addresses: each address of a name, and all must answer" {
+	run -0 jobctl start ping --wait many.test
+	[ "${#lines[@]}" -eq 1 ]
+	run -0 jobctl start ping --wait --all-addresses many.test
+	[ "$(grep -cE '^many\.test \((4\.4\.4\.4|8\.8\.8\.8|2001:db8::1)\): 1/1 replies' <<<"$output")" -eq 3 ]
+	run -0 jobctl start ping --wait --all-addresses -4 many.test
+	[ "${#lines[@]}" -eq 2 ]
+	jobctl show @last --json | jq -e '.taskList[0].ping | .sent == 2 and .received == 2 and (.addresses | length == 2 and all(.ping.received == 1))'
+	run -3 jobctl start ping --wait --all-addresses half.test
+	[[ $output == *"half.test (4.2.2.2): 1/1 replies"* ]]
+	[[ $output == *"half.test (10.10.10.10): failed (unreachable): "* ]]
+	jobctl show @last --json | jq -e '.taskList[0] | .state == "failed" and .error == "unreachable" and (.message | startswith("10.10.10.10: "))'
+	# Cut off in the middle
+	id=$(jobctl start ping --all-addresses --count 100 many.test)
+	wait_until "$BOUND" running_tasks "$id" 1
+	jobctl stop "$id"
+	run -3 jobctl wait "$id" --timeout 5
+	is_state "$id" stopped
+	run -2 jobctl start ping --all-addresses --count 0 --on-change many.test
+	[[ $output == *"--all-addresses"*"watch each by its own"* ]]
+}
+
+@test "a link-local address with its zone" {
+	local far=$NETNS-far
+	ip netns add "$far"
+	NAMESPACES+=("$far")
+	ip -n "$NETNS" link add near type veth peer name far netns "$far"
+	for side in "$NETNS near" "$far far"; do
+		# shellcheck disable=SC2086
+		set -- $side
+		ip netns exec "$1" sysctl -qw "net.ipv6.conf.$2.accept_dad=0"
+		ip -n "$1" link set "$2" up
+	done
+	ip -n "$far" address add fe80::77/64 dev far nodad
+	run -0 jobctl start ping --wait fe80::77%near
+	[[ $output == "fe80::77%near: 1/1 replies"* ]]
+	run -3 jobctl start ping --wait fe80::77%lo
+	run -3 jobctl start ping --wait fe80::77%nosuch
+	[[ $output == *nosuch* ]]
 }
 
 @test "success rules: all, a share, the largest RTT" {
@@ -131,6 +182,25 @@ teardown() {
 	run -0 jobctl start ping --wait '127.0.0.[1-50]'
 	[ "$(grep -c '1/1 replies' <<<"$output")" -eq 50 ]
 	jobctl remove "$slow" --force
+}
+
+@test "two jobs of 50,000 silent hosts, and a third of one that answers, started last: it ends within 2 s" {
+	need nft
+	ip netns exec "$NETNS" nft -f - <<-'END'
+		table inet jobd-test {
+			chain input {
+				type filter hook input priority 0;
+				ip daddr 127.64.0.0/10 drop
+			}
+		}
+	END
+	jobctl start ping '127.65.[0-199].[1-250]'
+	jobctl start ping '127.66.[0-199].[1-250]'
+	wait_until "$BOUND" running_tasks 2 10000
+	run -0 jobctl start ping 127.0.0.1
+	run -0 jobctl wait 3 --timeout 2s
+	jobctl list 1 2 --json | jq -se 'all(.state == "running")'
+	jobctl remove --force 1 2
 }
 
 # counted RULE: so many packets a rule of the test's own table saw

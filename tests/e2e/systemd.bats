@@ -97,6 +97,23 @@ limit() {
 	[ "$(in_box setpriv --reuid 65534 --regid 65534 --clear-groups jobctl list --json | wc -l)" -eq 1 ]
 }
 
+# in_journal FIELD=VALUE...: there is such an entry
+in_journal() {
+	[ -n "$(in_box journalctl --quiet --output json "$@")" ]
+}
+
+@test "a host that goes down and comes back: entries of the journal with fields to look for" {
+	local id
+	in_box ip address add 10.99.0.1/32 dev lo
+	id=$(in_box jobctl start ping --count 0 --on-change --interval 50ms --reply-timeout 50ms \
+		--down-after 2 --up-after 2 10.99.0.1)
+	wait_until "$BOUND" in_journal JOBD_TARGET=10.99.0.1 JOBD_STATE=up "JOBD_JOB=$id" PRIORITY=5
+	in_box ip address del 10.99.0.1/32 dev lo
+	wait_until "$BOUND" in_journal JOBD_TARGET=10.99.0.1 JOBD_STATE=down "JOBD_JOB=$id" PRIORITY=4
+	in_box jobctl stop "$id"
+	wait_until "$BOUND" in_journal "JOBD_JOB=$id" JOBD_KIND=ping JOBD_STATE=stopped
+}
+
 @test "drop-in: settings, a reload, a password by LoadCredential" {
 	echo "$RANDOM$RANDOM" | put /etc/lab.password
 	in_box chmod 600 /etc/lab.password
