@@ -17,7 +17,6 @@ struct live_job;
  */
 struct live_task {
 	TAILQ_ENTRY(live_task) link; /* in job->running or job->waiting */
-	UT_hash_handle hh;           /* by run, while it runs */
 	struct live_job *job;
 	uint64_t run; /* 0: waiting */
 	uint32_t index;
@@ -73,7 +72,6 @@ struct jobs {
 	struct workers *workers;
 	const struct config *config;
 	struct live_job *by_id, *by_token;
-	struct live_task *by_run;
 	uint64_t last_run;
 	size_t live_count;
 	TAILQ_HEAD(live_jobs, live_job) changed; /* since the last commit */

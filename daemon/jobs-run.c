@@ -74,7 +74,6 @@ static void leave_run(struct live_task *task)
 		return;
 	if (!task->has_row)
 		task->job->unrecorded--;
-	HASH_DEL(jobs->by_run, task);
 	task->run = 0;
 	if (task->is_in_told)
 		TAILQ_REMOVE(&jobs->told, task, told_link);
@@ -174,6 +173,7 @@ struct task *job_next_task(struct dispatch_source *source, unsigned worker, void
 	struct live_job *job = live_job_find(jobs, source->job);
 	char target[TARGET_TEXT_MAX];
 	struct live_task *task;
+	struct task *handed;
 
 	if (job->job.row.state != JOB_QUEUED && job->job.row.state != JOB_RUNNING)
 		return NULL;
@@ -184,7 +184,6 @@ struct task *job_next_task(struct dispatch_source *source, unsigned worker, void
 	TAILQ_INSERT_TAIL(&job->running, task, link);
 	task->run = ++jobs->last_run;
 	task->worker = worker;
-	HASH_ADD(hh, jobs->by_run, run, sizeof(task->run), task);
 
 	job_count(job, TASK_QUEUED, TASK_RUNNING);
 	if (job->job.row.started_us == 0)
@@ -193,7 +192,9 @@ struct task *job_next_task(struct dispatch_source *source, unsigned worker, void
 		job_set_state(job, JOB_RUNNING);
 	note_begun(task);
 	target_list_text(job->job.targets, task->index, target);
-	return task_new(key_of(task), task->attempts, task->run, job->job.options, target);
+	handed = task_new(key_of(task), task->attempts, task->run, job->job.options, target);
+	handed->owner = task;
+	return handed;
 }
 
 /* --- Telling workers --- */
@@ -373,11 +374,8 @@ static void take_end(struct live_task *task, struct report *report)
 
 void jobs_report(struct jobs *jobs, struct report *report)
 {
-	struct live_task *task = NULL;
+	struct live_task *task = report->owner; /* it stays until the end was reported */
 
-	HASH_FIND(hh, jobs->by_run, &report->run, sizeof(report->run), task);
-	/* A run stays known until its end was reported. */
-	assert(task);
 	switch (report->type) {
 	case REPORT_OUTPUT:
 		take_output(task, report);

@@ -61,7 +61,9 @@ void report_free(struct report *report)
 	if (!report)
 		return;
 	free(report->bytes);
-	task_free(report->task);
 	outcome_done(&report->outcome);
-	free(report);
+	if (report->type == REPORT_ENDED)
+		task_free(report->task);
+	else
+		free(report);
 }

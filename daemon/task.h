@@ -2,11 +2,12 @@
 /*
  * What passes between main and the workers: a task to run, and what became of it. A task belongs to
  * whoever took it last from a mailbox: main makes it, a worker runs it and gives it back with its
- * end, main frees it. Messages about a task name it by job and index, since it may already be on
- * its way back.
+ * end, main frees it. What main says of a task names its run, since it may already be on its way
+ * back.
  */
 #pragma once
 
+#include "common/hash.h"
 #include "common/states.h"
 #include "daemon/mailbox.h"
 
@@ -41,24 +42,6 @@ struct task_key {
 	uint32_t index;
 };
 
-struct task {
-	STAILQ_ENTRY(task) link; /* in a batch */
-	struct task_key key;
-	unsigned attempt; /* 1 for the first */
-	/*
-	 * How this task's end is told apart from an older attempt's: dispatch gives each hand-over
-	 * a new number, and every message carries it.
-	 */
-	uint64_t run;
-	struct job_options *options;
-	void *engine_task; /* the engine's own, while it runs */
-	char target[];     /* its text, NUL-terminated */
-};
-STAILQ_HEAD(task_batch, task);
-struct task *task_new(struct task_key key, unsigned attempt, uint64_t run,
-		      struct job_options *options, const char *target);
-void task_free(struct task *task);
-
 /*
  * How an attempt ended. state is TASK_SUCCEEDED, TASK_FAILED or TASK_STOPPED. is_transient: nothing
  * took effect on the far side, so that trying again is safe even without --retries (a connection
@@ -84,15 +67,37 @@ enum report_type {
 struct report {
 	struct letter letter;
 	enum report_type type;
-	struct task_key key;
-	uint64_t run;
+	void *owner;   /* the task's */
 	int64_t at_us; /* real time */
 	/* REPORT_OUTPUT */
 	enum stream stream;
 	char *bytes; /* owned */
 	size_t size;
 	/* REPORT_ENDED */
-	struct task *task; /* owned */
+	struct task *task; /* owned; the report is a part of it */
 	struct outcome outcome;
 };
 void report_free(struct report *report);
+
+struct task {
+	STAILQ_ENTRY(task) link; /* in a batch */
+	struct task_key key;
+	unsigned attempt; /* 1 for the first */
+	/*
+	 * How this task's end is told apart from an older attempt's: dispatch gives each hand-over
+	 * a new number, and what main says of the task names it.
+	 */
+	uint64_t run;
+	void *owner; /* main's, who keeps it until the task has come back; nothing to a worker */
+	struct job_options *options;
+	void *engine_task; /* the engine's own, while it runs */
+	/* The worker's, while it runs */
+	UT_hash_handle hh; /* by run */
+	bool is_asking;    /* the resolver */
+	struct report end;
+	char target[]; /* its text, NUL-terminated */
+};
+STAILQ_HEAD(task_batch, task);
+struct task *task_new(struct task_key key, unsigned attempt, uint64_t run,
+		      struct job_options *options, const char *target);
+void task_free(struct task *task);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A worker sleeps in its event loop until a socket, a timer or its mailbox wakes it. What main says
- * about a task names the run; the table of runs tells whether that run is still here, so that a
+ * about a task names the run; the table of tasks tells whether that run is still here, so that a
  * word that crosses the task's end on its way is dropped and no pointer is ever shared.
  *
  * Reports are collected and put into main's mailbox once a loop turn: the turn's first report makes
@@ -48,14 +48,6 @@ struct message {
 	struct task_batch batch;
 };
 
-/* A run that is here. */
-struct run {
-	uint64_t number;
-	struct task *task;
-	bool is_asking; /* the resolver */
-	UT_hash_handle hh;
-};
-
 struct worker {
 	struct workers *workers;
 	pthread_t thread;
@@ -63,7 +55,7 @@ struct worker {
 	struct mailbox mailbox;
 	struct event *mailbox_event, *flush_event;
 	struct letters reports; /* of this turn */
-	struct run *runs;
+	struct task *tasks;     /* that are here, by run */
 	const struct config *config;
 	struct engine *engines[KINDS_MAX]; /* by place in kinds[]; made when first needed */
 	atomic_bool is_alive;
@@ -106,8 +98,7 @@ static void put_report(struct worker *worker, enum report_type type, struct task
 		       struct report *report)
 {
 	report->type = type;
-	report->key = task->key;
-	report->run = task->run;
+	report->owner = task->owner;
 	report->at_us = now_real_us();
 	if (STAILQ_EMPTY(&worker->reports))
 		event_active(worker->flush_event, EV_READ, 0);
@@ -139,34 +130,28 @@ void worker_sending(struct worker *worker, struct task *task)
 	put_report(worker, REPORT_SENDING, task, xcalloc(1, sizeof(struct report)));
 }
 
-static struct run *find_run(struct worker *worker, uint64_t number)
+static struct task *find_task(struct worker *worker, uint64_t run)
 {
-	struct run *run = NULL;
+	struct task *task = NULL;
 
-	HASH_FIND(hh, worker->runs, &number, sizeof(number), run);
-	return run;
+	HASH_FIND(hh, worker->tasks, &run, sizeof(run), task);
+	return task;
 }
 
 void worker_ended(struct worker *worker, struct task *task, struct outcome *outcome)
 {
-	struct report *report = xcalloc(1, sizeof(*report));
-	struct run *run = find_run(worker, task->run);
-
-	assert(run && run->task == task);
-	HASH_DEL(worker->runs, run);
-	if (run->is_asking)
+	HASH_DEL(worker->tasks, task);
+	if (task->is_asking)
 		resolver_forget(worker->workers->resolver, task->key.job, task->run);
-	free(run);
-
-	report->task = task;
-	report->outcome = *outcome;
+	task->end.task = task;
+	task->end.outcome = *outcome;
 	memset(outcome, 0, sizeof(*outcome));
-	put_report(worker, REPORT_ENDED, task, report);
+	put_report(worker, REPORT_ENDED, task, &task->end);
 }
 
 void worker_resolve(struct worker *worker, struct task *task, const char *host, int family)
 {
-	find_run(worker, task->run)->is_asking = true;
+	task->is_asking = true;
 	resolver_ask(worker->workers->resolver, host, family, task->key, task->run,
 		     MESSAGE_RESOLVED, &worker->mailbox);
 }
@@ -178,12 +163,8 @@ static void start_tasks(struct worker *worker, struct task_batch *batch)
 	struct task *task;
 
 	while ((task = STAILQ_FIRST(batch))) {
-		struct run *run = xcalloc(1, sizeof(*run));
-
 		STAILQ_REMOVE_HEAD(batch, link);
-		run->number = task->run;
-		run->task = task;
-		HASH_ADD(hh, worker->runs, number, sizeof(run->number), run);
+		HASH_ADD(hh, worker->tasks, run, sizeof(task->run), task);
 		task->options->kind->task_start(engine_of(worker, task->options->kind), task);
 	}
 }
@@ -191,14 +172,12 @@ static void start_tasks(struct worker *worker, struct task_batch *batch)
 /* A word about one run. */
 static void tell_engine(struct worker *worker, const struct message *message)
 {
-	const struct run *run = find_run(worker, message->run);
+	struct task *task = find_task(worker, message->run);
 	const struct kind *kind;
 	struct engine *engine;
-	struct task *task;
 
-	if (!run)
+	if (!task)
 		return;
-	task = run->task;
 	kind = task->options->kind;
 	engine = engine_of(worker, kind);
 	if (message->type == MESSAGE_STOP)
@@ -211,14 +190,14 @@ static void tell_engine(struct worker *worker, const struct message *message)
 
 static void take_answer(struct worker *worker, struct resolver_answer *answer)
 {
-	struct run *run = find_run(worker, answer->run);
+	struct task *task = find_task(worker, answer->run);
 
-	if (run) {
-		const struct kind *kind = run->task->options->kind;
+	if (task) {
+		const struct kind *kind = task->options->kind;
 
-		run->is_asking = false;
-		kind->task_resolved(engine_of(worker, kind), run->task, answer->addresses,
-				    answer->count, answer->error);
+		task->is_asking = false;
+		kind->task_resolved(engine_of(worker, kind), task, answer->addresses, answer->count,
+				    answer->error);
 	}
 	free(answer->error);
 	free(answer);
@@ -229,7 +208,7 @@ static void take_adjustment(struct worker *worker, const struct message *message
 	const struct kind *kind = message->options->kind;
 
 	/* Without tasks, as after the end, no engine has to be made for it. */
-	if (worker->runs)
+	if (worker->tasks)
 		kind->job_adjusted(engine_of(worker, kind), message->job, message->options);
 	job_options_unref(message->options);
 }
@@ -290,7 +269,7 @@ static void *worker_main(void *context)
 	struct worker *worker = context;
 
 	(void)event_base_loop(worker->base, EVLOOP_NO_EXIT_ON_EMPTY);
-	assert(!worker->runs);
+	assert(!worker->tasks);
 	for (size_t i = 0; kinds[i]; i++)
 		if (worker->engines[i])
 			kinds[i]->engine_free(worker->engines[i]);
