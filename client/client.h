@@ -214,4 +214,5 @@ enum status cmd_resume(struct words *words);
 enum status cmd_adjust(struct words *words);
 enum status cmd_retry(struct words *words);
 enum status cmd_remove(struct words *words);
+enum status cmd_export(struct words *words);
 enum status cmd_status(struct words *words);

@@ -73,6 +73,9 @@ const struct command commands[] = {
 	{"remove", "SELECTOR...|--all", "forget jobs and their results",
 	 "  jobctl remove 7 9-12\n  jobctl remove --all\n", TABLES(remove_options, filter_options),
 	 cmd_remove},
+	{"export", "[SELECTOR...]", "everything of jobs, as lines of JSON",
+	 "  jobctl export --all >jobs.jsonl\n  jobctl export 7 | jq -c 'select(.task) | .task'\n",
+	 TABLES(filter_options), cmd_export},
 	{"status", "", "the daemon: version, sockets, queue, store, limits", "  jobctl status\n",
 	 GLOBALS_ONLY, cmd_status},
 };

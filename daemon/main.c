@@ -48,14 +48,16 @@ struct program {
 
 /* --- Words --- */
 
-#define OPTIONS(X)                                                                  \
-	X("user", 'u', NULL, "be a user's private daemon")                          \
-	X("foreground", 'f', NULL, "stay in the foreground, log to standard error") \
-	X("config", 'c', "FILE", "read FILE instead of the usual jobd.conf")        \
-	X("database", 'd', "FILE", "keep jobs and results in FILE")                 \
-	X("socket", 's', "PATH", "listen on PATH")                                  \
-	X("workers", 'w', "N", "threads for SSH sessions (the number of CPUs)")     \
-	X("help", 'h', NULL, "show this and exit")                                  \
+#define OPTIONS(X)                                                                      \
+	X("user", 'u', NULL, "be a user's private daemon")                              \
+	X("foreground", 'f', NULL, "stay in the foreground, log to standard error")     \
+	X("config", 'c', "FILE", "read FILE instead of the usual jobd.conf")            \
+	X("database", 'd', "FILE", "keep jobs and results in FILE")                     \
+	X("socket", 's', "PATH", "listen on PATH")                                      \
+	X("workers", 'w', "N", "threads for SSH sessions (the number of CPUs)")         \
+	X("check", 'C', NULL, "check the database, also of a running jobd, and exit")   \
+	X("backup", 'B', "FILE", "copy the database, also of a running jobd, and exit") \
+	X("help", 'h', NULL, "show this and exit")                                      \
 	X("version", 'V', NULL, "show the version and exit")
 
 static void print_help(void)
@@ -71,9 +73,16 @@ static void print_help(void)
 	printf("\nSettings are in jobd.conf(5). The page jobd(8) says more.\n");
 }
 
+/* What to do; daemon options are in program->options. */
+struct words {
+	bool is_foreground;
+	bool is_check;
+	const char *backup; /* a file, or NULL */
+};
+
 /* 0 to go on, 1 to exit with success, -EINVAL */
 static int parse_words(int argc, char **argv, struct config_options *ret_options,
-		       bool *ret_is_foreground)
+		       struct words *ret_words)
 {
 	static const struct option words[] = {
 #define OPTION_ROW(name, letter, argument, what) \
@@ -90,7 +99,13 @@ static int parse_words(int argc, char **argv, struct config_options *ret_options
 			ret_options->is_user = true;
 			break;
 		case 'f':
-			*ret_is_foreground = true;
+			ret_words->is_foreground = true;
+			break;
+		case 'C':
+			ret_words->is_check = true;
+			break;
+		case 'B':
+			ret_words->backup = optarg;
 			break;
 		case 'c':
 			ret_options->config_file = optarg;
@@ -377,7 +392,8 @@ static void release(struct program *program)
 		event_free(program->reports_event);
 		mailbox_done(&program->reports);
 	}
-	event_base_free(daemon->base);
+	if (daemon->base)
+		event_base_free(daemon->base);
 	for (size_t i = 0; i < program->config_count; i++)
 		config_free(program->configs[i]);
 	free(program->configs);
@@ -410,17 +426,54 @@ static void write_to_journal(const struct iovec *fields, int count)
 	(void)sd_journal_sendv(fields, count);
 }
 
+/* --- Looking after the database --- */
+
+static void print_finding(const char *finding, void *context)
+{
+	(void)context;
+	printf("%s\n", finding);
+}
+
+static int check_database(const char *path)
+{
+	struct error error = {0};
+	int findings = store_check(path, print_finding, NULL, &error);
+
+	if (findings < 0)
+		log_error("%s", error.sentence);
+	else if (findings > 0)
+		log_error("the database %s is damaged: stop jobd, and put a copy of --backup in "
+			  "its place",
+			  path);
+	else
+		printf("%s is well\n", path);
+	error_done(&error);
+	return findings == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static int back_up_database(const char *path, const char *to)
+{
+	struct error error = {0};
+	int r = store_backup(path, to, &error);
+
+	if (r < 0)
+		log_error("%s", error.sentence);
+	error_done(&error);
+	return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
 int main(int argc, char **argv)
 {
 	struct program program = {0};
-	bool is_foreground = false, is_started;
+	struct words words = {0};
+	bool is_started;
 	autofree char *sentence = NULL;
 	struct config *config;
 	int r;
 
 	log_init("jobd", LOG_INFO);
 	log_set_journal(write_to_journal);
-	r = parse_words(argc, argv, &program.options, &is_foreground);
+	r = parse_words(argc, argv, &program.options, &words);
 	if (r != 0)
 		return r > 0 ? EXIT_SUCCESS : EXIT_WORDS;
 	if (config_load(&program.options, &config, &sentence) < 0) {
@@ -429,8 +482,15 @@ int main(int argc, char **argv)
 	}
 	use_config(&program, config);
 	(void)umask(077);
+	if (words.backup || words.is_check) {
+		r = words.backup ? back_up_database(config->database, words.backup) : 0;
+		if (r == 0 && words.is_check)
+			r = check_database(config->database);
+		release(&program);
+		return r;
+	}
 	/* Before any thread is made. */
-	if (!is_foreground) {
+	if (!words.is_foreground) {
 		if (background_start(config->database) < 0)
 			return EXIT_FAILURE;
 		/* Until it is ready only what is wrong goes to the terminal. */

@@ -177,6 +177,10 @@ struct store {
 sqlite3_stmt *store_statement(struct store *store, enum statement which);
 /* Steps a statement that returns no rows and resets it: SQLITE_OK or its error. */
 int store_run(sqlite3_stmt *statement);
+/* The same as a sentence: returns -EIO. */
+int store_refuse(const struct store *store, struct error *ret_error);
+/* Is it ours, and of a version that we know? */
+int store_check_version(struct store *store, struct error *ret_error);
 /* The database's last failure as a negative errno. */
 int store_failure(const struct store *store);
 /* Applies one change within the transaction: SQLITE_OK or an error. */

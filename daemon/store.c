@@ -169,7 +169,7 @@ static int refuse_folder(const struct store *store, const char *what, struct err
 			 folder);
 }
 
-static int refuse_failure(const struct store *store, struct error *ret_error)
+int store_refuse(const struct store *store, struct error *ret_error)
 {
 	autofree char *sentence = describe_failure(store, "");
 
@@ -238,20 +238,16 @@ static int make_schema(struct store *store, struct error *ret_error)
 			      "VACUUM;") == SQLITE_OK &&
 			       execute(store, schema) == SQLITE_OK
 		       ? 0
-		       : refuse_failure(store, ret_error);
+		       : store_refuse(store, ret_error);
 }
 
-/* An empty file gets the schema; any other must be ours, and not newer than we are. */
-static int check_schema(struct store *store, struct error *ret_error)
+int store_check_version(struct store *store, struct error *ret_error)
 {
-	int64_t objects, application, version;
+	int64_t application, version;
 
-	if (read_number(store, "SELECT count(*) FROM sqlite_schema", &objects) < 0 ||
-	    read_number(store, "PRAGMA application_id", &application) < 0 ||
+	if (read_number(store, "PRAGMA application_id", &application) < 0 ||
 	    read_number(store, "PRAGMA user_version", &version) < 0)
-		return refuse_failure(store, ret_error);
-	if (objects == 0 && application == 0 && version == 0)
-		return make_schema(store, ret_error);
+		return store_refuse(store, ret_error);
 	if (application != APPLICATION_ID)
 		return error_set(ret_error, ERROR_STORAGE_FAILED, NULL, "the database %s %s",
 				 store->path, foreign);
@@ -261,6 +257,19 @@ static int check_schema(struct store *store, struct error *ret_error)
 				 "%d: use a newer jobd",
 				 store->path, (long long)version, SCHEMA_VERSION);
 	return 0;
+}
+
+/* An empty file gets the schema; any other must be ours, and not newer than we are. */
+static int check_schema(struct store *store, struct error *ret_error)
+{
+	int64_t used;
+
+	if (read_number(store,
+			"SELECT (SELECT count(*) FROM sqlite_schema) + (SELECT application_id FROM "
+			"pragma_application_id) + (SELECT user_version FROM pragma_user_version)",
+			&used) < 0)
+		return store_refuse(store, ret_error);
+	return used == 0 ? make_schema(store, ret_error) : store_check_version(store, ret_error);
 }
 
 static int connect_database(struct store *store, struct error *ret_error)
@@ -273,7 +282,7 @@ static int connect_database(struct store *store, struct error *ret_error)
 	(void)close(fd);
 	if (sqlite3_open_v2(store->path, &store->database,
 			    SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
-		return refuse_failure(store, ret_error);
+		return store_refuse(store, ret_error);
 	(void)sqlite3_busy_timeout(store->database, BUSY_MS);
 	return 0;
 }
@@ -290,14 +299,14 @@ static int prepare_database(struct store *store, struct error *ret_error)
 	sqlite3_stmt *meta;
 
 	if (execute(store, pragmas) != SQLITE_OK)
-		return refuse_failure(store, ret_error);
+		return store_refuse(store, ret_error);
 	for (size_t i = 0; i < STATEMENT_COUNT; i++)
 		if (sqlite3_prepare_v3(store->database, store_sql[i], -1, SQLITE_PREPARE_PERSISTENT,
 				       &store->statements[i], NULL) != SQLITE_OK)
-			return refuse_failure(store, ret_error);
+			return store_refuse(store, ret_error);
 	meta = store_statement(store, SQL_META_READ);
 	if (sqlite3_step(meta) != SQLITE_ROW)
-		return refuse_failure(store, ret_error);
+		return store_refuse(store, ret_error);
 	store->next_job = (uint64_t)sqlite3_column_int64(meta, 0);
 	store->next_position = (uint64_t)sqlite3_column_int64(meta, 1);
 	(void)sqlite3_reset(meta);

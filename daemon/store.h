@@ -181,6 +181,18 @@ int store_next_record(struct store *store, uint64_t job, uint64_t after, uint64_
 int store_read_cursor(struct store *store, uid_t uid, const char *name, uint64_t job,
 		      uint64_t *ret_position);
 
+/* --- From outside: also beside a jobd that has the file open --- */
+
+/*
+ * Everything that can be checked: SQLite's own structure, and that jobs, tasks, results and
+ * counters fit together. Calls tell with a line for each thing that is wrong; returns how many
+ * there were, or a negative errno.
+ */
+typedef void store_finding_fn(const char *finding, void *context);
+int store_check(const char *path, store_finding_fn *tell, void *context, struct error *ret_error);
+/* A copy as of now, into a new file, which is there only once it is whole. */
+int store_backup(const char *path, const char *to, struct error *ret_error);
+
 /* --- Upkeep --- */
 
 /* Deletes a piece (about 1,000 rows) of what was removed, in a transaction of its own; *ret_more

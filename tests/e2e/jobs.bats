@@ -273,6 +273,33 @@ interrupt() {
 	wait_until 10 gone "$pid"
 }
 
+@test "--backup and --check beside a jobd at work; the copy is a database like any other" {
+	jobctl start ping --name first --wait 127.0.0.1
+	jobctl start ping --count 1000 --interval 10ms --shuffle '127.0.[0-9].[1-250]'
+	wait_until "$BOUND" running_tasks 2 2000
+	for copy in copy1 copy2 copy3; do
+		run -0 "$JOBD_PROGRAM" --database "$DATABASE" --backup "$BATS_TEST_TMPDIR/$copy" --check
+		[ "$output" = "$DATABASE is well" ]
+		run -0 "$JOBD_PROGRAM" --database "$BATS_TEST_TMPDIR/$copy" --check
+	done
+	[ "$(stat -c %a "$BATS_TEST_TMPDIR/copy1")" = 600 ]
+	run -1 "$JOBD_PROGRAM" --database "$DATABASE" --backup "$BATS_TEST_TMPDIR/copy1"
+	[[ $output == *"copy1 is there already: name a new file" ]]
+	jobctl remove --all --force
+	stop_jobd
+	DATABASE=$BATS_TEST_TMPDIR/copy3
+	start_jobd
+	# What was running goes on
+	is_state first completed
+	wait_until "$BOUND" running_tasks 2 2000
+	jobctl stop 2
+	printf 'damage' | dd of="$BATS_TEST_TMPDIR/copy1" bs=1 seek=4096 conv=notrunc status=none
+	run -1 "$JOBD_PROGRAM" --database "$BATS_TEST_TMPDIR/copy1" --check
+	[[ $output == *"copy1 is damaged: stop jobd, and put a copy of --backup in its place"* ]]
+	run -1 "$JOBD_PROGRAM" --database "$BATS_TEST_TMPDIR/none" --check
+	[[ $output == *"cannot read the database"*none* ]]
+}
+
 @test "a job of 10.0.0.0/8 costs next to nothing until its tasks run" {
 	id=$(jobctl start ping --parallel 1 --count 60000 10.0.0.0/8 | tail -n 1)
 	jobctl list "$id" --json | jq -e '.tasks == 16777214'

@@ -51,6 +51,48 @@ ssh_job() {
 	[ "$output" = $'one\ntwo' ]
 }
 
+# exported JOB STREAM: the bytes of a stream, put together again from the lines of an export
+exported() {
+	jobctl export "$1" | python3 -c '
+import base64, json, sys
+at = 0
+for line in sys.stdin:
+    record = json.loads(line).get("record", {})
+    if record.get("stream") == sys.argv[1]:
+        bytes = base64.b64decode(record["data"]) if "data" in record else record["text"].encode()
+        assert record["offset"] == at, (record["offset"], at)
+        at += len(bytes)
+        sys.stdout.buffer.write(bytes)' "$2"
+}
+
+@test "export: everything, byte for byte, and nothing is received by it" {
+	start_sshd
+	known 127.0.0.1
+	start_jobd
+	head -c 300000 /dev/urandom >"$BATS_TEST_TMPDIR/random"
+	jobctl start ssh --name noisy --login "$TEST_USER" --port "$SSH_PORT" 127.0.0.1 -- \
+		"cat $BATS_TEST_TMPDIR/random; echo 'warning: tab	end' >&2; exit 4"
+	jobctl start ping 127.0.0.1 127.0.0.2
+	run -3 jobctl wait
+	exported 1 stdout | cmp - "$BATS_TEST_TMPDIR/random"
+	[ "$(exported 1 stderr)" = $'warning: tab\tend' ]
+	jobctl export >"$BATS_TEST_TMPDIR/export"
+	# Each line is one thing: two jobs, three tasks, three ends; the newest job first
+	[ "$(jq -c keys "$BATS_TEST_TMPDIR/export" | sort | uniq -c | awk '{print $1 $2}' | head -n 1)" = '2["job"]' ]
+	[ "$(jq -c 'select(.task)' "$BATS_TEST_TMPDIR/export" | wc -l)" -eq 3 ]
+	[ "$(jq -c 'select(.record.task) | [.record.job, .record.task.state]' "$BATS_TEST_TMPDIR/export" | tr '\n' ' ')" = \
+		'[2,"succeeded"] [2,"succeeded"] [1,"failed"] ' ]
+	jq -se '.[].job | select(.id == 1) | .name == "noisy" and .options.ssh.commands != null and .options.targets == ["127.0.0.1"] and .failed == 1' \
+		"$BATS_TEST_TMPDIR/export"
+	jq -se '.[].record.task.ssh | values | .exitStatus == 4 and .stdoutBytes == 300000' "$BATS_TEST_TMPDIR/export"
+	# The same as what the other commands show
+	diff <(jobctl show 1 --json | jq -cS '.taskList[]') <(jobctl export 1 | jq -cS 'select(.task) | .task')
+	diff <(jobctl receive --again --keep --json 1 | jq -cS .) <(jobctl export 1 | jq -cS 'select(.record) | .record')
+	[ "$(jobctl list --with-results --json | wc -l)" -eq 2 ]
+	run -1 jobctl export 77
+	[[ $output == *77* ]]
+}
+
 @test "megabytes of output, binary, whole" {
 	start_sshd
 	known 127.0.0.1

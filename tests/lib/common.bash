@@ -65,6 +65,8 @@ common_teardown() {
 		echo "jobd's log tells of a fault" >&2
 		return 1
 	fi
+	# Whatever a test did, what it left fits together
+	[ ! -s "${DATABASE:-}" ] || "$JOBD_PROGRAM" --check --database "$DATABASE" >&2
 }
 
 # A process that has ended, also one that nobody has waited for.

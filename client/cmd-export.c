@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * jobctl export: everything that jobd knows of jobs, as lines of JSON with the interface's own
+ * types:
+ * {"job": Job}, then its {"task": Task} by index, then its {"record": Record} by position. Nothing
+ * is kept in memory but a page, and no reading position moves.
+ */
+#include "client/client.h"
+
+#include "common/util.h"
+
+enum { JOBS_PAGE = 1000 };
+
+static void print_member(const char *name, json_t *value)
+{
+	json_t *line = json_pack("{s:O}", name, value);
+
+	print_json(line);
+	json_decref(line);
+}
+
+static bool print_tasks(json_t *reply, bool continues, void *context)
+{
+	json_t *tasks = json_object_get(reply, "tasks");
+
+	(void)continues;
+	(void)context;
+	for (size_t i = 0; i < json_array_size(tasks); i++)
+		print_member("task", json_array_get(tasks, i));
+	return true;
+}
+
+static void print_records(const char *id)
+{
+	json_t *parameters = json_pack("{s:{s:[s]}, s:b, s:b}", "selection", "selectors", id,
+				       "again", 1, "keep", 1);
+	bool is_end;
+
+	do {
+		json_t *page = talk("Receive", parameters);
+		json_t *records = json_object_get(page, "records");
+
+		for (size_t i = 0; i < json_array_size(records); i++)
+			print_member("record", json_array_get(records, i));
+		is_end = json_is_true(json_object_get(page, "isEnd"));
+		parameters = json_pack("{s:O}", "confirm", json_object_get(page, "position"));
+		json_decref(page);
+	} while (!is_end);
+	json_decref(parameters);
+}
+
+static void export_job(json_t *job)
+{
+	autofree char *id = xasprintf("%lld", (long long)number_of(job, "id"));
+
+	print_member("job", job);
+	talk_stream("ListTasks", json_pack("{s:s}", "selector", id), print_tasks, NULL);
+	print_records(id);
+}
+
+enum status cmd_export(struct words *words)
+{
+	bool has_older = true;
+
+	words_select(words);
+	talk_on_interrupt(NULL);
+	(void)json_object_set_new(words->parameters, "details", json_true());
+	(void)json_object_set_new(words->parameters, "limit", json_integer(JOBS_PAGE));
+	while (has_older) {
+		json_t *reply = talk("List", json_incref(words->parameters));
+		json_t *jobs = json_object_get(reply, "jobs");
+		size_t count = json_array_size(jobs);
+
+		for (size_t i = 0; i < count; i++)
+			export_job(json_array_get(jobs, i));
+		has_older = count > 0 && json_is_true(json_object_get(reply, "hasOlder"));
+		if (has_older)
+			(void)json_object_set_new(
+				words->parameters, "before",
+				json_integer(number_of(json_array_get(jobs, count - 1), "id")));
+		json_decref(reply);
+	}
+	if (fflush(stdout) != 0)
+		fail(STATUS_REFUSED, "cannot write the output: %m");
+	return STATUS_OK;
+}

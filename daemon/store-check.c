@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Looking after the file from outside: a check, and a copy. Both read over a connection of their
+ * own that can write nothing, all of it as it was at one moment, so that a jobd may go on beside
+ * them.
+ */
+#include "daemon/store-internal.h"
+
+#include "common/util.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+
+enum { BUSY_MS = 10000 };
+
+/* A reader with one transaction under way, for store_close. */
+static int open_reader(const char *path, struct store **ret_store, struct error *ret_error)
+{
+	struct store *store = xcalloc(1, sizeof(*store));
+	int r;
+
+	STAILQ_INIT(&store->queue);
+	store->path = xstrdup(path);
+	store->lock_fd = -1;
+	if (access(path, R_OK) < 0) {
+		r = error_set(ret_error, ERROR_STORAGE_FAILED, NULL,
+			      "cannot read the database %s: %m", path);
+	} else if (sqlite3_open_v2(path, &store->database, SQLITE_OPEN_READONLY, NULL) !=
+			   SQLITE_OK ||
+		   sqlite3_busy_timeout(store->database, BUSY_MS) != SQLITE_OK ||
+		   sqlite3_exec(store->database, "BEGIN", NULL, NULL, NULL) != SQLITE_OK) {
+		r = store_refuse(store, ret_error);
+	} else {
+		r = store_check_version(store, ret_error);
+	}
+	if (r < 0) {
+		store_close(store);
+		return r;
+	}
+	*ret_store = store;
+	return 0;
+}
+
+/* --- The check --- */
+
+#define KNOWN_JOBS "(SELECT id FROM job UNION ALL SELECT job FROM removed)"
+#define PER_JOB    "SELECT key >> 32 AS job, "
+
+/* What may never be: how it is called, and how many there are of it. */
+static const struct rule {
+	const char *what, *sql;
+} rules[] = {
+	{"requests of jobs that are not there",
+	 "SELECT count(*) FROM request WHERE job NOT IN " KNOWN_JOBS},
+	{"jobs without their request",
+	 "SELECT count(*) FROM job WHERE id NOT IN (SELECT job FROM request)"},
+	{"tasks of jobs that are not there",
+	 "SELECT count(*) FROM task WHERE key >> 32 NOT IN " KNOWN_JOBS},
+	{"results of jobs that are not there",
+	 "SELECT count(*) FROM record WHERE job NOT IN " KNOWN_JOBS},
+	{"reading positions of jobs that are not there",
+	 "SELECT count(*) FROM cursor WHERE job NOT IN (SELECT id FROM job)"},
+	{"jobs whose counters differ from their tasks",
+	 "SELECT count(*) FROM job LEFT JOIN (" PER_JOB "sum(state = 2) AS two, sum(state = 3) AS "
+	 "three, sum(state = 5) AS five FROM task GROUP BY 1) ON job.id = job WHERE "
+	 "(succeeded, failed, interrupted) IS NOT "
+	 "(coalesce(two, 0), coalesce(three, 0), coalesce(five, 0))"},
+	{"jobs whose tasks ended without a record, or twice",
+	 "SELECT count(*) FROM (" PER_JOB "count(*) AS ends FROM task WHERE state >= 2 GROUP BY 1) "
+	 "AS a LEFT JOIN (SELECT job, count(*) AS ends FROM record WHERE stream IS NULL GROUP BY "
+	 "1) AS b ON b.job = a.job WHERE a.ends IS NOT b.ends AND a.job IN (SELECT id FROM job)"},
+	{"jobs whose output is shorter or longer than their tasks say",
+	 "SELECT count(*) FROM (" PER_JOB "sum(stdout_bytes + stderr_bytes) AS bytes FROM task "
+	 "GROUP BY 1) AS a LEFT JOIN (SELECT job, sum(length(bytes)) AS bytes FROM record GROUP BY "
+	 "1) AS b ON b.job = a.job WHERE a.bytes <> coalesce(b.bytes, 0) AND a.job IN "
+	 "(SELECT id FROM job)"},
+	{"jobs whose last result is not the one they say",
+	 "SELECT count(*) FROM job LEFT JOIN (SELECT job, max(position) AS last FROM record GROUP "
+	 "BY 1) ON job.id = job WHERE last_position <> coalesce(last, 0)"},
+	{"numbers that would be given twice",
+	 "SELECT (SELECT count(*) FROM job WHERE id >= next_job) + "
+	 "(SELECT count(*) FROM record WHERE position >= next_position) FROM meta"},
+};
+
+#undef PER_JOB
+#undef KNOWN_JOBS
+
+struct checking {
+	store_finding_fn *tell;
+	void *context;
+	unsigned findings;
+};
+
+static void __attribute__((format(printf, 2, 3)))
+find(struct checking *checking, const char *format, ...)
+{
+	char finding[512];
+	va_list arguments;
+
+	va_start(arguments, format);
+	(void)vsnprintf(finding, sizeof(finding), format, arguments);
+	va_end(arguments);
+	checking->findings++;
+	checking->tell(finding, checking->context);
+}
+
+/* A line of SQLite's own check, which says "ok" where all is well. */
+static int take_line(void *context, int count, char **values, char **names)
+{
+	(void)count;
+	(void)names;
+	if (!streq(values[0], "ok"))
+		find(context, "%s", values[0]);
+	return 0;
+}
+
+static int take_count(void *context, int count, char **values, char **names)
+{
+	(void)count;
+	(void)names;
+	*(long long *)context = atoll(values[0]);
+	return 0;
+}
+
+static int check_rules(struct store *store, struct checking *checking)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(rules); i++) {
+		long long count = 0;
+		int r = sqlite3_exec(store->database, rules[i].sql, take_count, &count, NULL);
+
+		if (r != SQLITE_OK)
+			return r;
+		if (count > 0)
+			find(checking, "%lld %s", count, rules[i].what);
+	}
+	return SQLITE_OK;
+}
+
+int store_check(const char *path, store_finding_fn *tell, void *context, struct error *ret_error)
+{
+	struct checking checking = {.tell = tell, .context = context};
+	struct store *store;
+	int r = open_reader(path, &store, ret_error);
+
+	if (r < 0)
+		return r;
+	if (sqlite3_exec(store->database, "PRAGMA integrity_check", take_line, &checking, NULL) !=
+	    SQLITE_OK)
+		find(&checking, "%s", sqlite3_errmsg(store->database));
+	/* In pages that are damaged rows are missing or doubled: that is said already. */
+	else if (checking.findings == 0 && check_rules(store, &checking) != SQLITE_OK)
+		find(&checking, "%s", sqlite3_errmsg(store->database));
+	store_close(store);
+	return (int)checking.findings;
+}
+
+/* --- The copy --- */
+
+/* Into an empty file: 0, or a negative errno and a sentence. */
+static int copy_database(struct store *store, const char *to, struct error *ret_error)
+{
+	sqlite3 *copy = NULL;
+	sqlite3_backup *backup = NULL;
+	int r = sqlite3_open_v2(to, &copy, SQLITE_OPEN_READWRITE, NULL);
+
+	if (r == SQLITE_OK)
+		backup = sqlite3_backup_init(copy, "main", store->database, "main");
+	if (backup) {
+		(void)sqlite3_backup_step(backup, -1);
+		r = sqlite3_backup_finish(backup);
+	} else {
+		r = sqlite3_errcode(copy);
+	}
+	if (r != SQLITE_OK)
+		r = error_set(ret_error, ERROR_STORAGE_FAILED, NULL,
+			      "the copy %s cannot be written: %s", to, sqlite3_errmsg(copy));
+	if (sqlite3_close(copy) != SQLITE_OK && r == 0)
+		r = error_set(ret_error, ERROR_STORAGE_FAILED, NULL, "the copy %s cannot be closed",
+			      to);
+	return r;
+}
+
+int store_backup(const char *path, const char *to, struct error *ret_error)
+{
+	autofree char *unfinished = xasprintf("%s.unfinished", to);
+	struct store *store;
+	int r, fd;
+
+	if (access(to, F_OK) == 0)
+		return error_set(ret_error, ERROR_STORAGE_FAILED, NULL,
+				 "%s is there already: name a new file", to);
+	r = open_reader(path, &store, ret_error);
+	if (r < 0)
+		return r;
+	(void)unlink(unfinished); /* of a copy that was broken off */
+	fd = open(unfinished, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0) {
+		r = error_set(ret_error, ERROR_STORAGE_FAILED, NULL, "cannot make %s: %m",
+			      unfinished);
+	} else {
+		(void)close(fd);
+		r = copy_database(store, unfinished, ret_error);
+		/* It gets its name when it is whole. */
+		if (r == 0 && rename(unfinished, to) < 0)
+			r = error_set(ret_error, ERROR_STORAGE_FAILED, NULL,
+				      "cannot name the copy %s: %m", to);
+		if (r < 0)
+			(void)unlink(unfinished);
+	}
+	store_close(store);
+	return r;
+}
