@@ -40,6 +40,8 @@ enum status cmd_status(struct words *words)
 	if (*text_of(status, "storageError"))
 		print_row("CANNOT STORE", text_of(status, "storageError"));
 	print_number("commits", number_of(status, "commits"));
+	if (number_of(status, "prunedJobs") > 0)
+		print_number("pruned jobs", number_of(status, "prunedJobs"));
 	print_row("longest turn", duration_text(number_of(status, "longestTurnUsec"), text));
 	print_number("workers", number_of(status, "workers"));
 	print_number("clients", number_of(status, "clients"));

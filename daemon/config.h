@@ -27,6 +27,12 @@
 	  "targets of one job")                                                               \
 	X(max_output, "max-output-per-task", SETTING_SIZE, 1 << 30, 1024, (int64_t)1 << 40,   \
 	  "largest --max-output that a job may ask for")                                      \
+	X(max_job_output, "max-output-per-job", SETTING_SIZE, 0, 0, (int64_t)1 << 50,         \
+	  "output of all tasks of a job; 0: no bound")                                        \
+	X(keep_finished, "keep-finished", SETTING_DURATION, 0, 0, (int64_t)1 << 55,           \
+	  "how long jobs that have ended are kept; 0: until they are removed")                \
+	X(max_database, "max-database-size", SETTING_SIZE, 0, 0, (int64_t)1 << 50,            \
+	  "above it the jobs that ended first are removed; 0: no bound")                      \
 	X(ping_parallel, "ping-parallel", SETTING_NUMBER, 32768, 1, 65536,                    \
 	  "ping tasks in flight, of all jobs")                                                \
 	X(ping_rate, "ping-rate", SETTING_NUMBER, 100000, 1, 10000000,                        \

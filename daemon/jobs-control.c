@@ -117,6 +117,21 @@ bool jobs_stop_task(struct jobs *jobs, struct job *public_job, uint32_t index, i
 	return stop_never_begun(job, index);
 }
 
+const struct cut_off job_past_deadline = {
+	CLASS_TIMEOUT,
+	"the job's --deadline passed while the task ran",
+};
+const struct cut_off job_over_output = {
+	CLASS_OUTPUT_LIMIT,
+	"the output of the job reached max-output-per-job of jobd.conf: write less, or raise it",
+};
+
+void job_cut_off(struct live_job *job, const struct cut_off *why)
+{
+	job->cut_off = why;
+	jobs_stop(job->jobs, &job->job, 0);
+}
+
 static void on_deadline(evutil_socket_t fd, short what, void *context)
 {
 	struct live_job *job = context;
@@ -125,8 +140,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *context)
 	(void)what;
 	if (job_state_is_final(job->job.row.state))
 		return;
-	job->is_past_deadline = true;
-	jobs_stop(job->jobs, &job->job, 0);
+	job_cut_off(job, &job_past_deadline);
 }
 
 void job_arm_deadline(struct live_job *job)

@@ -46,6 +46,13 @@ struct skipped_task {
 	UT_hash_handle hh;
 };
 
+/* A job is ended for a reason that makes its running tasks failures, not somebody's wish. */
+struct cut_off {
+	enum error_class class;
+	const char *message; /* of each of these tasks */
+};
+extern const struct cut_off job_past_deadline, job_over_output;
+
 struct live_job {
 	struct job job;
 	struct dispatch_source source;
@@ -54,7 +61,7 @@ struct live_job {
 	struct live_tasks waiting;                  /* by not_before_us */
 	struct skipped_task *skipped;               /* at next_index or above */
 	struct event *retry_timer, *deadline_timer; /* made when first needed */
-	bool is_past_deadline;
+	const struct cut_off *cut_off;              /* why jobd itself ends it, or NULL */
 	bool is_removed;
 	char *token_key;         /* uid and token; or NULL */
 	UT_hash_handle hh;       /* jobs->by_id */
@@ -78,6 +85,8 @@ struct jobs {
 	struct live_tasks told;
 	LIST_HEAD(, job_watcher) watchers;
 	bool is_shutting_down;
+	struct event *prune_timer;
+	uint64_t pruned; /* jobs, since the start */
 	/* Jobs removed long after their end: watchers are told after the commit */
 	uint64_t *removed;
 	size_t removed_count;
@@ -118,7 +127,14 @@ void live_task_wait(struct live_task *task, int64_t delay_us);
 void live_task_stop(struct live_task *task, int64_t grace_us);
 void job_tell_workers(struct jobs *jobs, bool is_stored);
 
+/* jobs-prune.c */
+/* The settings are there, or have changed. */
+void jobs_prune_configured(struct jobs *jobs);
+/* Larger than max-database-size: pruning is behind, or there is nothing to prune. */
+bool jobs_are_too_large(const struct jobs *jobs);
+
 /* jobs-control.c */
+void job_cut_off(struct live_job *job, const struct cut_off *why);
 void job_arm_deadline(struct live_job *job);
 /* Ends whatever waits or was never begun. */
 void job_drop_queued(struct live_job *job);

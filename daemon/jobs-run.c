@@ -10,6 +10,7 @@
 
 #include "common/log.h"
 #include "common/util.h"
+#include "daemon/config.h"
 
 #include <assert.h>
 
@@ -257,6 +258,7 @@ static void take_output(struct live_task *task, struct report *report)
 	struct live_job *job = task->job;
 	struct store *store = job->jobs->store;
 	uint64_t position = store_next_position(store);
+	int64_t most;
 
 	live_task_record(task);
 	store_put_output(store, key_of(task), position, report->stream,
@@ -267,7 +269,11 @@ static void take_output(struct live_task *task, struct report *report)
 	task->is_handed = true;
 	tell(task);
 	job->job.row.last_position = position;
+	job->job.row.output_bytes += report->size;
 	job_mark_dirty(job);
+	most = job->jobs->config->max_job_output;
+	if (most > 0 && job->job.row.output_bytes > (uint64_t)most && !job->cut_off)
+		job_cut_off(job, &job_over_output);
 }
 
 void live_task_end(struct live_task *task, enum task_state from, struct outcome *outcome,
@@ -344,13 +350,12 @@ static bool try_again(struct live_task *task, const struct outcome *outcome)
 	return true;
 }
 
-/* Called back by a job's deadline: that is a failure of the task, not somebody's wish. */
-static void past_deadline(struct outcome *outcome)
+static void cut_off(struct outcome *outcome, const struct cut_off *why)
 {
 	outcome->state = TASK_FAILED;
-	outcome->class = CLASS_TIMEOUT;
+	outcome->class = why->class;
 	free(outcome->message);
-	outcome->message = xstrdup("the job's --deadline passed while the task ran");
+	outcome->message = xstrdup(why->message);
 }
 
 static void take_end(struct live_task *task, struct report *report)
@@ -366,8 +371,8 @@ static void take_end(struct live_task *task, struct report *report)
 		live_task_free(task);
 		return;
 	}
-	if (outcome->state == TASK_STOPPED && job->is_past_deadline)
-		past_deadline(outcome);
+	if (outcome->state == TASK_STOPPED && job->cut_off)
+		cut_off(outcome, job->cut_off);
 	if (!try_again(task, outcome))
 		live_task_end(task, TASK_RUNNING, outcome, report->at_us);
 }

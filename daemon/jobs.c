@@ -9,6 +9,7 @@
 #include "daemon/jobs-internal.h"
 
 #include "common/log.h"
+#include "common/units.h"
 #include "common/util.h"
 #include "daemon/config.h"
 #include "daemon/request.h"
@@ -29,6 +30,7 @@ struct jobs *jobs_new(struct event_base *base, struct store *store, struct worke
 	TAILQ_INIT(&jobs->changed);
 	TAILQ_INIT(&jobs->told);
 	LIST_INIT(&jobs->watchers);
+	jobs_prune_configured(jobs);
 	return jobs;
 }
 
@@ -42,6 +44,7 @@ void jobs_free(struct jobs *jobs)
 		live_job_free(job);
 	}
 	dispatch_free(jobs->dispatch);
+	event_free(jobs->prune_timer);
 	free(jobs->removed);
 	free(jobs);
 }
@@ -50,6 +53,7 @@ void jobs_set_config(struct jobs *jobs, const struct config *config)
 {
 	jobs->config = config;
 	dispatch_set_config(jobs->dispatch, config);
+	jobs_prune_configured(jobs);
 }
 
 /* --- Finding --- */
@@ -73,6 +77,11 @@ struct job *jobs_find(struct jobs *jobs, uint64_t id)
 
 	return job && !job->is_removed && !job_state_is_final(job->job.row.state) ? &job->job
 										  : NULL;
+}
+
+uint64_t jobs_pruned(const struct jobs *jobs)
+{
+	return jobs->pruned;
 }
 
 size_t jobs_live_count(const struct jobs *jobs)
@@ -148,7 +157,7 @@ void job_check_end(struct live_job *job)
 
 	if (counts[TASK_QUEUED] + counts[TASK_RUNNING] > 0 || job_state_is_final(state))
 		return;
-	if (state == JOB_STOPPING && !job->is_past_deadline)
+	if (state == JOB_STOPPING && !job->cut_off)
 		job_set_state(job, JOB_STOPPED);
 	else if (counts[TASK_FAILED] + counts[TASK_STOPPED] + counts[TASK_INTERRUPTED] > 0)
 		job_set_state(job, JOB_FAILED);
@@ -325,6 +334,15 @@ int jobs_start(struct jobs *jobs, const struct job_request *request, uint64_t *r
 			"%zu jobs have not ended yet, and max-live-jobs in jobd.conf allows "
 			"no more: wait for some, or stop some",
 			jobs->live_count);
+	if (jobs_are_too_large(jobs)) {
+		char used[UNITS_TEXT_MAX], most[UNITS_TEXT_MAX];
+
+		return error_set(ret_error, ERROR_LIMIT_REACHED, "max-database-size",
+				 "the database has %s, and max-database-size in jobd.conf allows "
+				 "%s: remove jobs, or raise it",
+				 size_text(store_used_bytes(jobs->store), used),
+				 size_text(jobs->config->max_database, most));
+	}
 	r = request_parse(request->parameters, request->uid, request->is_trusted, jobs->config,
 			  &parsed, ret_error);
 	if (r < 0)

@@ -271,16 +271,17 @@ void method_get_status(struct call *call)
 		(void)json_object_set_new(limits, config_settings[i].name, json_integer(*value));
 	}
 	jobs_each(daemon->jobs, add_job, &totals);
-	reply = json_pack("{s:s, s:i, s:I, s:s, s:s, s:I, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:o}",
-			  "version", PACKAGE_VERSION, "pid", (int)getpid(), "startedUsec",
-			  (json_int_t)daemon->started_us, "socket", daemon->config->socket,
-			  "database", daemon->config->database, "databaseBytes",
-			  (json_int_t)store_bytes(daemon->store), "workers", (int)daemon->workers,
-			  "clients", (int)server_client_count(daemon->server), "jobs",
-			  (json_int_t)totals.jobs, "tasksQueued", (json_int_t)totals.queued,
-			  "tasksRunning", (json_int_t)totals.running, "longestTurnUsec",
-			  (json_int_t)daemon->longest_turn_us, "commits",
-			  (json_int_t)store_commits(daemon->store), "limits", limits);
+	reply = json_pack(
+		"{s:s, s:i, s:I, s:s, s:s, s:I, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
+		"version", PACKAGE_VERSION, "pid", (int)getpid(), "startedUsec",
+		(json_int_t)daemon->started_us, "socket", daemon->config->socket, "database",
+		daemon->config->database, "databaseBytes", (json_int_t)store_bytes(daemon->store),
+		"workers", (int)daemon->workers, "clients",
+		(int)server_client_count(daemon->server), "jobs", (json_int_t)totals.jobs,
+		"tasksQueued", (json_int_t)totals.queued, "tasksRunning",
+		(json_int_t)totals.running, "prunedJobs", (json_int_t)jobs_pruned(daemon->jobs),
+		"longestTurnUsec", (json_int_t)daemon->longest_turn_us, "commits",
+		(json_int_t)store_commits(daemon->store), "limits", limits);
 	if (store_error(daemon->store))
 		(void)json_object_set_new(reply, "storageError",
 					  json_string(store_error(daemon->store)));

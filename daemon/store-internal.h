@@ -14,7 +14,7 @@ _Static_assert(JOB_COMPLETED == 4 && TASK_SUCCEEDED == 2 && TASK_STATE_COUNT == 
 #define JOB_COLUMNS                                                                         \
 	"id, uid, kind, name, token, retry_of, state, queued, running, succeeded, failed, " \
 	"stopped, interrupted, classes, next_index, last_position, received_position, "     \
-	"created_us, started_us, ended_us, recorded_index"
+	"created_us, started_us, ended_us, recorded_index, output_bytes"
 #define TASK_COLUMNS                                                                               \
 	"key, state, class, attempts, is_sent, started_us, ended_us, stdout_bytes, stderr_bytes, " \
 	"message, result"
@@ -38,14 +38,15 @@ _Static_assert(JOB_COMPLETED == 4 && TASK_SUCCEEDED == 2 && TASK_STATE_COUNT == 
 	X(SQL_ROLLBACK, "ROLLBACK")                                                                \
 	X(SQL_META_WRITE, "UPDATE meta SET next_job = ?1, next_position = ?2 WHERE id = 0")        \
 	X(SQL_JOB_INSERT, "INSERT INTO job (" JOB_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, " \
-			  "?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)")   \
+			  "?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, "   \
+			  "?22)")                                                                  \
 	X(SQL_REQUEST_INSERT, "INSERT INTO request (job, options, targets) VALUES (?1, ?2, ?3)")   \
 	X(SQL_JOB_UPDATE,                                                                          \
 	  "UPDATE job SET name = coalesce(?4, name), state = ?7, queued = ?8, running = ?9, "      \
 	  "succeeded = ?10, failed = ?11, stopped = ?12, interrupted = ?13, classes = ?14, "       \
 	  "next_index = ?15, last_position = ?16, "                                                \
 	  "received_position = max(received_position, ?17), started_us = ?19, ended_us = ?20, "    \
-	  "recorded_index = ?21 "                                                                  \
+	  "recorded_index = ?21, output_bytes = ?22 "                                              \
 	  "WHERE id = ?1")                                                                         \
 	X(SQL_REQUEST_UPDATE, "UPDATE request SET options = ?2 WHERE job = ?1 AND options <> ?2")  \
 	X(SQL_JOB_DELETE, "DELETE FROM job WHERE id = ?1")                                         \
@@ -82,6 +83,11 @@ _Static_assert(JOB_COMPLETED == 4 && TASK_SUCCEEDED == 2 && TASK_STATE_COUNT == 
 	X(SQL_JOBS_LIVE, JOB_SELECT "state < 4 AND (?1 IS NULL OR uid = ?1) AND " JOB_FILTER)      \
 	X(SQL_JOBS_NAMED, JOB_SELECT "name = ?7 AND (?1 IS NULL OR uid = ?1) AND " JOB_FILTER)     \
 	X(SQL_JOBS_LIVE_ASCENDING, JOB_SELECT "state < 4 ORDER BY id")                             \
+	X(SQL_JOBS_ENDED, "SELECT id, ended_us, last_position <= received_position FROM job "      \
+			  "WHERE state >= 4 AND ended_us < ?1 ORDER BY ended_us LIMIT ?2")         \
+	X(SQL_JOBS_ENDED_RECEIVED,                                                                 \
+	  "SELECT id, ended_us, 1 FROM job WHERE state >= 4 AND last_position <= "                 \
+	  "received_position AND ended_us < ?1 ORDER BY ended_us LIMIT ?2")                        \
 	X(SQL_TOKEN_FIND, "SELECT id FROM job WHERE uid = ?1 AND token = ?2")                      \
 	X(SQL_TASKS_READ,                                                                          \
 	  "SELECT " TASK_COLUMNS " FROM task WHERE key > ?1 AND key <= ?2 AND " NOT_REMOVED        \
@@ -105,6 +111,7 @@ _Static_assert(JOB_COMPLETED == 4 && TASK_SUCCEEDED == 2 && TASK_STATE_COUNT == 
 	X(SQL_REQUEST_DELETE, "DELETE FROM request WHERE job = ?1")                                \
 	X(SQL_REMOVED_DELETE, "DELETE FROM removed WHERE job = ?1")                                \
 	X(SQL_VACUUM, "PRAGMA incremental_vacuum(200)")                                            \
+	X(SQL_ALL_PAGES, "PRAGMA page_count")                                                      \
 	X(SQL_FREE_PAGES, "PRAGMA freelist_count")                                                 \
 	X(SQL_CHECKPOINT, "PRAGMA wal_checkpoint")
 

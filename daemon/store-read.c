@@ -72,8 +72,9 @@ static void fill_job(sqlite3_stmt *statement, struct job_row *row)
 		.started_us = sqlite3_column_int64(statement, 18),
 		.ended_us = sqlite3_column_int64(statement, 19),
 		.recorded_index = number(statement, 20),
-		.options = column_copy(statement, 21),
-		.targets = column_copy(statement, 22),
+		.output_bytes = number(statement, 21),
+		.options = column_copy(statement, 22),
+		.targets = column_copy(statement, 23),
 	};
 	for (int i = 0; i < TASK_STATE_COUNT; i++)
 		row->counts[i] = number(statement, 7 + i);
@@ -186,6 +187,35 @@ int store_find_token(struct store *store, uid_t uid, const char *token, uint64_t
 	(void)sqlite3_bind_int64(statement, 1, uid);
 	(void)sqlite3_bind_text(statement, 2, token, -1, SQLITE_STATIC);
 	return one_row(store, statement, take_number, ret_id);
+}
+
+struct ended_reading {
+	ended_row_fn *fn;
+	void *context;
+};
+
+static int use_ended(sqlite3_stmt *statement, void *context)
+{
+	const struct ended_reading *reading = context;
+	struct ended_row row = {
+		.id = number(statement, 0),
+		.ended_us = sqlite3_column_int64(statement, 1),
+		.is_received = sqlite3_column_int(statement, 2) != 0,
+	};
+
+	return reading->fn(&row, reading->context);
+}
+
+int store_read_ended(struct store *store, bool is_received, int64_t before_us, size_t limit,
+		     ended_row_fn *fn, void *context)
+{
+	struct ended_reading reading = {.fn = fn, .context = context};
+	sqlite3_stmt *statement =
+		store_statement(store, is_received ? SQL_JOBS_ENDED_RECEIVED : SQL_JOBS_ENDED);
+
+	(void)sqlite3_bind_int64(statement, 1, before_us);
+	bind_limit(statement, 2, limit);
+	return each_row(store, statement, use_ended, &reading);
 }
 
 /* --- Tasks --- */
@@ -340,7 +370,7 @@ int store_read_cursor(struct store *store, uid_t uid, const char *name, uint64_t
 /* --- Upkeep --- */
 
 /* A piece takes some ms: what is freed counts, be it many small rows or a few large ones. */
-enum { PIECE_ROWS = 1000, PIECE_BYTES = 2 * 1024 * 1024 };
+enum { PIECE_ROWS = 1000, PIECE_BYTES = 2 * 1024 * 1024, PAGE_BYTES = 4096 };
 
 /* Runs a deletion whose parameters are bound; *ret_count rows went. */
 static int delete_rows(struct store *store, sqlite3_stmt *statement, int *ret_count)
@@ -444,6 +474,23 @@ static int give_pages_back(struct store *store, bool *ret_more)
 	if (r == 0)
 		*ret_more = pages > 0;
 	return r;
+}
+
+bool store_has_removed(struct store *store)
+{
+	uint64_t job;
+
+	return one_row(store, store_statement(store, SQL_REMOVED_READ), take_number, &job) == 0;
+}
+
+int64_t store_used_bytes(struct store *store)
+{
+	uint64_t pages = 0, free_pages = 0;
+
+	if (one_row(store, store_statement(store, SQL_ALL_PAGES), take_number, &pages) < 0 ||
+	    count_free_pages(store, &free_pages) < 0)
+		return 0;
+	return (int64_t)(pages - free_pages) * PAGE_BYTES;
 }
 
 int store_reap(struct store *store, bool *ret_more)

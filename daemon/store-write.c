@@ -229,6 +229,7 @@ static int run_job(sqlite3_stmt *statement, const struct job_row *row)
 	(void)sqlite3_bind_int64(statement, 19, row->started_us);
 	(void)sqlite3_bind_int64(statement, 20, row->ended_us);
 	bind(statement, 21, row->recorded_index);
+	bind(statement, 22, row->output_bytes);
 	return store_run(statement);
 }
 

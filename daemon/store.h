@@ -77,6 +77,7 @@ struct job_row {
 	uint64_t recorded_index;    /* <= next_index; tasks below have a row */
 	uint64_t last_position;     /* of the job's newest record; 0: none */
 	uint64_t received_position; /* of the owner's usual cursor */
+	uint64_t output_bytes;      /* of all its tasks */
 	int64_t created_us, started_us, ended_us; /* 0: not yet */
 };
 void job_row_done(struct job_row *row);
@@ -138,6 +139,17 @@ int store_find_token(struct store *store, uid_t uid, const char *token, uint64_t
 /* Jobs that have not ended, oldest first. */
 int store_read_live_jobs(struct store *store, job_row_fn *fn, void *context);
 
+/* A job that has ended, as far as pruning wants to know. */
+struct ended_row {
+	uint64_t id;
+	int64_t ended_us;
+	bool is_received; /* wholly, by its owner */
+};
+typedef int ended_row_fn(const struct ended_row *row, void *context);
+/* Those that ended before that time (and were received), the first first, at most limit. */
+int store_read_ended(struct store *store, bool is_received, int64_t before_us, size_t limit,
+		     ended_row_fn *fn, void *context);
+
 struct task_row {
 	struct task_key key;
 	enum task_state state;
@@ -194,6 +206,11 @@ int store_check(const char *path, store_finding_fn *tell, void *context, struct 
 int store_backup(const char *path, const char *to, struct error *ret_error);
 
 /* --- Upkeep --- */
+
+/* Rows of removed jobs are still being deleted. */
+bool store_has_removed(struct store *store);
+/* Bytes of the file that are not free; 0 where they cannot be told. */
+int64_t store_used_bytes(struct store *store);
 
 /* Deletes a piece (about 1,000 rows) of what was removed, in a transaction of its own; *ret_more
  * where something is left. Not while changes are queued. */
