@@ -108,6 +108,7 @@ static void print_job(const json_t *job)
 	print_field("name", text_of(job, "name"));
 	print_field("kind", text_of(job, "kind"));
 	print_field("state", text_of(job, "state"));
+	print_field("reason", text_of(job, "reason"));
 	print_field("user", text_of(job, "user"));
 	print_field("targets", text_of(job, "targets"));
 	if (json_object_get(job, "retryOf"))

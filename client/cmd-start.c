@@ -182,6 +182,18 @@ static void take_targets(struct words *words)
 	json_decref(exclude);
 }
 
+/* Why not everything was tried. */
+static void tell_reason(json_t *selection)
+{
+	json_t *reply = talk("List", json_pack("{s:o}", "selection", selection));
+	const json_t *job = json_array_get(json_object_get(reply, "jobs"), 0);
+
+	if (*text_of(job, "reason") && !globals.is_quiet)
+		(void)fprintf(stderr, "jobctl: job %lld: %s\n", (long long)number_of(job, "id"),
+			      text_of(job, "reason"));
+	json_decref(reply);
+}
+
 /*
  * Stays until the end: results as they come, and their status. Where progress is shown, which takes
  * the line that results would go to, it comes first.
@@ -203,7 +215,8 @@ static enum status wait_and_receive(const struct words *words, int64_t id, bool 
 	results_receive(json_pack("{s:O, s:b}", "selection", selection, "wait", 1), &options,
 			&is_failed);
 	/* Of what was never begun there are no results. */
-	sums = wait_for(json_pack("{s:o}", "selection", selection));
+	sums = wait_for(json_pack("{s:O}", "selection", selection));
+	tell_reason(selection);
 	not_done = number_of(sums, "tasks") - number_of(sums, "succeeded");
 	json_decref(sums);
 	return not_done > 0 ? STATUS_FAILED : STATUS_OK;

@@ -46,6 +46,7 @@ const struct command commands[] = {
 	 "  jobctl start ping 8.8.8.8 10.0.0.0/24\n"
 	 "  jobctl start ssh 'r[01-30]' -- show version\n"
 	 "  jobctl start ssh --wait --credential lab @routers.txt -- show version\n"
+	 "  jobctl start ssh --canary 2 --batch 10% --max-failures 3 @routers.txt -- write memory\n"
 	 "  jobctl start ping --count 0 --on-change --period 5min @routers.txt\n",
 	 TABLES(start_options, ping_options, ssh_options, results_options), cmd_start},
 	{"list", "[SELECTOR...]", "one row a job",

@@ -119,16 +119,20 @@ bool jobs_stop_task(struct jobs *jobs, struct job *public_job, uint32_t index, i
 
 const struct cut_off job_past_deadline = {
 	CLASS_TIMEOUT,
+	"the job's --deadline passed",
 	"the job's --deadline passed while the task ran",
 };
 const struct cut_off job_over_output = {
 	CLASS_OUTPUT_LIMIT,
+	"its output reached max-output-per-job of jobd.conf",
 	"the output of the job reached max-output-per-job of jobd.conf: write less, or raise it",
 };
 
 void job_cut_off(struct live_job *job, const struct cut_off *why)
 {
 	job->cut_off = why;
+	free(job->job.row.reason);
+	job->job.row.reason = xstrdup(why->reason);
 	jobs_stop(job->jobs, &job->job, 0);
 }
 

@@ -49,6 +49,7 @@ struct skipped_task {
 /* A job is ended for a reason that makes its running tasks failures, not somebody's wish. */
 struct cut_off {
 	enum error_class class;
+	const char *reason;  /* of the job */
 	const char *message; /* of each of these tasks */
 };
 extern const struct cut_off job_past_deadline, job_over_output;
@@ -60,6 +61,7 @@ struct live_job {
 	uint64_t unrecorded;                        /* of them, without a row */
 	struct live_tasks waiting;                  /* by not_before_us */
 	struct skipped_task *skipped;               /* at next_index or above */
+	uint64_t gate;                              /* no task at or above begins yet */
 	struct event *retry_timer, *deadline_timer; /* made when first needed */
 	const struct cut_off *cut_off;              /* why jobd itself ends it, or NULL */
 	bool is_removed;
@@ -126,6 +128,13 @@ void live_task_wait(struct live_task *task, int64_t delay_us);
 /* The worker is told to stop it, after the commit. */
 void live_task_stop(struct live_task *task, int64_t grace_us);
 void job_tell_workers(struct jobs *jobs, bool is_stored);
+
+/* jobs-batch.c */
+/* Where it is by the options, for a job that is new or goes on. */
+void job_set_gate(struct live_job *job);
+bool job_is_gate_shut(const struct live_job *job);
+/* A task has ended: the next batch, or the end of all trying. */
+void job_check_batch(struct live_job *job);
 
 /* jobs-prune.c */
 /* The settings are there, or have changed. */

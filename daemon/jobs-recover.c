@@ -152,6 +152,9 @@ int jobs_recover(struct jobs *jobs, struct error *ret_error)
 	HASH_ITER (hh, jobs->by_id, job, next) {
 		if (read_rows(job) < 0)
 			return unreadable(jobs, ret_error);
+		/* Now that all that is under way is here. */
+		job_set_gate(job);
+		job_check_batch(job);
 		if (job->job.row.state == JOB_STOPPING)
 			job_drop_queued(job);
 		else if (job->job.row.state != JOB_PAUSED)

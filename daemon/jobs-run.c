@@ -144,7 +144,7 @@ static struct live_task *pick(struct live_job *job)
 		return task;
 	while (job_take_skipped(job, (uint32_t)row->next_index))
 		row->next_index++;
-	if (row->next_index >= target_list_count(job->job.targets)) {
+	if (row->next_index >= target_list_count(job->job.targets) || job_is_gate_shut(job)) {
 		/* A timer may come a moment early; then it is set once more. */
 		if (task)
 			arm_retry(job);
@@ -291,6 +291,7 @@ void live_task_end(struct live_task *task, enum task_state from, struct outcome 
 	job_count(job, from, outcome->state);
 	live_task_free(task);
 	job_check_end(job);
+	job_check_batch(job);
 }
 
 void live_task_wait(struct live_task *task, int64_t delay_us)

@@ -157,7 +157,7 @@ void job_check_end(struct live_job *job)
 
 	if (counts[TASK_QUEUED] + counts[TASK_RUNNING] > 0 || job_state_is_final(state))
 		return;
-	if (state == JOB_STOPPING && !job->cut_off)
+	if (state == JOB_STOPPING && !job->job.row.reason)
 		job_set_state(job, JOB_STOPPED);
 	else if (counts[TASK_FAILED] + counts[TASK_STOPPED] + counts[TASK_INTERRUPTED] > 0)
 		job_set_state(job, JOB_FAILED);
@@ -212,6 +212,7 @@ struct live_job *live_job_new(struct jobs *jobs, const struct job_row *row, stru
 	job->job.row = *row;
 	job->job.row.kind = xstrdup(row->kind);
 	job->job.row.name = xstrdup_or_null(row->name);
+	job->job.row.reason = xstrdup_or_null(row->reason);
 	job->job.row.token = job->job.row.options = job->job.row.targets = NULL;
 	job->job.options = request->options;
 	job->job.targets = request->targets;
@@ -222,6 +223,7 @@ struct live_job *live_job_new(struct jobs *jobs, const struct job_row *row, stru
 	job->source.parallel = job_parallel(job->job.options);
 	TAILQ_INIT(&job->running);
 	TAILQ_INIT(&job->waiting);
+	job_set_gate(job);
 	HASH_ADD(hh, jobs->by_id, job.row.id, sizeof(job->job.row.id), job);
 	if (token) {
 		job->token_key = token_key(row->uid, token);

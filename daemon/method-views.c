@@ -132,6 +132,8 @@ json_t *view_job(const struct job_row *row, bool with_details)
 	set_time(job, "startedUsec", row->started_us);
 	set_time(job, "endedUsec", row->ended_us);
 	set(job, "hasResults", json_boolean(row->last_position > row->received_position));
+	if (row->reason)
+		set_text(job, "reason", row->reason);
 	if (row->retry_of != 0)
 		set_number(job, "retryOf", row->retry_of);
 	if (with_details) {

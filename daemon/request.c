@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/request.h"
 
+#include "common/units.h"
 #include "common/util.h"
 #include "daemon/config.h"
 #include "daemon/fields.h"
@@ -23,6 +24,7 @@ static const struct field common_fields[] = {
 	{"retries", FIELD_INT, offsetof(struct job_options, retries), 0, 1000, 0, NULL},
 	{"retryDelayUsec", FIELD_INT, offsetof(struct job_options, retry_delay_us), 0, YEAR_US,
 	 US_PER_SEC, NULL},
+	{"canary", FIELD_INT, offsetof(struct job_options, canary), 1, UINT32_MAX, 0, NULL},
 	{"rerun", FIELD_BOOL, offsetof(struct job_options, is_rerun), 0, 0, 0, NULL},
 };
 
@@ -68,12 +70,34 @@ static int parse_kind_options(struct job_options *options, const json_t *paramet
 	return 0;
 }
 
+/* "10" or "20%"; without it, ret_share stays as it is. */
+static int parse_share(const json_t *parameters, const char *name, int64_t min,
+		       struct share *ret_share, struct error *ret_error)
+{
+	const char *text = json_string_value(json_object_get(parameters, name));
+	struct share share = {0};
+	int percent = 0;
+
+	if (!text)
+		return 0;
+	share.is_percent = percent_parse(text, &percent) == 0;
+	share.number = percent;
+	if ((!share.is_percent && number_parse(text, 0, UINT32_MAX, &share.number) < 0) ||
+	    share.number < min)
+		return error_set(ret_error, ERROR_INVALID_OPTION, name,
+				 "%s: '%s' is neither a number from %lld on nor a share such as "
+				 "10%%",
+				 name, text, (long long)min);
+	*ret_share = share;
+	return 0;
+}
+
 static int parse_options(const json_t *parameters, uid_t uid, bool is_trusted,
 			 const struct config *config, struct job_options **ret_options,
 			 struct error *ret_error)
 {
-	static const char *const others[] = {"kind",    "targets", "exclude",
-					     "shuffle", "name",    "token"};
+	static const char *const others[] = {"kind", "targets", "exclude", "shuffle",
+					     "name", "token",   "batch",   "maxFailures"};
 	const char *word = json_string_value(json_object_get(parameters, "kind"));
 	const struct kind *kind = kind_find(word ? word : "");
 	struct job_options *options;
@@ -96,6 +120,11 @@ static int parse_options(const json_t *parameters, uid_t uid, bool is_trusted,
 	r = fields_parse(common_fields, ARRAY_SIZE(common_fields), common, options, ret_error);
 	json_decref(common);
 	options->uid = uid;
+	options->failures_max.number = -1;
+	if (r == 0)
+		r = parse_share(parameters, "batch", 1, &options->batch, ret_error);
+	if (r == 0)
+		r = parse_share(parameters, "maxFailures", 0, &options->failures_max, ret_error);
 	if (r == 0)
 		r = parse_kind_options(options, parameters, config, is_trusted, ret_error);
 	if (r < 0) {

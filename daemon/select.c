@@ -412,13 +412,7 @@ int selection_read(struct selection *selection, struct store *store, uint64_t be
 
 static int take_row(const struct job_row *row, void *context)
 {
-	struct job_row *taken = context;
-
-	*taken = *row;
-	taken->kind = xstrdup(row->kind);
-	taken->targets = xstrdup(row->targets);
-	taken->options = xstrdup(row->options);
-	taken->name = taken->token = NULL;
+	job_row_copy(row, context);
 	return 1;
 }
 

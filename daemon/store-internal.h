@@ -14,7 +14,7 @@ _Static_assert(JOB_COMPLETED == 4 && TASK_SUCCEEDED == 2 && TASK_STATE_COUNT == 
 #define JOB_COLUMNS                                                                         \
 	"id, uid, kind, name, token, retry_of, state, queued, running, succeeded, failed, " \
 	"stopped, interrupted, classes, next_index, last_position, received_position, "     \
-	"created_us, started_us, ended_us, recorded_index, output_bytes"
+	"created_us, started_us, ended_us, recorded_index, output_bytes, reason"
 #define TASK_COLUMNS                                                                               \
 	"key, state, class, attempts, is_sent, started_us, ended_us, stdout_bytes, stderr_bytes, " \
 	"message, result"
@@ -39,14 +39,14 @@ _Static_assert(JOB_COMPLETED == 4 && TASK_SUCCEEDED == 2 && TASK_STATE_COUNT == 
 	X(SQL_META_WRITE, "UPDATE meta SET next_job = ?1, next_position = ?2 WHERE id = 0")        \
 	X(SQL_JOB_INSERT, "INSERT INTO job (" JOB_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, " \
 			  "?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, "   \
-			  "?22)")                                                                  \
+			  "?22, ?23)")                                                             \
 	X(SQL_REQUEST_INSERT, "INSERT INTO request (job, options, targets) VALUES (?1, ?2, ?3)")   \
 	X(SQL_JOB_UPDATE,                                                                          \
 	  "UPDATE job SET name = coalesce(?4, name), state = ?7, queued = ?8, running = ?9, "      \
 	  "succeeded = ?10, failed = ?11, stopped = ?12, interrupted = ?13, classes = ?14, "       \
 	  "next_index = ?15, last_position = ?16, "                                                \
 	  "received_position = max(received_position, ?17), started_us = ?19, ended_us = ?20, "    \
-	  "recorded_index = ?21, output_bytes = ?22 "                                              \
+	  "recorded_index = ?21, output_bytes = ?22, reason = ?23 "                                \
 	  "WHERE id = ?1")                                                                         \
 	X(SQL_REQUEST_UPDATE, "UPDATE request SET options = ?2 WHERE job = ?1 AND options <> ?2")  \
 	X(SQL_JOB_DELETE, "DELETE FROM job WHERE id = ?1")                                         \

@@ -73,8 +73,9 @@ static void fill_job(sqlite3_stmt *statement, struct job_row *row)
 		.ended_us = sqlite3_column_int64(statement, 19),
 		.recorded_index = number(statement, 20),
 		.output_bytes = number(statement, 21),
-		.options = column_copy(statement, 22),
-		.targets = column_copy(statement, 23),
+		.reason = column_copy(statement, 22),
+		.options = column_copy(statement, 23),
+		.targets = column_copy(statement, 24),
 	};
 	for (int i = 0; i < TASK_STATE_COUNT; i++)
 		row->counts[i] = number(statement, 7 + i);

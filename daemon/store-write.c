@@ -33,16 +33,15 @@ static size_t length(const char *text)
 	return text ? strlen(text) + 1 : 0;
 }
 
-static struct job_row *copy_row(const struct job_row *row)
+void job_row_copy(const struct job_row *row, struct job_row *ret_copy)
 {
-	struct job_row *copy = xmemdup(row, sizeof(*row));
-
-	copy->kind = xstrdup_or_null(row->kind);
-	copy->name = xstrdup_or_null(row->name);
-	copy->token = xstrdup_or_null(row->token);
-	copy->options = xstrdup_or_null(row->options);
-	copy->targets = xstrdup_or_null(row->targets);
-	return copy;
+	*ret_copy = *row;
+	ret_copy->kind = xstrdup_or_null(row->kind);
+	ret_copy->name = xstrdup_or_null(row->name);
+	ret_copy->token = xstrdup_or_null(row->token);
+	ret_copy->reason = xstrdup_or_null(row->reason);
+	ret_copy->options = xstrdup_or_null(row->options);
+	ret_copy->targets = xstrdup_or_null(row->targets);
 }
 
 void job_row_done(struct job_row *row)
@@ -50,9 +49,10 @@ void job_row_done(struct job_row *row)
 	free(row->kind);
 	free(row->name);
 	free(row->token);
+	free(row->reason);
 	free(row->options);
 	free(row->targets);
-	row->kind = row->name = row->token = row->options = row->targets = NULL;
+	row->kind = row->name = row->token = row->reason = row->options = row->targets = NULL;
 }
 
 void change_free(struct change *change)
@@ -85,9 +85,12 @@ void change_free(struct change *change)
 static void put_row(struct store *store, enum change_type type, const struct job_row *row)
 {
 	size_t payload = sizeof(*row) + length(row->kind) + length(row->name) + length(row->token) +
-			 length(row->options) + length(row->targets);
+			 length(row->reason) + length(row->options) + length(row->targets);
 
-	put(store, type, job_key(row->id), payload)->row = copy_row(row);
+	struct change *change = put(store, type, job_key(row->id), payload);
+
+	change->row = xmalloc(sizeof(*change->row));
+	job_row_copy(row, change->row);
 }
 
 void store_put_job(struct store *store, const struct job_row *row)
@@ -230,6 +233,7 @@ static int run_job(sqlite3_stmt *statement, const struct job_row *row)
 	(void)sqlite3_bind_int64(statement, 20, row->ended_us);
 	bind(statement, 21, row->recorded_index);
 	bind(statement, 22, row->output_bytes);
+	bind_text(statement, 23, row->reason);
 	return store_run(statement);
 }
 

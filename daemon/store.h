@@ -69,6 +69,7 @@ struct job_row {
 	char *token;   /* or NULL */
 	char *options; /* JSON text: the parameters of Start without targets, exclude and token */
 	char *targets; /* JSON text: {"targets": [...], "exclude": [...]} */
+	char *reason;  /* why jobd itself ended it before all tasks were tried, or NULL */
 	uint64_t retry_of; /* 0: none */
 	enum job_state state;
 	uint64_t counts[TASK_STATE_COUNT]; /* by task state; their sum is the number of tasks */
@@ -80,6 +81,8 @@ struct job_row {
 	uint64_t output_bytes;      /* of all its tasks */
 	int64_t created_us, started_us, ended_us; /* 0: not yet */
 };
+/* Its strings as well. */
+void job_row_copy(const struct job_row *row, struct job_row *ret_copy);
 void job_row_done(struct job_row *row);
 
 /* --- Changes --- */

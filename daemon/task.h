@@ -20,6 +20,12 @@
 
 struct kind;
 
+/* So many, or so many of a hundred. */
+struct share {
+	int64_t number;
+	bool is_percent;
+};
+
 /* The parsed options of a job, shared by its tasks; immutable. Counted, any thread may drop one. */
 struct job_options {
 	atomic_uint references;
@@ -31,7 +37,10 @@ struct job_options {
 	int64_t parallel;    /* 0: as the kind allows */
 	int64_t retries, retry_delay_us;
 	bool is_rerun;
-	void *kind_options; /* kind->options_size bytes */
+	int64_t canary;            /* tasks that go first, and of which none may fail; 0: none */
+	struct share batch;        /* tasks of which all end before the next begin; 0: all */
+	struct share failures_max; /* before the job gives up; -1: as many as there are */
+	void *kind_options;        /* kind->options_size bytes */
 };
 struct job_options *job_options_ref(struct job_options *options);
 void job_options_unref(struct job_options *options);

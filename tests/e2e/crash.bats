@@ -147,3 +147,13 @@ has_begun() {
 	start_jobd
 	[ "$(jobctl start ping 127.0.0.1)" = 2 ]
 }
+
+@test "killed while a job is stopping, with tasks that were never begun: each is counted once" {
+	long_command --parallel 1 --host-key off 127.0.0.2 127.0.0.3
+	jobctl stop 1 --grace 60s
+	kill9_jobd
+	start_jobd
+	run -3 jobctl wait 1 --timeout "$BOUND"
+	is_state 1 stopped
+	jobctl list 1 --json | jq -e '[.tasks, .queued, .running, .stopped] == [3, 0, 0, 3]'
+}
