@@ -139,6 +139,11 @@ void talk_check_interrupt(void);
 
 /* The words of a target list; @FILE, @- and @FILE:GROUP are read. Appended to the array. */
 void targets_read(json_t *targets, const char *word);
+/* --dry-run: what Start's parameters come to. */
+void dry_run(const json_t *parameters, const char *kind);
+/* The hosts of an inventory's text, which is taken apart, that a pattern names: "core:&edge:!r3".
+ */
+void inventory_read(json_t *targets, const char *path, char *text, const char *pattern);
 
 /* --- Showing (render.c) --- */
 

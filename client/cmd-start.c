@@ -240,6 +240,10 @@ enum status cmd_start(struct words *words)
 	take_kind(words, kind);
 	take_targets(words);
 	(void)json_object_set_new(words->parameters, "kind", json_string(kind));
+	if (words_flag(words, "dry-run")) {
+		dry_run(words->parameters, kind);
+		return STATUS_OK;
+	}
 	(void)json_object_set_new(words->parameters, "token", new_token());
 	reply = talk("Start", json_incref(words->parameters));
 	id = number_of(reply, "id");

@@ -47,6 +47,7 @@ const struct option_row start_options[] = {
 	{"max-failures", OPTION_TEXT, "N|P%", "maxFailures", "if more fail, no other is tried",
 	 NULL},
 	{"rerun", OPTION_FLAG, NULL, "rerun", "tasks that a crash cut off run again", NULL},
+	{"dry-run", OPTION_FLAG, NULL, "-dry-run", "show what would run, and contact nobody", NULL},
 	{"wait", OPTION_FLAG, NULL, "-wait", "stay: progress, results, their exit status", NULL},
 	{0},
 };

@@ -151,6 +151,27 @@ int percent_parse(const char *text, int *ret_percent)
 	return 0;
 }
 
+int share_parse(const char *text, int64_t min, struct share *ret_share)
+{
+	struct share share = {0};
+	int percent = 0;
+
+	share.is_percent = percent_parse(text, &percent) == 0;
+	share.number = percent;
+	if ((!share.is_percent && number_parse(text, 0, UINT32_MAX, &share.number) < 0) ||
+	    share.number < min)
+		return -EINVAL;
+	*ret_share = share;
+	return 0;
+}
+
+uint64_t share_of(const struct share *share, uint64_t count)
+{
+	uint64_t number = (uint64_t)share->number;
+
+	return share->is_percent ? count / 100 * number + count % 100 * number / 100 : number;
+}
+
 int time_parse(const char *text, int64_t now_us, int64_t *ret_real_us)
 {
 	static const char *const forms[] = {"%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d",

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /* "10" (seconds), "1.5s", "200ms", "50us", "2min", "2m", "1h30min", "3d", "1w" (systemd.time(7)).
@@ -15,6 +16,15 @@ int duration_parse(const char *text, int64_t *ret_us);
 int size_parse(const char *text, int64_t *ret_bytes);
 /* "80%" -> 80, "0%".."100%". */
 int percent_parse(const char *text, int *ret_percent);
+/* So many, or so many of a hundred. */
+struct share {
+	int64_t number;
+	bool is_percent;
+};
+/* "10" or "20%", at least min: 0 or -EINVAL. */
+int share_parse(const char *text, int64_t min, struct share *ret_share);
+/* Of so many; a percentage is rounded down. */
+uint64_t share_of(const struct share *share, uint64_t count);
 /* A decimal number, whole text, within [min, max] (-ERANGE outside). */
 int number_parse(const char *text, int64_t min, int64_t max, int64_t *ret_value);
 /* "2h" (so long ago), "2026-11-23", "2026-11-23 14:05[:06]", "14:05" (today), "@1700000000", local

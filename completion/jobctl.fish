@@ -13,6 +13,7 @@ complete -c jobctl -n '__fish_seen_subcommand_from start' -l canary -r -d 'so ma
 complete -c jobctl -n '__fish_seen_subcommand_from start' -l batch -r -d 'so many tasks at a time, and all end before the next'
 complete -c jobctl -n '__fish_seen_subcommand_from start' -l max-failures -r -d 'if more fail, no other is tried'
 complete -c jobctl -n '__fish_seen_subcommand_from start' -l rerun -d 'tasks that a crash cut off run again'
+complete -c jobctl -n '__fish_seen_subcommand_from start' -l dry-run -d 'show what would run, and contact nobody'
 complete -c jobctl -n '__fish_seen_subcommand_from start' -l wait -d 'stay: progress, results, their exit status'
 complete -c jobctl -n '__fish_seen_subcommand_from start' -l count -r -d 'send N requests whatever comes back, 0: until stopped (without: up to 4, until a reply)'
 complete -c jobctl -n '__fish_seen_subcommand_from start' -l interval -r -d 'between two requests (1s)'

@@ -7,15 +7,8 @@
  */
 #include "daemon/jobs-internal.h"
 
+#include "common/units.h"
 #include "common/util.h"
-
-/* Of so many; a percentage is rounded down. */
-static uint64_t share_of(const struct share *share, uint64_t count)
-{
-	uint64_t number = (uint64_t)share->number;
-
-	return share->is_percent ? count / 100 * number + count % 100 * number / 100 : number;
-}
 
 static uint64_t batch_size(const struct live_job *job)
 {

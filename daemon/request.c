@@ -75,20 +75,12 @@ static int parse_share(const json_t *parameters, const char *name, int64_t min,
 		       struct share *ret_share, struct error *ret_error)
 {
 	const char *text = json_string_value(json_object_get(parameters, name));
-	struct share share = {0};
-	int percent = 0;
 
-	if (!text)
-		return 0;
-	share.is_percent = percent_parse(text, &percent) == 0;
-	share.number = percent;
-	if ((!share.is_percent && number_parse(text, 0, UINT32_MAX, &share.number) < 0) ||
-	    share.number < min)
+	if (text && share_parse(text, min, ret_share) < 0)
 		return error_set(ret_error, ERROR_INVALID_OPTION, name,
 				 "%s: '%s' is neither a number from %lld on nor a share such as "
 				 "10%%",
 				 name, text, (long long)min);
-	*ret_share = share;
 	return 0;
 }
 

@@ -9,6 +9,7 @@
 
 #include "common/hash.h"
 #include "common/states.h"
+#include "common/units.h"
 #include "daemon/mailbox.h"
 
 #include <stdatomic.h>
@@ -19,12 +20,6 @@
 #include <sys/types.h>
 
 struct kind;
-
-/* So many, or so many of a hundred. */
-struct share {
-	int64_t number;
-	bool is_percent;
-};
 
 /* The parsed options of a job, shared by its tasks; immutable. Counted, any thread may drop one. */
 struct job_options {

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* start --dry-run: what would run against what, in which order and batches; nobody is contacted. */
+#include "client/client.h"
+
+#include "common/targets.h"
+#include "common/units.h"
+#include "common/util.h"
+
+enum { FOLDED_MAX = 100000, BATCHES_SHOWN = 20 };
+
+static const char **strings_of(const json_t *array, size_t *ret_count)
+{
+	size_t count = json_array_size(array);
+	const char **strings = xcalloc(count + 1, sizeof(*strings));
+
+	for (size_t i = 0; i < count; i++)
+		strings[i] = json_string_value(json_array_get(array, i));
+	*ret_count = count;
+	return strings;
+}
+
+static struct target_list *list_of(const json_t *parameters)
+{
+	size_t include_count, exclude_count;
+	autofree const char **include =
+		strings_of(json_object_get(parameters, "targets"), &include_count);
+	autofree const char **exclude =
+		strings_of(json_object_get(parameters, "exclude"), &exclude_count);
+	struct error error = {0};
+	struct target_list *list;
+
+	if (target_list_new(include, include_count, exclude, exclude_count, UINT32_MAX, &list,
+			    &error) < 0)
+		fail(STATUS_WORDS, "%s", error.sentence);
+	return list;
+}
+
+/* Targets first to end, folded. */
+static void print_targets(const struct target_list *list, uint64_t first, uint64_t end)
+{
+	size_t count = (size_t)(end - first);
+	autofree const char **names = xcalloc(count, sizeof(*names));
+	char text[TARGET_TEXT_MAX];
+
+	for (size_t i = 0; i < count; i++) {
+		target_list_text(list, first + i, text);
+		names[i] = xstrdup(text);
+	}
+	autofree char *folded = target_fold(names, count);
+	printf("%s\n", folded);
+	for (size_t i = 0; i < count; i++)
+		free((char *)(uintptr_t)names[i]);
+}
+
+static struct share share_option(const json_t *parameters, const char *name)
+{
+	struct share share = {0};
+	const char *text = text_of(parameters, name);
+
+	if (*text && share_parse(text, 1, &share) < 0)
+		fail(STATUS_WORDS,
+		     "--%s: '%s' is neither a number from 1 on nor a share such as 10%%", name,
+		     text);
+	return share;
+}
+
+static void print_batches(const json_t *parameters, const struct target_list *list)
+{
+	uint64_t count = target_list_count(list), first = 0, number = 0;
+	uint64_t canary = (uint64_t)number_of(parameters, "canary");
+	struct share batch = share_option(parameters, "batch");
+	uint64_t size = batch.number > 0 ? share_of(&batch, count) : count;
+
+	while (first < count) {
+		uint64_t end = first + (first == 0 && canary > 0 ? canary : size > 0 ? size : 1);
+
+		end = end < count ? end : count;
+		number++;
+		if (number == BATCHES_SHOWN + 1)
+			printf("...\n");
+		if (number <= BATCHES_SHOWN || end == count) {
+			printf("batch %llu%s, %llu of them: ", (unsigned long long)number,
+			       first == 0 && canary > 0 ? " (the canary)" : "",
+			       (unsigned long long)(end - first));
+			print_targets(list, first, end);
+		}
+		first = end;
+	}
+}
+
+void dry_run(const json_t *parameters, const char *kind)
+{
+	const json_t *lines = json_object_get(json_object_get(parameters, kind), "commands");
+	bool has_batches =
+		json_object_get(parameters, "canary") || json_object_get(parameters, "batch");
+	bool is_shuffled = json_is_true(json_object_get(parameters, "shuffle"));
+	struct target_list *list = list_of(parameters);
+	uint64_t count = target_list_count(list);
+
+	if (globals.is_json) {
+		json_t *whole = json_copy((json_t *)(uintptr_t)parameters);
+
+		(void)json_object_del(whole, "token");
+		(void)json_object_set_new(whole, "tasks", json_integer((json_int_t)count));
+		print_json(whole);
+		json_decref(whole);
+		target_list_free(list);
+		return;
+	}
+	printf("%s: %llu targets%s\n", kind, (unsigned long long)count,
+	       is_shuffled ? ", in random order" : "");
+	for (size_t i = 0; i < json_array_size(lines); i++)
+		printf("command: %s\n", json_string_value(json_array_get(lines, i)));
+	if (count > FOLDED_MAX) {
+		printf("targets: too many to show\n");
+	} else if (has_batches && !is_shuffled) {
+		print_batches(parameters, list);
+	} else {
+		printf("targets: ");
+		print_targets(list, 0, count);
+	}
+	target_list_free(list);
+}

@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Inventories in Ansible's INI form: groups, groups of groups, their variables, and patterns over
+ * them (its documentation, "How to build your inventory" and "Patterns: targeting hosts and
+ * groups"). Of the variables those count that say how to reach a host: ansible_host, ansible_port,
+ * ansible_user. A host's own goes before a group's, a group's before that of the groups above it,
+ * and of two groups side by side the one later in the alphabet wins.
+ */
+#include "client/client.h"
+
+#include "common/hash.h"
+#include "common/targets.h"
+#include "common/util.h"
+
+#include <ctype.h>
+#include <fnmatch.h>
+
+enum variable { VARIABLE_HOST, VARIABLE_PORT, VARIABLE_USER, VARIABLE_COUNT };
+static const char *const variable_names[] = {"ansible_host", "ansible_port", "ansible_user"};
+
+struct host {
+	char *name;
+	char *variables[VARIABLE_COUNT];
+	unsigned line;
+	bool is_in, is_met; /* of the pattern: so far; of its present part */
+	UT_hash_handle hh;  /* in the order of the file */
+};
+
+struct group {
+	char *name;
+	char *variables[VARIABLE_COUNT];
+	struct host **hosts;
+	struct group **children;
+	size_t host_count, child_count;
+	size_t depth; /* 1 and the longest way down to it; 0: not known yet */
+	UT_hash_handle hh;
+};
+
+struct inventory {
+	const char *path;
+	struct host *hosts;
+	struct group *groups;
+	unsigned line;
+};
+
+/* --- Reading --- */
+
+static struct group *group_of(struct inventory *inventory, const char *name)
+{
+	struct group *group;
+
+	HASH_FIND_STR(inventory->groups, name, group);
+	if (group)
+		return group;
+	group = xcalloc(1, sizeof(*group));
+	group->name = xstrdup(name);
+	HASH_ADD_KEYPTR(hh, inventory->groups, group->name, strlen(name), group);
+	return group;
+}
+
+static struct host *host_of(struct inventory *inventory, const char *name)
+{
+	struct host *host;
+
+	HASH_FIND_STR(inventory->hosts, name, host);
+	if (host)
+		return host;
+	host = xcalloc(1, sizeof(*host));
+	host->name = xstrdup(name);
+	host->line = inventory->line;
+	HASH_ADD_KEYPTR(hh, inventory->hosts, host->name, strlen(name), host);
+	return host;
+}
+
+/* Room for one item more; of arrays that only grow, at powers of two. */
+static void *grow(void *items, size_t count, size_t size)
+{
+	return count & (count - 1) ? items : xrealloc(items, (count ? 2 * count : 1) * size);
+}
+
+/* NAME=VALUE, the value in quotes or not: a variable that we know, or nothing. */
+static void take_variable(char **variables, const char *word)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(variable_names); i++) {
+		size_t size = strlen(variable_names[i]);
+		const char *value = word + size;
+
+		if (strncmp(word, variable_names[i], size) != 0)
+			continue;
+		value += strspn(value, " \t");
+		if (*value++ != '=')
+			continue;
+		value += strspn(value, " \t");
+		free(variables[i]);
+		variables[i] = *value == '"' || *value == '\''
+				       ? strndup(value + 1, strcspn(value + 1, "\"'"))
+				       : strndup(value, strcspn(value, " \t"));
+	}
+}
+
+/* The next word of a line, quotes kept together; NULL at its end. */
+static char *next_word(char **rest)
+{
+	char *word = *rest + strspn(*rest, " \t"), *end = word;
+	char quote = '\0';
+
+	for (; *end && (quote || !strchr(" \t", *end)); end++)
+		if (quote ? *end == quote : strchr("\"'", *end) != NULL)
+			quote = quote ? '\0' : *end;
+	*rest = *end ? end + 1 : end;
+	*end = '\0';
+	return *word ? word : NULL;
+}
+
+/* "r[01:30] ansible_user=admin": one host or several, which get the same variables. */
+static void take_hosts(struct inventory *inventory, struct group *group, char *line)
+{
+	const char *pattern = next_word(&line), *word;
+	char *variables[VARIABLE_COUNT] = {0};
+	struct error error = {0};
+	struct target_list *list;
+	char name[TARGET_TEXT_MAX];
+
+	while ((word = next_word(&line)))
+		take_variable(variables, word);
+	if (target_list_new(&pattern, 1, NULL, 0, TARGET_NAMES_MAX, &list, &error) < 0)
+		fail(STATUS_WORDS, "%s:%u: %s", inventory->path, inventory->line, error.sentence);
+	for (uint64_t i = 0; i < target_list_count(list); i++) {
+		struct host *host;
+
+		target_list_text(list, i, name);
+		host = host_of(inventory, name);
+		for (size_t v = 0; v < VARIABLE_COUNT; v++)
+			if (variables[v]) {
+				free(host->variables[v]);
+				host->variables[v] = xstrdup(variables[v]);
+			}
+		group->hosts = grow(group->hosts, group->host_count, sizeof(struct host *));
+		group->hosts[group->host_count++] = host;
+	}
+	target_list_free(list);
+	for (size_t v = 0; v < VARIABLE_COUNT; v++)
+		free(variables[v]);
+}
+
+static void take_child(struct inventory *inventory, struct group *group, const char *name)
+{
+	group->children = grow(group->children, group->child_count, sizeof(struct group *));
+	group->children[group->child_count++] = group_of(inventory, name);
+}
+
+/* The words of a line, trimmed; false for nothing but a comment. */
+static bool trim(char **line)
+{
+	size_t size;
+
+	*line += strspn(*line, " \t");
+	if (**line == '#' || **line == ';' || **line == '\0')
+		return false;
+	for (char *hash = *line; (hash = strchr(hash + 1, '#'));)
+		if (isspace((unsigned char)hash[-1])) {
+			*hash = '\0';
+			break;
+		}
+	for (size = strlen(*line); size > 0 && isspace((unsigned char)(*line)[size - 1]); size--)
+		(*line)[size - 1] = '\0';
+	return **line != '\0';
+}
+
+enum section { SECTION_HOSTS, SECTION_CHILDREN, SECTION_VARIABLES };
+
+/* "[core]", "[both:children]", "[core:vars]"; *ret_group is what it is about. */
+static enum section take_heading(struct inventory *inventory, char *line, struct group **ret_group)
+{
+	size_t size = strlen(line);
+	char *colon;
+	enum section section = SECTION_HOSTS;
+
+	if (line[size - 1] != ']')
+		fail(STATUS_WORDS, "%s:%u: '%s' has no ] at its end", inventory->path,
+		     inventory->line, line);
+	line[size - 1] = '\0';
+	colon = strchr(line, ':');
+	if (colon) {
+		*colon++ = '\0';
+		if (!streq(colon, "children") && !streq(colon, "vars"))
+			fail(STATUS_WORDS, "%s:%u: [%s:%s] is neither of children nor of vars",
+			     inventory->path, inventory->line, line + 1, colon);
+		section = streq(colon, "vars") ? SECTION_VARIABLES : SECTION_CHILDREN;
+	}
+	*ret_group = group_of(inventory, line + 1);
+	return section;
+}
+
+static void read_lines(struct inventory *inventory, char *text)
+{
+	struct group *group = group_of(inventory, "ungrouped");
+	enum section section = SECTION_HOSTS;
+	char *line;
+
+	while ((line = strsep(&text, "\n"))) {
+		inventory->line++;
+		if (!trim(&line))
+			continue;
+		if (line[0] == '[')
+			section = take_heading(inventory, line, &group);
+		else if (section == SECTION_HOSTS)
+			take_hosts(inventory, group, line);
+		else if (section == SECTION_CHILDREN)
+			take_child(inventory, group, line);
+		else
+			take_variable(group->variables, line);
+	}
+}
+
+/* --- Variables --- */
+
+static void set_depth(const struct inventory *inventory, struct group *group, size_t depth)
+{
+	if (depth > HASH_COUNT(inventory->groups))
+		fail(STATUS_WORDS, "%s: the group '%s' is a child of itself", inventory->path,
+		     group->name);
+	if (depth <= group->depth)
+		return;
+	group->depth = depth;
+	for (size_t i = 0; i < group->child_count; i++)
+		set_depth(inventory, group->children[i], depth + 1);
+}
+
+/* Whose variables count first: the deepest groups, then the last of the alphabet. */
+static int nearest_first(const struct group *a, const struct group *b)
+{
+	return a->depth != b->depth ? (a->depth < b->depth) - (a->depth > b->depth)
+				    : strcmp(b->name, a->name);
+}
+
+/* Of a host that has none itself, or from a group that is nearer. */
+static void inherit(struct group *from, const struct group *group)
+{
+	for (size_t i = 0; i < group->host_count; i++)
+		for (size_t v = 0; v < VARIABLE_COUNT; v++)
+			if (from->variables[v] && !group->hosts[i]->variables[v])
+				group->hosts[i]->variables[v] = xstrdup(from->variables[v]);
+	for (size_t i = 0; i < group->child_count; i++)
+		inherit(from, group->children[i]);
+}
+
+static bool has_variables(const struct group *group)
+{
+	for (size_t v = 0; v < VARIABLE_COUNT; v++)
+		if (group->variables[v])
+			return true;
+	return false;
+}
+
+static void spread_variables(struct inventory *inventory)
+{
+	struct group *group, *next, *all;
+	struct host *host, *next_host;
+
+	HASH_ITER (hh, inventory->groups, group, next) {
+		set_depth(inventory, group, 1);
+	}
+	HASH_SORT(inventory->groups, nearest_first);
+	HASH_ITER (hh, inventory->groups, group, next) {
+		if (has_variables(group))
+			inherit(group, group);
+	}
+	/* [all:vars], without anybody being in [all] */
+	HASH_FIND_STR(inventory->groups, "all", all);
+	HASH_ITER (hh, inventory->hosts, host, next_host) {
+		for (size_t v = 0; all && v < VARIABLE_COUNT; v++)
+			if (all->variables[v] && !host->variables[v])
+				host->variables[v] = xstrdup(all->variables[v]);
+	}
+}
+
+/* --- Patterns --- */
+
+static void meet_group(const struct group *group)
+{
+	for (size_t i = 0; i < group->host_count; i++)
+		group->hosts[i]->is_met = true;
+	for (size_t i = 0; i < group->child_count; i++)
+		meet_group(group->children[i]);
+}
+
+/* Marks the hosts of a name or glob of groups or hosts. */
+static void meet(struct inventory *inventory, const char *name)
+{
+	bool is_all = streq(name, "all") || streq(name, "*"), is_known = is_all;
+	struct group *group, *next_group;
+	struct host *host, *next;
+
+	HASH_ITER (hh, inventory->hosts, host, next) {
+		host->is_met = is_all || fnmatch(name, host->name, 0) == 0;
+		is_known = is_known || host->is_met;
+	}
+	HASH_ITER (hh, inventory->groups, group, next_group) {
+		if (fnmatch(name, group->name, 0) != 0 || is_all)
+			continue;
+		meet_group(group);
+		is_known = true;
+	}
+	if (!is_known)
+		fail(STATUS_WORDS, "the inventory %s has no group or host '%s'", inventory->path,
+		     name);
+}
+
+/* All parts of one sort: '\0' those that add, '&' and '!'. */
+static void apply_parts(struct inventory *inventory, const char *pattern, char sort)
+{
+	autofree char *copy = xstrdup(pattern);
+	char *rest = copy, *part;
+	struct host *host, *next;
+
+	while ((part = strsep(&rest, ":,"))) {
+		char mark = *part == '&' || *part == '!' ? *part++ : '\0';
+
+		if (mark != sort || *part == '\0')
+			continue;
+		meet(inventory, part);
+		HASH_ITER (hh, inventory->hosts, host, next) {
+			if (sort == '\0')
+				host->is_in = host->is_in || host->is_met;
+			else
+				host->is_in = host->is_in && host->is_met == (sort == '&');
+		}
+	}
+}
+
+/* "user@address:port" */
+static char *target_of(const struct host *host)
+{
+	const char *user = host->variables[VARIABLE_USER], *port = host->variables[VARIABLE_PORT];
+	const char *address =
+		host->variables[VARIABLE_HOST] ? host->variables[VARIABLE_HOST] : host->name;
+	/* An IPv6 address with a port behind it needs brackets. */
+	bool is_bracketed = port && strchr(address, ':') != strrchr(address, ':');
+
+	return xasprintf("%s%s%s%s%s%s%s", user ? user : "", user ? "@" : "",
+			 is_bracketed ? "[" : "", address, is_bracketed ? "]" : "", port ? ":" : "",
+			 port ? port : "");
+}
+
+static void inventory_done(struct inventory *inventory)
+{
+	struct group *group, *next_group;
+	struct host *host, *next;
+
+	HASH_ITER (hh, inventory->hosts, host, next) {
+		HASH_DEL(inventory->hosts, host);
+		for (size_t v = 0; v < VARIABLE_COUNT; v++)
+			free(host->variables[v]);
+		free(host->name);
+		free(host);
+	}
+	HASH_ITER (hh, inventory->groups, group, next_group) {
+		HASH_DEL(inventory->groups, group);
+		for (size_t v = 0; v < VARIABLE_COUNT; v++)
+			free(group->variables[v]);
+		free(group->hosts);
+		free(group->children);
+		free(group->name);
+		free(group);
+	}
+}
+
+void inventory_read(json_t *targets, const char *path, char *text, const char *pattern)
+{
+	struct inventory inventory = {.path = path};
+	struct host *host, *next;
+	size_t before = json_array_size(targets);
+
+	read_lines(&inventory, text);
+	spread_variables(&inventory);
+	apply_parts(&inventory, pattern, '\0');
+	apply_parts(&inventory, pattern, '&');
+	apply_parts(&inventory, pattern, '!');
+	HASH_ITER (hh, inventory.hosts, host, next) {
+		if (host->is_in) {
+			autofree char *target = target_of(host);
+			autofree char *what = xasprintf("line %u of %s", host->line, path);
+
+			(void)json_array_append_new(targets, text_value(target, what));
+		}
+	}
+	if (json_array_size(targets) == before)
+		fail(STATUS_WORDS, "the pattern '%s' leaves no host of the inventory %s", pattern,
+		     path);
+	inventory_done(&inventory);
+}

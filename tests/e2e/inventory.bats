@@ -1,0 +1,136 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Ansible's INI inventories and patterns over them, and --dry-run, which contacts nobody.
+
+bats_require_minimum_version 1.5.0
+load ../lib/common
+
+setup() {
+	common_setup
+	# There is none, and none is started
+	export JOBD_SOCKET=$BATS_TEST_TMPDIR/nobody.sock
+	INVENTORY=$BATS_TEST_TMPDIR/lab:1.ini
+	cat >"$INVENTORY" <<-'END'
+		# the lab
+		jump ansible_host=192.0.2.250 ansible_user=root
+
+		[core]
+		r1 ansible_host=192.0.2.1   # the old one
+		r[02:04]
+		r5 ansible_port=2222 ansible_user='op'
+
+		[edge]
+		r03
+		e[1:3] ansible_user=eve
+		2001:db8::7 ansible_port=22
+		[edge:vars]
+		ansible_user = edge-user
+		some_other_variable = [1, 2]
+
+		[both:children]
+		core
+		edge
+		[both:vars]
+		ansible_user=both-user
+		ansible_port=830
+
+		[all:vars]
+		ansible_port=22
+		; nobody is left without
+		ansible_user=anybody
+	END
+}
+
+teardown() {
+	common_teardown
+}
+
+# targets WORD...: one a line, as jobd would get them
+targets() {
+	local parameters
+	parameters=$(jobctl start ssh --dry-run --json "$@" -- true) || return
+	jq -r '.targets[]' <<<"$parameters"
+}
+
+@test "groups, groups of groups, ranges, and variables of hosts and groups" {
+	run -0 targets "@$INVENTORY:core"
+	[ "$output" = 'both-user@192.0.2.1:830
+both-user@r02:830
+edge-user@r03:830
+both-user@r04:830
+op@r5:2222' ]
+	run -0 targets "@$INVENTORY:edge"
+	[ "$output" = 'edge-user@r03:830
+eve@e1:830
+eve@e2:830
+eve@e3:830
+edge-user@[2001:db8::7]:22' ]
+	run -0 targets "@$INVENTORY:both"
+	[ "${#lines[@]}" -eq 9 ]
+	run -0 targets "@$INVENTORY:all"
+	[ "${#lines[@]}" -eq 10 ]
+	[ "${lines[0]}" = root@192.0.2.250:22 ]
+	run -0 targets "@$INVENTORY:ungrouped"
+	[ "${#lines[@]}" -eq 1 ]
+	run -0 targets @-:a < <(printf '[a]\nx\ny\n')
+	[ "$output" = $'x\ny' ]
+}
+
+@test "patterns: a host, globs, unions, intersections, what is left out" {
+	[ "$(targets "@$INVENTORY:r1")" = both-user@192.0.2.1:830 ]
+	[ "$(targets "@$INVENTORY:e?" | wc -l)" -eq 3 ]
+	[ "$(targets "@$INVENTORY:core:edge" | wc -l)" -eq 9 ]
+	[ "$(targets "@$INVENTORY:core,jump" | wc -l)" -eq 6 ]
+	[ "$(targets "@$INVENTORY:core:&edge")" = edge-user@r03:830 ]
+	# Ansible's order: first what adds, then &, then !
+	[ "$(targets "@$INVENTORY:!r03:core:&both:!r5" | wc -l)" -eq 3 ]
+	run -2 targets "@$INVENTORY:core:&jump"
+	[[ $output == *"leaves no host of the inventory"* ]]
+	run -2 targets "@$INVENTORY:nowhere"
+	[[ $output == *"has no group or host 'nowhere'"* ]]
+}
+
+@test "a mistake in an inventory is told with its line" {
+	printf '[a]\nr1\n[a:childs]\nb\n' >"$BATS_TEST_TMPDIR/i"
+	run -2 targets "@$BATS_TEST_TMPDIR/i:a"
+	[[ $output == *"i:3: [a:childs] is neither of children nor of vars" ]]
+	printf '[a]\nr[3:1]\n' >"$BATS_TEST_TMPDIR/i"
+	run -2 targets "@$BATS_TEST_TMPDIR/i:a"
+	[[ $output == *"i:2: "* ]]
+	printf '[a\nr1\n' >"$BATS_TEST_TMPDIR/i"
+	run -2 targets "@$BATS_TEST_TMPDIR/i:a"
+	[[ $output == *"i:1: '[a' has no ] at its end" ]]
+	printf '[a:children]\nb\n[b:children]\na\n[b]\nr1\n' >"$BATS_TEST_TMPDIR/i"
+	run -2 targets "@$BATS_TEST_TMPDIR/i:a"
+	[[ $output == *"is a child of itself"* ]]
+	run -2 targets "@$BATS_TEST_TMPDIR/none:a"
+	[[ $output == *"cannot read the targets of @"*none* ]]
+}
+
+@test "ten thousand hosts in a hundred groups" {
+	for ((i = 0; i < 100; i++)); do
+		printf '[g%d]\nh%d-[001:100] ansible_host=10.0.%d.1\n[g%d:vars]\nansible_user=u%d\n' "$i" "$i" "$i" "$i" "$i"
+	done >"$BATS_TEST_TMPDIR/large"
+	[ "$(targets "@$BATS_TEST_TMPDIR/large:all" | wc -l)" -eq 10000 ]
+	[ "$(targets "@$BATS_TEST_TMPDIR/large:g7:&h7-0*" | sort -u)" = u7@10.0.7.1 ]
+}
+
+@test "--dry-run: targets, batches and commands" {
+	run -0 jobctl start ssh --dry-run --canary 1 --batch 40% 'r[01-10]' --command 'show version' --command 'show clock'
+	[ "$output" = 'ssh: 10 targets
+command: show version
+command: show clock
+batch 1 (the canary), 1 of them: r01
+batch 2, 4 of them: r[02-05]
+batch 3, 4 of them: r[06-09]
+batch 4, 1 of them: r10' ]
+	run -0 jobctl start ping --dry-run --exclude 10.0.0.2 10.0.0.0/29 10.0.0.1
+	[ "$output" = 'ping: 5 targets
+targets: 10.0.0.[1,3-6]' ]
+	run -0 jobctl start ping --dry-run --shuffle --batch 1 10.0.0.0/8
+	[[ $output == *"16777214 targets, in random order"*"too many to show"* ]]
+	run -2 jobctl start ping --dry-run 'r[9-1]'
+	run -2 jobctl start ping --dry-run --batch 0 --canary 1 r1
+	[[ $output == *"--batch: '0'"* ]]
+	run -4 jobctl list
+}
