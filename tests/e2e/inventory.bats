@@ -91,9 +91,9 @@ edge-user@[2001:db8::7]:22' ]
 }
 
 @test "a mistake in an inventory is told with its line" {
-	printf '[a]\nr1\n[a:childs]\nb\n' >"$BATS_TEST_TMPDIR/i"
+	printf '[a]\nr1\n[a:members]\nb\n' >"$BATS_TEST_TMPDIR/i"
 	run -2 targets "@$BATS_TEST_TMPDIR/i:a"
-	[[ $output == *"i:3: [a:childs] is neither of children nor of vars" ]]
+	[[ $output == *"i:3: [a:members] is neither of children nor of vars" ]]
 	printf '[a]\nr[3:1]\n' >"$BATS_TEST_TMPDIR/i"
 	run -2 targets "@$BATS_TEST_TMPDIR/i:a"
 	[[ $output == *"i:2: "* ]]
