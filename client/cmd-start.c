@@ -144,6 +144,10 @@ static void take_kind(struct words *words, const char *kind)
 	json_t *object = kind_object(words, kind);
 	bool is_4 = words_flag(words, "4"), is_6 = words_flag(words, "6");
 	const char *identity = words_text(words, "identity");
+	json_t *rate = json_object_get(words->own, "rate");
+
+	if (rate)
+		(void)json_object_set(object, "rate", rate);
 
 	if (streq(kind, "ssh")) {
 		take_commands(words, object);

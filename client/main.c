@@ -31,7 +31,7 @@ static const struct option_row stop_options[] = {
 static const struct option_row adjust_options[] = {
 	{"name", OPTION_TEXT, "NAME", "name", "another name", NULL},
 	{"parallel", OPTION_NUMBER, "N", "parallel", "so many tasks at a time (0: no bound)", NULL},
-	{"rate", OPTION_NUMBER, "N", "rate", "requests a second, ping only (0: no bound)", NULL},
+	{"rate", OPTION_NUMBER, "N", "rate", "requests or sessions a second (0: no bound)", NULL},
 	{"deadline", OPTION_DURATION, "D", "deadlineUsec",
 	 "end the job D after its start (0: never)", NULL},
 	{0},

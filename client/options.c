@@ -35,6 +35,7 @@ const struct option_row start_options[] = {
 	{"shuffle", OPTION_FLAG, NULL, "shuffle",
 	 "in random order, so that no subnet is hit in a row", NULL},
 	{"parallel", OPTION_NUMBER, "N", "parallel", "so many tasks of this job at a time", NULL},
+	{"rate", OPTION_NUMBER, "N", "-rate", "requests or sessions a second, of this job", NULL},
 	{"timeout", OPTION_DURATION, "D", "timeoutUsec", "end an attempt of a task after D", NULL},
 	{"deadline", OPTION_DURATION, "D", "deadlineUsec", "end the whole job after D", NULL},
 	{"retries", OPTION_NUMBER, "N", "retries", "try a failed task N times more", NULL},
@@ -82,7 +83,6 @@ const struct option_row ping_options[] = {
 	{"tos", OPTION_NUMBER, "N", "ping.tos", "type of service, or traffic class (0)", NULL},
 	{"mark", OPTION_NUMBER, "N", "ping.mark", "the kernel's mark for routes and firewalls",
 	 NULL},
-	{"rate", OPTION_NUMBER, "N", "ping.rate", "requests a second, for this job", NULL},
 	{0},
 };
 

@@ -57,13 +57,15 @@ extern const struct cut_off job_past_deadline, job_over_output;
 struct live_job {
 	struct job job;
 	struct dispatch_source source;
-	struct live_tasks running;                  /* those without a row by index */
-	uint64_t unrecorded;                        /* of them, without a row */
-	struct live_tasks waiting;                  /* by not_before_us */
-	struct skipped_task *skipped;               /* at next_index or above */
-	uint64_t gate;                              /* no task at or above begins yet */
-	struct event *retry_timer, *deadline_timer; /* made when first needed */
-	const struct cut_off *cut_off;              /* why jobd itself ends it, or NULL */
+	struct live_tasks running;                 /* those without a row by index */
+	uint64_t unrecorded;                       /* of them, without a row */
+	struct live_tasks waiting;                 /* by not_before_us */
+	struct skipped_task *skipped;              /* at next_index or above */
+	uint64_t gate;                             /* no task at or above begins yet */
+	struct event *look_timer, *deadline_timer; /* made when first needed */
+	int64_t look_us; /* when look_timer goes off, monotonic; 0: it is not set */
+	int64_t turn_us; /* by the job's rate, when the next task may begin; monotonic */
+	const struct cut_off *cut_off; /* why jobd itself ends it, or NULL */
 	bool is_removed;
 	char *token_key;         /* uid and token; or NULL */
 	UT_hash_handle hh;       /* jobs->by_id */

@@ -21,6 +21,7 @@ enum {
 	BREAK_DELAY_US = 250000,
 	BREAK_DOUBLINGS_MAX = 5,
 	RETRY_DOUBLINGS_MAX = 10,
+	PACE_BURST_US = 50000,
 };
 
 /* --- Live tasks --- */
@@ -103,33 +104,75 @@ void job_count(struct live_job *job, enum task_state from, enum task_state to)
 
 /* --- Waiting for another attempt --- */
 
-static void on_retry_timer(evutil_socket_t fd, short what, void *context)
+static void on_look(evutil_socket_t fd, short what, void *context)
 {
 	struct live_job *job = context;
 
 	(void)fd;
 	(void)what;
+	job->look_us = 0;
 	/* Marked, so that the turn's end looks for tasks to begin. */
 	job_mark_dirty(job);
 	dispatch_ready(job->jobs->dispatch, &job->source);
 }
 
-/* For the first that waits. */
-static void arm_retry(struct live_job *job)
+/* Looks then for a task that may begin, if not before. */
+static void look_at(struct live_job *job, int64_t at_us)
 {
-	const struct live_task *first = TAILQ_FIRST(&job->waiting);
-	int64_t delay_us = first->not_before_us - now_monotonic_us();
+	int64_t delay_us = at_us - now_monotonic_us();
 	struct timeval delay = {0};
 
+	if (job->look_us != 0 && job->look_us <= at_us)
+		return;
 	if (delay_us > 0) {
 		delay.tv_sec = delay_us / US_PER_SEC;
 		delay.tv_usec = delay_us % US_PER_SEC;
 	}
-	if (!job->retry_timer)
-		job->retry_timer = event_new(job->jobs->base, -1, 0, on_retry_timer, job);
-	if (!job->retry_timer)
+	if (!job->look_timer)
+		job->look_timer = event_new(job->jobs->base, -1, 0, on_look, job);
+	if (!job->look_timer)
 		abort();
-	(void)event_add(job->retry_timer, &delay);
+	job->look_us = at_us;
+	(void)event_add(job->look_timer, &delay);
+}
+
+/* For the first that waits. */
+static void look_for_waiting(struct live_job *job)
+{
+	look_at(job, TAILQ_FIRST(&job->waiting)->not_before_us);
+}
+
+/* --- Pace --- */
+
+/* The time from one task's beginning to the next one's, by the job's rate; 0: none. */
+static int64_t step_us(const struct live_job *job)
+{
+	const struct job_options *options = job->job.options;
+	int64_t rate = options->kind->job_rate ? options->kind->job_rate(options->kind_options) : 0;
+
+	return rate > 0 ? US_PER_SEC / rate : 0;
+}
+
+/* Is it the job's turn, as its rate has it? Else it looks again when it is. */
+static bool has_turn(struct live_job *job)
+{
+	int64_t now_us = now_monotonic_us(), step = step_us(job);
+
+	/* The rate may have been adjusted. */
+	if (job->turn_us > now_us + step)
+		job->turn_us = now_us + step;
+	if (step == 0 || job->turn_us <= now_us)
+		return true;
+	look_at(job, job->turn_us);
+	return false;
+}
+
+/* What a moment of sleep cost is made up for. */
+static void take_turn(struct live_job *job)
+{
+	int64_t earliest_us = now_monotonic_us() - PACE_BURST_US;
+
+	job->turn_us = (job->turn_us > earliest_us ? job->turn_us : earliest_us) + step_us(job);
 }
 
 /* --- Picking --- */
@@ -147,7 +190,7 @@ static struct live_task *pick(struct live_job *job)
 	if (row->next_index >= target_list_count(job->job.targets) || job_is_gate_shut(job)) {
 		/* A timer may come a moment early; then it is set once more. */
 		if (task)
-			arm_retry(job);
+			look_for_waiting(job);
 		return NULL;
 	}
 	return live_task_new(job, (uint32_t)row->next_index++);
@@ -178,9 +221,10 @@ struct task *job_next_task(struct dispatch_source *source, unsigned worker, void
 
 	if (job->job.row.state != JOB_QUEUED && job->job.row.state != JOB_RUNNING)
 		return NULL;
-	task = pick(job);
+	task = has_turn(job) ? pick(job) : NULL;
 	if (!task)
 		return NULL;
+	take_turn(job);
 	TAILQ_REMOVE(&job->waiting, task, link);
 	TAILQ_INSERT_TAIL(&job->running, task, link);
 	task->run = ++jobs->last_run;
@@ -314,7 +358,7 @@ void live_task_wait(struct live_task *task, int64_t delay_us)
 		TAILQ_INSERT_AFTER(&job->waiting, before, task, link);
 	else
 		TAILQ_INSERT_HEAD(&job->waiting, task, link);
-	arm_retry(job);
+	look_for_waiting(job);
 }
 
 /* A delay that doubles, give or take a quarter so that a burst does not come back as one. */

@@ -254,8 +254,8 @@ void live_job_free(struct live_job *job)
 	HASH_DEL(jobs->by_id, job);
 	if (job->token_key)
 		HASH_DELETE(hh_token, jobs->by_token, job);
-	if (job->retry_timer)
-		event_free(job->retry_timer);
+	if (job->look_timer)
+		event_free(job->look_timer);
 	if (job->deadline_timer)
 		event_free(job->deadline_timer);
 	job_options_unref(job->job.options);

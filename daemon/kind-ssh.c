@@ -57,6 +57,7 @@ static const struct field ssh_fields[] = {
 	 policy_words},
 	FIELD("legacy", FIELD_BOOL, is_legacy, 0, 0, 0),
 	FIELD("maxOutput", FIELD_INT, max_output, 0, INT64_MAX, -1),
+	FIELD("rate", FIELD_INT, rate, 1, 1000000, 0),
 	FIELD("stdin", FIELD_STRING, stdin_base64, 0, STDIN_MAX, 0),
 	FIELD("successCodes", FIELD_INTS, success_codes, 0, 255, 0),
 };
@@ -316,6 +317,11 @@ static void ssh_task_resolved(struct engine *engine, struct task *task,
 	visit_advance(visit);
 }
 
+static int64_t ssh_job_rate(const void *options)
+{
+	return ((const struct ssh_options *)options)->rate;
+}
+
 const struct kind kind_ssh = {
 	.name = "ssh",
 	.placement = PLACE_SPREAD,
@@ -326,6 +332,7 @@ const struct kind kind_ssh = {
 	.options_check = ssh_options_check,
 	.options_done = ssh_options_done,
 	.target_check = ssh_target_check,
+	.job_rate = ssh_job_rate,
 	.command = ssh_command,
 	.engine_new = ssh_engine_new,
 	.engine_free = ssh_engine_free,

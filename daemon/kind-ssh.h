@@ -51,6 +51,7 @@ struct ssh_options {
 	int host_key; /* enum host_key_policy */
 	bool is_legacy;
 	int64_t max_output;
+	int64_t rate; /* sessions a second; 0: no bound */
 	char *stdin_base64;
 	struct int_array success_codes;
 	/* Derived */

@@ -55,6 +55,9 @@ struct kind {
 	/* As many tasks of one job as are of use at a time, by its options; 0: no bound. NULL: none
 	 * ever. A job that is held back by its own pace must not fill the kind's places. */
 	uint64_t (*job_parallel)(const void *options);
+	/* Tasks of one job that begin in a second, retries too; 0: no bound. NULL: none ever, or
+	 * the engine itself sees to a pace. */
+	int64_t (*job_rate)(const void *options);
 	/* A few words on what the job does ("show version"), or NULL; into options */
 	const char *(*command)(const void *options);
 

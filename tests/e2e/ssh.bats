@@ -51,6 +51,23 @@ ssh_job() {
 	[ "$output" = $'one\ntwo' ]
 }
 
+@test "--rate: no more sessions begin in a second, retries too, and it can be adjusted" {
+	start_sshload --none --exit 1
+	failing=$SSH_PORT
+	start_sshload --none --listen 0.0.0.0
+	start_jobd
+	run -0 jobctl start ssh --wait --host-key off --rate 10 --port "$SSH_PORT" '127.0.0.[1-11]' -- true
+	jobctl show 1 --json | jq -e '[.taskList[].startedUsec] | max - min >= 900000'
+	run -3 jobctl start ssh --wait --host-key off --rate 10 --retries 10 --retry-delay 1ms --port "$failing" 127.0.0.1 -- true
+	jobctl show 2 --json | jq -e '.taskList[0] | .attempts == 11 and .endedUsec - .startedUsec < 1000000'
+	jobctl list 2 --json | jq -e '.endedUsec - .startedUsec >= 900000'
+	jobctl start ssh --host-key off --rate 1 --port "$SSH_PORT" '127.0.0.[1-200]' -- true
+	wait_until "$BOUND" eval '[ "$(jobctl list 3 --json | jq .succeeded)" -ge 1 ]'
+	jobctl list 3 --json | jq -e '.queued > 150'
+	jobctl adjust 3 --rate 1000
+	run -0 jobctl wait 3 --timeout "$BOUND"
+}
+
 # exported JOB STREAM: the bytes of a stream, put together again from the lines of an export
 exported() {
 	jobctl export "$1" | python3 -c '
