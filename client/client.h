@@ -139,6 +139,8 @@ void talk_check_interrupt(void);
 
 /* The words of a target list; @FILE, @- and @FILE:GROUP are read. Appended to the array. */
 void targets_read(json_t *targets, const char *word);
+/* What is typed on the terminal behind the prompt, unseen; the caller wipes and frees it. */
+char *ask_secret(const char *prompt);
 /* --dry-run: what Start's parameters come to. */
 void dry_run(const json_t *parameters, const char *kind);
 /* The hosts of an inventory's text, which is taken apart, that a pattern names: "core:&edge:!r3".

@@ -139,6 +139,15 @@ static void take_stdin(const char *path, json_t *ssh)
 	(void)json_object_set_new(ssh, "stdin", json_string(text));
 }
 
+/* Its copies here live as long as the program, a moment. */
+static void take_password(json_t *ssh)
+{
+	autofree char *password = ask_secret("Password for the targets: ");
+
+	(void)json_object_set_new(ssh, "password", text_value(password, "the password"));
+	explicit_bzero(password, strlen(password));
+}
+
 static void take_kind(struct words *words, const char *kind)
 {
 	json_t *object = kind_object(words, kind);
@@ -151,6 +160,8 @@ static void take_kind(struct words *words, const char *kind)
 
 	if (streq(kind, "ssh")) {
 		take_commands(words, object);
+		if (words_flag(words, "ask-password") && !words_flag(words, "dry-run"))
+			take_password(object);
 		if (words_text(words, "stdin"))
 			take_stdin(words_text(words, "stdin"), object);
 		if (identity) {

@@ -92,6 +92,8 @@ const struct option_row ssh_options[] = {
 	{"login", OPTION_TEXT, "USER", "ssh.login", "remote user", NULL},
 	{"port", OPTION_NUMBER, "N", "ssh.port", "port (22)", NULL},
 	{"identity", OPTION_TEXT, "FILE", "-identity", "private key", NULL},
+	{"ask-password", OPTION_FLAG, NULL, "-ask-password",
+	 "ask for a password on the terminal; jobd keeps it in memory only", NULL},
 	{"credential", OPTION_TEXT, "NAME", "ssh.credential", "a credential of jobd.conf", NULL},
 	{"connect-timeout", OPTION_DURATION, "D", "ssh.connectTimeoutUsec", "until logged in (30s)",
 	 NULL},

@@ -27,8 +27,17 @@ void frame_buffer_done(struct frame_buffer *buffer)
 	*buffer = (struct frame_buffer){0};
 }
 
+/* There may have been a password in it. */
+static void wipe(char *bytes, size_t size)
+{
+	if (bytes)
+		explicit_bzero(bytes, size);
+}
+
 char *frame_buffer_room(struct frame_buffer *buffer, size_t *ret_room)
 {
+	char *bytes;
+
 	if (buffer->start > 0 && buffer->capacity - buffer->end < ROOM_MIN) {
 		memmove(buffer->bytes, buffer->bytes + buffer->start, buffer->end - buffer->start);
 		buffer->end -= buffer->start;
@@ -38,7 +47,11 @@ char *frame_buffer_room(struct frame_buffer *buffer, size_t *ret_room)
 	if (buffer->capacity - buffer->end < ROOM_MIN) {
 		buffer->capacity =
 			buffer->capacity * 2 > ROOM_MIN ? buffer->capacity * 2 : ROOM_MIN * 2;
-		buffer->bytes = xrealloc(buffer->bytes, buffer->capacity);
+		bytes = xmalloc(buffer->capacity);
+		memcpy(bytes, buffer->bytes ? buffer->bytes : "", buffer->end);
+		wipe(buffer->bytes, buffer->end);
+		free(buffer->bytes);
+		buffer->bytes = bytes;
 	}
 	*ret_room = buffer->capacity - buffer->end;
 	return buffer->bytes + buffer->end;
@@ -93,6 +106,7 @@ int frame_buffer_next(struct frame_buffer *buffer, json_t **ret_message)
 		return 0;
 	}
 	message = parse_object(start, size);
+	wipe(buffer->bytes + buffer->start, size);
 	buffer->start += size + 1;
 	buffer->scanned = buffer->start;
 	shrink(buffer);

@@ -39,6 +39,7 @@ complete -c jobctl -n '__fish_seen_subcommand_from start' -l command -r -d 'a co
 complete -c jobctl -n '__fish_seen_subcommand_from start' -l login -r -d 'remote user'
 complete -c jobctl -n '__fish_seen_subcommand_from start' -l port -r -d 'port (22)'
 complete -c jobctl -n '__fish_seen_subcommand_from start' -l identity -r -d 'private key'
+complete -c jobctl -n '__fish_seen_subcommand_from start' -l ask-password -d 'ask for a password on the terminal; jobd keeps it in memory only'
 complete -c jobctl -n '__fish_seen_subcommand_from start' -l credential -r -d 'a credential of jobd.conf'
 complete -c jobctl -n '__fish_seen_subcommand_from start' -l connect-timeout -r -d 'until logged in (30s)'
 complete -c jobctl -n '__fish_seen_subcommand_from start' -l idle-timeout -r -d 'end a task that writes nothing for D'

@@ -250,6 +250,9 @@ int jobs_adjust(struct jobs *jobs, struct job *public_job, const struct job_chan
 	if (r < 0)
 		return r;
 
+	if (options->kind->options_inherit)
+		options->kind->options_inherit(options->kind_options,
+					       job->job.options->kind_options);
 	/* Tasks under way keep the options that they began with, but for the job's pace. */
 	job_options_unref(job->job.options);
 	job->job.options = options;

@@ -17,6 +17,7 @@
 #include <assert.h>
 #include <pwd.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 
 enum {
 	LOGIN_MAX = 255,
@@ -50,6 +51,8 @@ static const struct field ssh_fields[] = {
 	FIELD("port", FIELD_INT, port, 1, UINT16_MAX, 22),
 	FIELD("identity", FIELD_STRING, identity, 0, PATH_BYTES_MAX, 0),
 	FIELD("credential", FIELD_STRING, credential, 0, LOGIN_MAX, 0),
+	FIELD("password", FIELD_STRING, password, 0, LOGIN_MAX, 0),
+	FIELD("hasPassword", FIELD_BOOL, has_password, 0, 0, 0),
 	FIELD("connectTimeoutUsec", FIELD_INT, connect_timeout_us, 1000, TIMEOUT_MAX_US,
 	      30 * US_PER_SEC),
 	FIELD("idleTimeoutUsec", FIELD_INT, idle_timeout_us, 0, TIMEOUT_MAX_US, 0),
@@ -104,6 +107,10 @@ static int ssh_options_check(void *kind_options, const struct config *config, bo
 		r = check_files(options, config, is_trusted, ret_error);
 	if (r < 0)
 		return r;
+	/* From now on nothing of this memory goes into a core file. */
+	if (options->password && prctl(PR_SET_DUMPABLE, 0) < 0)
+		abort();
+	options->has_password |= options->password != NULL;
 	if (options->login && options->login[0] == '\0')
 		return error_set(ret_error, ERROR_INVALID_OPTION, "login",
 				 "the login name is empty: give one or leave it out");
@@ -122,9 +129,19 @@ static int ssh_options_check(void *kind_options, const struct config *config, bo
 	return 0;
 }
 
+static void ssh_options_inherit(void *kind_options, const void *before)
+{
+	struct ssh_options *options = kind_options;
+
+	options->password = xstrdup_or_null(((const struct ssh_options *)before)->password);
+}
+
 static void ssh_options_done(void *kind_options)
 {
 	struct ssh_options *options = kind_options;
+
+	if (options->password)
+		explicit_bzero(options->password, strlen(options->password));
 
 	/* It may well be a password. */
 	if (options->stdin_bytes)
@@ -331,6 +348,9 @@ const struct kind kind_ssh = {
 	.options_size = sizeof(struct ssh_options),
 	.options_check = ssh_options_check,
 	.options_done = ssh_options_done,
+	.secret = "password",
+	.secret_mark = "hasPassword",
+	.options_inherit = ssh_options_inherit,
 	.target_check = ssh_target_check,
 	.job_rate = ssh_job_rate,
 	.command = ssh_command,

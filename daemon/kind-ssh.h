@@ -46,6 +46,8 @@ struct ssh_options {
 	int64_t port;
 	char *identity;
 	char *credential;
+	char *password;    /* wiped when it is freed; NULL after a restart */
+	bool has_password; /* there was one */
 	int64_t connect_timeout_us;
 	int64_t idle_timeout_us;
 	int host_key; /* enum host_key_policy */

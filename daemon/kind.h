@@ -46,6 +46,11 @@ struct kind {
 	int (*options_check)(void *options, const struct config *config, bool is_trusted,
 			     struct error *ret_error);
 	void (*options_done)(void *options); /* what options_check derived; may be NULL */
+	/* The option that is a secret, or NULL: it is never written down. In what is stored the
+	 * option secret_mark says that there was one. */
+	const char *secret, *secret_mark;
+	/* Options that were read again from what is stored get the secret of those before. */
+	void (*options_inherit)(void *options, const void *before);
 	/* 0 or ERROR_INVALID_TARGET: is this text a target of the kind? Main, once per term. */
 	int (*target_check)(const char *target, struct error *ret_error);
 	/* 0 or ERROR_LIMIT_REACHED: may a job have so many targets, which target_check let through?

@@ -21,6 +21,8 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <jansson.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -462,6 +464,14 @@ static int back_up_database(const char *path, const char *to)
 	return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* What clients hand over may be a password. */
+static void wipe_and_free(void *memory)
+{
+	if (memory)
+		explicit_bzero(memory, malloc_usable_size(memory));
+	free(memory);
+}
+
 int main(int argc, char **argv)
 {
 	struct program program = {0};
@@ -473,6 +483,7 @@ int main(int argc, char **argv)
 
 	log_init("jobd", LOG_INFO);
 	log_set_journal(write_to_journal);
+	json_set_alloc_funcs(malloc, wipe_and_free);
 	r = parse_words(argc, argv, &program.options, &words);
 	if (r != 0)
 		return r > 0 ? EXIT_SUCCESS : EXIT_WORDS;

@@ -189,6 +189,19 @@ static char *json_text(json_t *object)
 	return text;
 }
 
+/* A mark in the place of a secret, in a copy. */
+static void hide_secret(json_t *options, const struct kind *kind)
+{
+	json_t *object = json_object_get(options, kind->name);
+
+	if (!kind->secret || !json_object_get(object, kind->secret))
+		return;
+	object = json_copy(object);
+	(void)json_object_del(object, kind->secret);
+	(void)json_object_set_new(object, kind->secret_mark, json_true());
+	(void)json_object_set_new(options, kind->name, object);
+}
+
 /* The two texts that the store keeps. */
 static void write_texts(const json_t *parameters, int64_t seed, struct request *request)
 {
@@ -204,6 +217,7 @@ static void write_texts(const json_t *parameters, int64_t seed, struct request *
 	(void)json_object_del(options, "targets");
 	(void)json_object_del(options, "exclude");
 	(void)json_object_del(options, "token");
+	hide_secret(options, request->options->kind);
 	request->options_text = json_text(options);
 	request->targets_text = json_text(targets);
 }

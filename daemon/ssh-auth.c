@@ -175,6 +175,13 @@ static bool has_password(struct visit *visit, const char *file)
 	int r;
 
 	(void)file;
+	if (visit->options->password && !visit->password)
+		visit->password = xstrdup(visit->options->password);
+	else if (visit->options->has_password && !visit->auth_hint)
+		visit->auth_hint =
+			xstrdup("the password of the job was kept in memory only and is gone (its "
+				"job had ended, or jobd was restarted): start it anew with "
+				"--ask-password");
 	if (!credential || visit->password)
 		return visit->password != NULL;
 	r = credential_password(credential, &visit->password);
@@ -281,9 +288,8 @@ static const struct {
 } ways[] = {
 	{"none", 0, has_none, try_none, NULL},
 	{"the credential's key", SSH_AUTH_METHOD_PUBLICKEY, has_credential_key, try_key, NULL},
-	{"the credential's password", SSH_AUTH_METHOD_PASSWORD, has_password, try_password, NULL},
-	{"the credential's password at a prompt", SSH_AUTH_METHOD_INTERACTIVE, has_password,
-	 try_prompts, NULL},
+	{"the password", SSH_AUTH_METHOD_PASSWORD, has_password, try_password, NULL},
+	{"the password at a prompt", SSH_AUTH_METHOD_INTERACTIVE, has_password, try_prompts, NULL},
 	{"--identity", SSH_AUTH_METHOD_PUBLICKEY, has_identity, try_key, NULL},
 	{"the agent", SSH_AUTH_METHOD_PUBLICKEY, has_agent, try_agent, NULL},
 	{"id_ed25519", SSH_AUTH_METHOD_PUBLICKEY, has_default_key, try_key, "id_ed25519"},

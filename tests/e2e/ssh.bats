@@ -68,6 +68,75 @@ ssh_job() {
 	run -0 jobctl wait 3 --timeout "$BOUND"
 }
 
+# typed WORD WORD...: jobctl on a terminal where the first word is typed when it asks
+typed() {
+	python3 - "$JOBCTL_PROGRAM" "$@" <<-'END'
+		import os, pty, sys
+		pid, terminal = pty.fork()
+		if pid == 0:
+		    os.execv(sys.argv[1], [sys.argv[1]] + sys.argv[3:])
+		said = b""
+		try:
+		    while True:
+		        said += os.read(terminal, 4096)
+		        if said.endswith(b"targets: "):
+		            os.write(terminal, sys.argv[2].encode())
+		except OSError:
+		    pass
+		print(said.decode())
+		sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+	END
+}
+
+# remembers WORD: it stands somewhere in jobd's memory
+remembers() {
+	python3 - "$JOBD_PID" "$1" <<-'END'
+		import re, sys
+		found = 0
+		with open(f"/proc/{sys.argv[1]}/maps") as maps, open(f"/proc/{sys.argv[1]}/mem", "rb", 0) as memory:
+		    for line in maps:
+		        start, end, mode = re.match("(\\w+)-(\\w+) (\\S+)", line).groups()
+		        if mode.startswith("rw"):
+		            memory.seek(int(start, 16))
+		            try:
+		                found += sys.argv[2].encode() in memory.read(int(end, 16) - int(start, 16))
+		            except OSError:
+		                pass
+		sys.exit(found == 0)
+	END
+}
+
+@test "--ask-password: typed unseen, kept in memory until the job has ended, and written nowhere" {
+	local word=Cisco-$RANDOM-$RANDOM
+	start_sshload --listen 0.0.0.0 --password "$word" --delay 1
+	start_jobd
+	run -0 typed "$word"$'\n' start ssh --ask-password --wait --host-key off --port "$SSH_PORT" 127.0.0.1 -- show version
+	[[ $output == *"Password for the targets: "* ]]
+	[[ $output != *"$word"* ]]
+	is_state 1 completed
+	jobctl show 1 --json | jq -e '.options.ssh | .hasPassword and (has("password") | not)'
+	# While a job runs it is there, and that this test can see it is seen by that
+	run -0 typed "$word"$'\n' start ssh --ask-password --host-key off --port "$SSH_PORT" --parallel 1 '127.0.0.1' "127.0.0.1:$SSH_PORT" -- show version
+	[ -n "$JOBD_SANITIZED" ] || remembers "$word"
+	run -0 jobctl wait
+	[ -n "$JOBD_SANITIZED" ] || run -1 remembers "$word"
+	run -1 grep -rqF "$word" "$BATS_TEST_TMPDIR"
+	# A wrong one; none; no terminal
+	run -3 typed $'wrong\n' start ssh --ask-password --wait --host-key off --port "$SSH_PORT" 127.0.0.1 -- show version
+	[[ $output == *"failed (auth)"* ]]
+	run -2 typed $'\n' start ssh --ask-password --host-key off --port "$SSH_PORT" 127.0.0.1 -- show version
+	run -130 typed $'\x03' start ssh --ask-password --host-key off --port "$SSH_PORT" 127.0.0.1 -- show version
+	run -2 setsid -w "$JOBCTL_PROGRAM" start ssh --ask-password 127.0.0.1 -- show version
+	[[ $output == *"there is no terminal to ask for the password on"* ]]
+	# What a restart leaves says so
+	run -0 typed "$word"$'\n' start ssh --ask-password --host-key off --rate 1 --port "$SSH_PORT" 127.0.0.1 127.0.0.2 127.0.0.3 -- show version
+	kill9_jobd
+	start_jobd
+	run -3 jobctl wait @last --timeout "$BOUND"
+	run -0 jobctl receive @last
+	[[ $output == *"kept in memory only and is gone"* ]]
+}
+
 # exported JOB STREAM: the bytes of a stream, put together again from the lines of an export
 exported() {
 	jobctl export "$1" | python3 -c '
