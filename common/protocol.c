@@ -27,17 +27,26 @@ void frame_buffer_done(struct frame_buffer *buffer)
 	*buffer = (struct frame_buffer){0};
 }
 
-/* There may have been a password in it. */
-static void wipe(char *bytes, size_t size)
+static void wipe(struct frame_buffer *buffer, size_t start, size_t size)
 {
-	if (bytes)
-		explicit_bzero(bytes, size);
+	if (buffer->is_wiped && size > 0)
+		explicit_bzero(buffer->bytes + start, size);
+}
+
+/* Not by realloc(3), which leaves what was moved where it was. */
+static void grow_wiped(struct frame_buffer *buffer)
+{
+	char *bytes = xmalloc(buffer->capacity);
+
+	if (buffer->end > 0)
+		memcpy(bytes, buffer->bytes, buffer->end);
+	wipe(buffer, 0, buffer->end);
+	free(buffer->bytes);
+	buffer->bytes = bytes;
 }
 
 char *frame_buffer_room(struct frame_buffer *buffer, size_t *ret_room)
 {
-	char *bytes;
-
 	if (buffer->start > 0 && buffer->capacity - buffer->end < ROOM_MIN) {
 		memmove(buffer->bytes, buffer->bytes + buffer->start, buffer->end - buffer->start);
 		buffer->end -= buffer->start;
@@ -47,11 +56,10 @@ char *frame_buffer_room(struct frame_buffer *buffer, size_t *ret_room)
 	if (buffer->capacity - buffer->end < ROOM_MIN) {
 		buffer->capacity =
 			buffer->capacity * 2 > ROOM_MIN ? buffer->capacity * 2 : ROOM_MIN * 2;
-		bytes = xmalloc(buffer->capacity);
-		memcpy(bytes, buffer->bytes ? buffer->bytes : "", buffer->end);
-		wipe(buffer->bytes, buffer->end);
-		free(buffer->bytes);
-		buffer->bytes = bytes;
+		if (buffer->is_wiped)
+			grow_wiped(buffer);
+		else
+			buffer->bytes = xrealloc(buffer->bytes, buffer->capacity);
 	}
 	*ret_room = buffer->capacity - buffer->end;
 	return buffer->bytes + buffer->end;
@@ -106,7 +114,7 @@ int frame_buffer_next(struct frame_buffer *buffer, json_t **ret_message)
 		return 0;
 	}
 	message = parse_object(start, size);
-	wipe(buffer->bytes + buffer->start, size);
+	wipe(buffer, buffer->start, size);
 	buffer->start += size + 1;
 	buffer->scanned = buffer->start;
 	shrink(buffer);

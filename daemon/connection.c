@@ -493,6 +493,7 @@ void connection_new(struct server *server, int fd, uid_t uid, bool is_admin)
 	connection->is_admin = is_admin;
 	connection->is_trusted = uid == 0 || uid == geteuid();
 	frame_buffer_init(&connection->input, (size_t)server->daemon->config->max_message);
+	connection->input.is_wiped = true;
 	STAILQ_INIT(&connection->held);
 	connection->output = evbuffer_new();
 	connection->read_event = event_new(base, fd, EV_READ | EV_PERSIST, on_read, connection);
