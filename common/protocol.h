@@ -18,8 +18,7 @@ struct frame_buffer {
 	size_t start, end, capacity; /* filled: [start, end) */
 	size_t scanned;              /* no NUL in [start, scanned) */
 	size_t message_max;
-	bool is_wiped; /* bytes that were used are overwritten: there may be a password among them
-			*/
+	bool is_wiped; /* used bytes are overwritten: a password may be among them */
 };
 void frame_buffer_init(struct frame_buffer *buffer, size_t message_max);
 void frame_buffer_done(struct frame_buffer *buffer);
