@@ -412,7 +412,8 @@ static void take_end(struct live_task *task, struct report *report)
 	dispatch_returned(jobs->dispatch, &job->source, task->worker);
 	if (jobs->is_shutting_down && outcome->state == TASK_STOPPED &&
 	    job->job.row.state != JOB_STOPPING) {
-		/* Left as running: the next start settles it as it settles what a crash left. */
+		/* Its row stays as running: the next start settles it as what a crash left. */
+		live_task_record(task);
 		live_task_free(task);
 		return;
 	}

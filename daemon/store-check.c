@@ -66,6 +66,11 @@ static const struct rule {
 	 "three, sum(state = 5) AS five FROM task GROUP BY 1) ON job.id = job WHERE "
 	 "(succeeded, failed, interrupted) IS NOT "
 	 "(coalesce(two, 0), coalesce(three, 0), coalesce(five, 0))"},
+	{"jobs whose running tasks are not to be found",
+	 "SELECT count(*) FROM job WHERE state < 4 AND running <> next_index - recorded_index + "
+	 "(SELECT count(*) FROM task WHERE key >= id << 32 AND key < id + 1 << 32 AND state = 1) - "
+	 "(SELECT count(*) FROM task WHERE key >= (id << 32) + recorded_index AND "
+	 "key < (id << 32) + next_index)"},
 	{"jobs whose tasks ended without a record, or twice",
 	 "SELECT count(*) FROM (" PER_JOB "count(*) AS ends FROM task WHERE state >= 2 GROUP BY 1) "
 	 "AS a LEFT JOIN (SELECT job, count(*) AS ends FROM record WHERE stream IS NULL GROUP BY "

@@ -138,6 +138,19 @@ has_begun() {
 	[ "$(jobctl receive | wc -l)" -eq 6 ]
 }
 
+@test "SIGTERM while thousands begin and end: every one is there afterwards, once" {
+	start_jobd
+	jobctl start ping --count 2 --interval 50ms --rate 10000 '127.0.[0-39].[1-250]'
+	for least in 500 2000 4000; do
+		wait_until "$BOUND" eval '[ "$(jobctl list 1 --json | jq .succeeded)" -ge $least ]'
+		stop_jobd
+		start_jobd
+	done
+	run -0 jobctl wait --timeout 60
+	jobctl list 1 --json | jq -e '[.tasks, .succeeded, .running, .queued] == [10000, 10000, 0, 0]'
+	[ "$(jobctl receive | wc -l)" -eq 10000 ]
+}
+
 @test "ids are never used again, not even after remove --all and a restart" {
 	start_jobd
 	jobctl start ping '127.0.0.[1-2]'

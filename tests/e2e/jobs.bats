@@ -246,7 +246,7 @@ interrupt() {
 	jobctl start ping @"$BATS_TEST_TMPDIR/inventory":both
 	jobctl list 4 --json | jq -e '.tasks == 5'
 	run -2 jobctl start ping @"$BATS_TEST_TMPDIR/inventory":nowhere
-	[[ $output == *"no group 'nowhere'"* ]]
+	[[ $output == *"no group or host 'nowhere'"* ]]
 }
 
 @test "no daemon: 4 and what to do" {
