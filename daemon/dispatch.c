@@ -169,8 +169,8 @@ bool dispatch_take(struct dispatch *dispatch)
 		unsigned taken = 0;
 
 		/* Once round the ring since the first that has its share: places only get fewer. */
-		while (taken < TURN_MAX && (source = TAILQ_FIRST(&lineup->ring)) &&
-		       source != held_up) {
+		while (taken < TURN_MAX && lineup->running < bound &&
+		       (source = TAILQ_FIRST(&lineup->ring)) && source != held_up) {
 			if (!held_up && !has_place(lineup, bound, source))
 				held_up = source;
 			taken += take_from(dispatch, lineup, bound, source);

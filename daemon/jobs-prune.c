@@ -18,7 +18,8 @@ enum {
 	LOOKS_IN_AGE = 8, /* a job is kept by so much of keep-finished too long, at most */
 	LOOK_MIN_US = 1000000,
 	LOOK_MAX_US = 60000000,
-	AT_A_TIME = 100,
+	LOOK_AGAIN_US = 50000, /* while there is more to do */
+	AT_A_TIME = 200,
 	AT_A_TIME_BY_SIZE = 10,
 };
 
@@ -87,8 +88,10 @@ static void arm(struct jobs *jobs, bool is_more)
 
 	if (look_us == 0 || look_us > LOOK_MAX_US)
 		look_us = LOOK_MAX_US;
-	if (look_us < LOOK_MIN_US || is_more || jobs->config->max_database > 0)
+	if (look_us < LOOK_MIN_US || jobs->config->max_database > 0)
 		look_us = LOOK_MIN_US;
+	if (is_more)
+		look_us = LOOK_AGAIN_US;
 	delay = (struct timeval){look_us / US_PER_SEC, look_us % US_PER_SEC};
 	if (jobs->config->keep_finished > 0 || jobs->config->max_database > 0)
 		(void)event_add(jobs->prune_timer, &delay);
@@ -99,12 +102,12 @@ static void arm(struct jobs *jobs, bool is_more)
 static void on_timer(evutil_socket_t fd, short what, void *context)
 {
 	struct jobs *jobs = context;
-	bool is_more = false;
+	/* What was removed at the last look is there until it is committed. */
+	bool is_more = jobs->removed_count > 0;
 
 	(void)fd;
 	(void)what;
-	/* What was removed at the last look is committed by now, and no longer there. */
-	if (!store_error(jobs->store)) {
+	if (!store_error(jobs->store) && !is_more) {
 		is_more = prune_by_age(jobs);
 		is_more |= !is_more && prune_by_size(jobs);
 	}
