@@ -222,4 +222,5 @@ enum status cmd_adjust(struct words *words);
 enum status cmd_retry(struct words *words);
 enum status cmd_remove(struct words *words);
 enum status cmd_export(struct words *words);
+enum status cmd_profiles(struct words *words);
 enum status cmd_status(struct words *words);

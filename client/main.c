@@ -77,6 +77,9 @@ const struct command commands[] = {
 	{"export", "[SELECTOR...]", "everything of jobs, as lines of JSON",
 	 "  jobctl export --all >jobs.jsonl\n  jobctl export 7 | jq -c 'select(.task) | .task'\n",
 	 TABLES(filter_options), cmd_export},
+	{"profiles", "[NAME]", "the shells of devices that jobd knows, or the text of one",
+	 "  jobctl profiles\n  jobctl profiles cisco-ios >~/.config/jobd/profiles/mine.profile\n",
+	 GLOBALS_ONLY, cmd_profiles},
 	{"status", "", "the daemon: version, sockets, queue, store, limits", "  jobctl status\n",
 	 GLOBALS_ONLY, cmd_status},
 };

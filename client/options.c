@@ -108,6 +108,11 @@ const struct option_row ssh_options[] = {
 	{"stdin", OPTION_TEXT, "FILE", "-stdin", "give FILE to each command as its input", NULL},
 	{"success-codes", OPTION_NUMBERS, "LIST", "ssh.successCodes",
 	 "exit statuses that are success (0)", NULL},
+	{"shell", OPTION_TEXT, "PROFILE", "ssh.shell",
+	 "type the commands into the device's shell; auto: find out which", NULL},
+	{"enable", OPTION_FLAG, NULL, "ssh.enable", "in a shell: ask for all rights first", NULL},
+	{"answer", OPTION_REPEAT, "PATTERN=TEXT", "ssh.answers",
+	 "in a shell: what to say to a question; may be repeated", NULL},
 	{0},
 };
 

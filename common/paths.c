@@ -52,6 +52,12 @@ char *path_config(bool is_user)
 		       : xstrdup(SYSCONFDIR "/jobd.conf");
 }
 
+char *path_profiles(bool is_user)
+{
+	return is_user ? user_path("XDG_CONFIG_HOME", ".config", "profiles")
+		       : xstrdup(SYSCONFDIR "/jobd/profiles");
+}
+
 int path_make_parent(const char *path)
 {
 	autofree char *folder = xstrdup(path);

@@ -4,8 +4,8 @@
  * LOCALSTATEDIR/lib/jobd/jobd.db), SYSCONFDIR/jobd.conf. User: $XDG_RUNTIME_DIR/jobd.sock (without
  * XDG_RUNTIME_DIR: /tmp/jobd-UID/jobd.sock, the folder made with mode 0700 and refused where
  * another owns it, as tmux does), $XDG_STATE_HOME/jobd/jobd.db (~/.local/state),
- * $XDG_CONFIG_HOME/jobd/jobd.conf
- * (~/.config). The caller frees. NULL where there is no home folder.
+ * $XDG_CONFIG_HOME/jobd/jobd.conf (~/.config). Profiles: SYSCONFDIR/jobd/profiles,
+ * $XDG_CONFIG_HOME/jobd/profiles. The caller frees. NULL where there is no home folder.
  */
 #pragma once
 
@@ -14,6 +14,8 @@
 char *path_socket(bool is_user);
 char *path_database(bool is_user);
 char *path_config(bool is_user);
+/* A folder */
+char *path_profiles(bool is_user);
 /* mkdir -p of the folder that path lies in, mode 0700 for what is made. 0 or a negative errno. */
 int path_make_parent(const char *path);
 /*

@@ -37,6 +37,7 @@
 	X(CLASS_SIGNAL, "signal")             \
 	X(CLASS_OUTPUT_LIMIT, "output_limit") \
 	X(CLASS_PROMPT, "prompt")             \
+	X(CLASS_DEVICE, "device")             \
 	X(CLASS_INTERNAL, "internal")
 
 #define STREAMS(X)                 \

@@ -5,6 +5,7 @@
 #include "common/paths.h"
 #include "common/units.h"
 #include "common/util.h"
+#include "daemon/profile.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -125,13 +126,16 @@ static int take_credential(struct reading *reading, const char *credential_name,
 			   const char *value)
 {
 	struct credential *credential = credential_named(reading->config, credential_name);
-	char **target = streq(name, "user")            ? &credential->user
-			: streq(name, "identity")      ? &credential->identity
-			: streq(name, "password-file") ? &credential->password_file
-						       : NULL;
+	char **target = streq(name, "user")                   ? &credential->user
+			: streq(name, "identity")             ? &credential->identity
+			: streq(name, "password-file")        ? &credential->password_file
+			: streq(name, "enable-password-file") ? &credential->enable_password_file
+							      : NULL;
 
 	if (!target)
-		return wrong(reading, name, value, "is for none of user, identity, password-file");
+		return wrong(reading, name, value,
+			     "is for none of user, identity, password-file, "
+			     "enable-password-file");
 	if (*target)
 		return wrong(reading, name, value, "is the second one of this credential");
 	*target = xstrdup(value);
@@ -205,6 +209,13 @@ static char *absolute(const char *path)
 	return folder ? xasprintf("%s/%s", folder, path) : xstrdup(path);
 }
 
+static struct profiles *load_profiles(bool is_user)
+{
+	autofree char *system = path_profiles(false), *own = is_user ? path_profiles(true) : NULL;
+
+	return profiles_load((const char *const[]){system, own, NULL});
+}
+
 int config_load(const struct config_options *options, struct config **ret_config,
 		char **ret_sentence)
 {
@@ -233,6 +244,7 @@ int config_load(const struct config_options *options, struct config **ret_config
 		config_free(config);
 		return r;
 	}
+	config->profiles = load_profiles(config->is_user);
 	*ret_config = config;
 	return 0;
 }
@@ -246,8 +258,10 @@ void config_free(struct config *config)
 		free(config->credentials[i].user);
 		free(config->credentials[i].identity);
 		free(config->credentials[i].password_file);
+		free(config->credentials[i].enable_password_file);
 	}
 	free(config->credentials);
+	profiles_free(config->profiles);
 	free(config->socket);
 	free(config->database);
 	free(config->config_file);
@@ -263,7 +277,7 @@ const struct credential *config_credential(const struct config *config, const ch
 	return NULL;
 }
 
-int credential_password(const struct credential *credential, char **ret_password)
+int credential_password(const char *file, char **ret_password)
 {
 	enum { PASSWORD_MAX = 4096 };
 	const char *folder = getenv("CREDENTIALS_DIRECTORY");
@@ -273,11 +287,9 @@ int credential_password(const struct credential *credential, char **ret_password
 	ssize_t size;
 
 	*ret_password = NULL;
-	if (!credential->password_file)
+	if (!file)
 		return 0;
-	path = credential->password_file[0] == '/' || !folder
-		       ? xstrdup(credential->password_file)
-		       : xasprintf("%s/%s", folder, credential->password_file);
+	path = file[0] == '/' || !folder ? xstrdup(file) : xasprintf("%s/%s", folder, file);
 	autoclose int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	if (fd < 0 || fstat(fd, &status) < 0)
 		return -errno;

@@ -44,12 +44,16 @@
 
 enum setting_type { SETTING_SIZE, SETTING_DURATION, SETTING_NUMBER };
 
+struct profiles;
+
 /* [credential NAME]: how to log in, by a name that jobs use. Held by the daemon alone. */
 struct credential {
 	char *name;
-	char *user;          /* or NULL */
-	char *identity;      /* private key file, or NULL */
-	char *password_file; /* or NULL; a bare name is looked up in $CREDENTIALS_DIRECTORY */
+	char *user;     /* or NULL */
+	char *identity; /* private key file, or NULL */
+	/* Or NULL; a bare name is looked up in $CREDENTIALS_DIRECTORY */
+	char *password_file;
+	char *enable_password_file; /* of a device's enable; NULL: the password */
 };
 
 struct config {
@@ -63,6 +67,7 @@ struct config {
 	int log_level;     /* of syslog(3); "log-level" by its word */
 	struct credential *credentials;
 	size_t credential_count;
+	struct profiles *profiles;
 #define CONFIG_MEMBER(member, name, type, fallback, min, max, what) int64_t member;
 	CONFIG_SETTINGS(CONFIG_MEMBER)
 #undef CONFIG_MEMBER
@@ -95,7 +100,7 @@ int config_load(const struct config_options *options, struct config **ret_config
 void config_free(struct config *config);
 const struct credential *config_credential(const struct config *config, const char *name);
 /*
- * The password of a credential, read now; *ret_password is NULL where it has none. The caller wipes
+ * A password of a credential, read now; *ret_password is NULL where file is. The caller wipes
  * (explicit_bzero) and frees. 0 or a negative errno.
  */
-int credential_password(const struct credential *credential, char **ret_password);
+int credential_password(const char *file, char **ret_password);

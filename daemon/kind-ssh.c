@@ -27,6 +27,8 @@ enum {
 	STDIN_MAX = 12 << 20, /* in base64; a message is smaller than max-message anyway */
 	TIMEOUT_MAX_DAYS = 366,
 	PASSWD_BUFFER = 16384,
+	ANSWER_MAX = 1000,
+	SHELL_IDLE_SECONDS = 60,
 };
 #define TIMEOUT_MAX_US     (TIMEOUT_MAX_DAYS * (24 * 3600 * US_PER_SEC))
 #define SYSTEM_KNOWN_HOSTS "/etc/ssh/ssh_known_hosts"
@@ -55,7 +57,7 @@ static const struct field ssh_fields[] = {
 	FIELD("hasPassword", FIELD_BOOL, has_password, 0, 0, 0),
 	FIELD("connectTimeoutUsec", FIELD_INT, connect_timeout_us, 1000, TIMEOUT_MAX_US,
 	      30 * US_PER_SEC),
-	FIELD("idleTimeoutUsec", FIELD_INT, idle_timeout_us, 0, TIMEOUT_MAX_US, 0),
+	FIELD("idleTimeoutUsec", FIELD_INT, idle_timeout_us, 0, TIMEOUT_MAX_US, -1),
 	{"hostKey", FIELD_WORD, offsetof(struct ssh_options, host_key), 0, 0, HOST_KEY_STRICT,
 	 policy_words},
 	FIELD("legacy", FIELD_BOOL, is_legacy, 0, 0, 0),
@@ -63,6 +65,9 @@ static const struct field ssh_fields[] = {
 	FIELD("rate", FIELD_INT, rate, 1, 1000000, 0),
 	FIELD("stdin", FIELD_STRING, stdin_base64, 0, STDIN_MAX, 0),
 	FIELD("successCodes", FIELD_INTS, success_codes, 0, 255, 0),
+	FIELD("shell", FIELD_STRING, shell, 0, LOGIN_MAX, 0),
+	FIELD("enable", FIELD_BOOL, is_enabling, 0, 0, 0),
+	FIELD("answers", FIELD_STRINGS, answer_words, 1, ANSWER_MAX, 0),
 };
 
 static int check_files(const struct ssh_options *options, const struct config *config,
@@ -96,6 +101,59 @@ static int check_commands(const struct ssh_options *options, struct error *ret_e
 	return 0;
 }
 
+/* What goes with a shell, and what does not. */
+static int check_shell_words(const struct ssh_options *options, struct error *ret_error)
+{
+	if (options->shell && options->stdin_base64)
+		return error_set(ret_error, ERROR_INVALID_OPTION, "stdin",
+				 "a shell types its commands and has no other input: leave out "
+				 "--stdin or --shell");
+	if (options->shell && options->success_codes.count > 0)
+		return error_set(ret_error, ERROR_INVALID_OPTION, "successCodes",
+				 "a shell tells no exit status: leave out --success-codes or "
+				 "--shell");
+	if (!options->shell && (options->is_enabling || options->answer_words.count > 0))
+		return error_set(ret_error, ERROR_INVALID_OPTION,
+				 options->is_enabling ? "enable" : "answers",
+				 "--enable and --answer are for a shell: name its profile with "
+				 "--shell, or --shell auto");
+	for (size_t i = 0; options->shell && i < options->commands.count; i++)
+		if (strpbrk(options->commands.items[i], "\r\n"))
+			return error_set(ret_error, ERROR_INVALID_OPTION, "commands",
+					 "command %zu has several lines: in a shell each is a "
+					 "command of its own",
+					 i + 1);
+	return 0;
+}
+
+static int parse_shell(struct ssh_options *options, const struct config *config,
+		       struct error *ret_error)
+{
+	int r = check_shell_words(options, ret_error);
+
+	if (r < 0)
+		return r;
+	if (options->idle_timeout_us < 0)
+		options->idle_timeout_us = options->shell ? SHELL_IDLE_SECONDS * US_PER_SEC : 0;
+	if (options->shell && !streq(options->shell, "auto")) {
+		options->profile = profiles_find(config->profiles, options->shell);
+		if (!options->profile)
+			return error_set(ret_error, ERROR_INVALID_OPTION, "shell",
+					 "there is no profile '%s': jobctl profiles lists them",
+					 options->shell);
+	}
+	options->answers = xcalloc(options->answer_words.count + 1, sizeof(*options->answers));
+	for (size_t i = 0; i < options->answer_words.count; i++) {
+		autofree char *why = NULL;
+
+		if (answer_parse(options->answer_words.items[i], &options->answers[i], &why) < 0)
+			return error_set(ret_error, ERROR_INVALID_OPTION, "answers", "--answer: %s",
+					 why);
+		options->answer_count++;
+	}
+	return 0;
+}
+
 static int ssh_options_check(void *kind_options, const struct config *config, bool is_trusted,
 			     struct error *ret_error)
 {
@@ -105,6 +163,8 @@ static int ssh_options_check(void *kind_options, const struct config *config, bo
 	r = check_commands(options, ret_error);
 	if (r == 0)
 		r = check_files(options, config, is_trusted, ret_error);
+	if (r == 0)
+		r = parse_shell(options, config, ret_error);
 	if (r < 0)
 		return r;
 	/* From now on nothing of this memory goes into a core file. */
@@ -148,6 +208,10 @@ static void ssh_options_done(void *kind_options)
 		explicit_bzero(options->stdin_bytes, options->stdin_size);
 	free(options->stdin_bytes);
 	options->stdin_bytes = NULL;
+	for (size_t i = 0; i < options->answer_count; i++)
+		answer_done(&options->answers[i]);
+	free(options->answers);
+	options->answers = NULL;
 }
 
 static int ssh_target_check(const char *target, struct error *ret_error)

@@ -8,8 +8,10 @@
  *                +---------+                          +--- (next command) ---+       |
  *                                                     v                      |       |
  *                                          open -> send -> run --------------+ <-----+ (to open)
- *                                                     |     |
- *                                                     +-----+--> quit (stop, time-out, too much)
+ *                                           |         |     |
+ *                                           |         +-----+--> quit (stop, time-out, too much)
+ *                                           |                     ^
+ *                                           +-> terminal -> shell -> prompt -> talk (all commands)
  *
  * Each step is a function that does what can be done at once and says how it goes on. Nothing here
  * waits: whatever is not ready comes back as an event of the socket, the timer, the agent or main.
@@ -19,6 +21,7 @@
 #include "common/states.h"
 #include "common/targets.h"
 #include "daemon/fields.h"
+#include "daemon/profile.h"
 #include "daemon/resolver.h"
 #include "daemon/worker.h"
 
@@ -36,6 +39,7 @@ struct identities;
 struct identity;
 struct key_agent;
 struct known_hosts;
+struct shell;
 
 enum host_key_policy { HOST_KEY_STRICT, HOST_KEY_ACCEPT_NEW, HOST_KEY_OFF };
 
@@ -56,7 +60,13 @@ struct ssh_options {
 	int64_t rate; /* sessions a second; 0: no bound */
 	char *stdin_base64;
 	struct int_array success_codes;
+	char *shell; /* name of a profile, "auto"; NULL: exec */
+	bool is_enabling;
+	struct string_array answer_words;
 	/* Derived */
+	const struct profile *profile; /* NULL: none, or to be recognised */
+	struct answer *answers;
+	size_t answer_count;
 	char *stdin_bytes;
 	size_t stdin_size;
 };
@@ -71,10 +81,16 @@ struct ssh_options {
 	X(STEP_KEY_EXCHANGE, "key exchange", visit_step_key_exchange, TO(STEP_HOST_KEY))          \
 	X(STEP_HOST_KEY, "the check of its host key", visit_step_host_key, TO(STEP_AUTHENTICATE)) \
 	X(STEP_AUTHENTICATE, "authentication", visit_step_authenticate, TO(STEP_OPEN))            \
-	X(STEP_OPEN, "the opening of a channel", visit_step_open, TO(STEP_SEND))                  \
+	X(STEP_OPEN, "the opening of a channel", visit_step_open,                                 \
+	  TO(STEP_SEND) | TO(STEP_TERMINAL))                                                      \
 	X(STEP_SEND, "the request to run the command", visit_step_send,                           \
 	  TO(STEP_RUN) | TO(STEP_QUIT))                                                           \
 	X(STEP_RUN, "the command", visit_step_run, TO(STEP_OPEN) | TO(STEP_QUIT))                 \
+	X(STEP_TERMINAL, "the request for a terminal", visit_step_terminal, TO(STEP_SHELL))       \
+	X(STEP_SHELL, "the request for a shell", visit_step_shell, TO(STEP_PROMPT))               \
+	X(STEP_PROMPT, "the wait for its prompt", visit_step_prompt,                              \
+	  TO(STEP_TALK) | TO(STEP_QUIT))                                                          \
+	X(STEP_TALK, "the commands", visit_step_talk, TO(STEP_QUIT))                              \
 	X(STEP_QUIT, "the end of the command", visit_step_quit, 0)
 
 #define TO(step)                           (1u << (step))
@@ -134,7 +150,7 @@ struct visit {
 	struct ssh_counter_struct moved; /* bytes over the socket */
 
 	/* Authentication */
-	const char *user;    /* into target, options, config or the engine; NULL: not chosen yet */
+	char *user;          /* NULL: not chosen yet */
 	int way;             /* of the table in ssh-auth.c, being tried; -1 for none */
 	unsigned ways_tried; /* bits */
 	unsigned denials;
@@ -160,6 +176,7 @@ struct visit {
 	size_t stdin_at;
 	int64_t grace_us; /* between TERM and KILL; 0: little */
 	int quit_phase;
+	struct shell *shell; /* NULL: none, or not yet */
 
 	/* Output */
 	int64_t output_sizes[STREAM_COUNT];
@@ -261,6 +278,24 @@ void engine_done_slots(struct engine *engine);
 
 /* Wipes the password and lets go of the key. */
 void visit_forget_secrets(struct visit *visit);
+/* What a shell may ask for: the password, and that of enable. NULL where there is none; the caller
+ * wipes and frees. */
+void visit_shell_secrets(const struct visit *visit, char **ret_password, char **ret_secret);
+
+/* --- ssh-exec.c --- */
+
+enum progress visit_fail_over_limit(struct visit *visit);
+
+/* --- ssh-shell.c --- */
+
+void visit_free_shell(struct visit *visit);
+void visit_shell_received(struct visit *visit, const char *bytes, size_t size);
+/* The name of the profile in use; NULL: none, or not recognised. */
+const char *visit_shell_profile(const struct visit *visit);
+/* "" without a shell */
+const char *visit_shell_last_line(const struct visit *visit);
+/* When to look at it even if nothing comes */
+int64_t visit_shell_deadline(const struct visit *visit);
 
 /* --- ssh-output.c --- */
 

@@ -45,7 +45,8 @@ struct kind {
 	 */
 	int (*options_check)(void *options, const struct config *config, bool is_trusted,
 			     struct error *ret_error);
-	void (*options_done)(void *options); /* what options_check derived; may be NULL */
+	/* What options_check derived, also where it failed in the midst; may be NULL */
+	void (*options_done)(void *options);
 	/* The option that is a secret, or NULL: it is never written down. In what is stored the
 	 * option secret_mark says that there was one. */
 	const char *secret, *secret_mark;

@@ -18,6 +18,7 @@ const struct method methods[] = {
 	{"Adjust", method_adjust, true, false},
 	{"Remove", method_remove, true, false},
 	{"GetStatus", method_get_status, false, false},
+	{"ListProfiles", method_list_profiles, false, false},
 };
 const size_t method_count = ARRAY_SIZE(methods);
 

@@ -31,6 +31,7 @@ void method_resume(struct call *call);
 void method_adjust(struct call *call);
 void method_remove(struct call *call);
 void method_get_status(struct call *call);
+void method_list_profiles(struct call *call);
 
 /* --- Rows as the interface has them (method-views.c) --- */
 

@@ -61,6 +61,8 @@ static int parse_kind_options(struct job_options *options, const json_t *paramet
 	if (kind->options_check) {
 		r = kind->options_check(kind_options, config, is_trusted, ret_error);
 		if (r < 0) {
+			if (kind->options_done)
+				kind->options_done(kind_options);
 			fields_done(kind->fields, kind->field_count, kind_options);
 			return r;
 		}

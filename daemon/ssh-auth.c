@@ -17,6 +17,7 @@
 #include "daemon/ssh-known-hosts.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 
 enum { PROMPT_ROUNDS_MAX = 8, PROMPTS_MAX = 8, TRIED_TEXT_MAX = 256 };
@@ -121,7 +122,7 @@ static const struct credential *credential_of(const struct visit *visit)
 }
 
 /* target's user@, --login, the credential's, the job's owner */
-static const char *user_of(struct visit *visit)
+static const char *login_of(struct visit *visit)
 {
 	const struct credential *credential = credential_of(visit);
 
@@ -184,7 +185,7 @@ static bool has_password(struct visit *visit, const char *file)
 				"--ask-password");
 	if (!credential || visit->password)
 		return visit->password != NULL;
-	r = credential_password(credential, &visit->password);
+	r = credential_password(credential->password_file, &visit->password);
 	if (r < 0)
 		hint(visit, "the password of the credential", r);
 	return r == 0 && visit->password;
@@ -297,6 +298,20 @@ static const struct {
 	{"id_rsa", SSH_AUTH_METHOD_PUBLICKEY, has_default_key, try_key, "id_rsa"},
 };
 
+void visit_shell_secrets(const struct visit *visit, char **ret_password, char **ret_secret)
+{
+	const struct credential *credential = credential_of(visit);
+
+	*ret_secret = NULL;
+	*ret_password = xstrdup_or_null(visit->options->password);
+	if (!credential)
+		return;
+	/* What cannot be read is not there; if it is asked for, that is told. */
+	if (!*ret_password)
+		(void)credential_password(credential->password_file, ret_password);
+	(void)credential_password(credential->enable_password_file, ret_secret);
+}
+
 /* --- The step --- */
 
 static void wipe(char **password)
@@ -369,19 +384,31 @@ static enum progress fail_denied(struct visit *visit)
 			  visit->auth_hint ? visit->auth_hint : "");
 }
 
+static int choose_user(struct visit *visit)
+{
+	const struct profile *profile = visit->options->profile;
+	const char *login = login_of(visit);
+
+	if (visit->options->credential && !credential_of(visit)) {
+		(void)visit_fail(visit, CLASS_AUTH, "jobd.conf has no [credential %s] any more",
+				 visit->options->credential);
+		return -ENOENT;
+	}
+	if (login[0] == '\0') {
+		(void)visit_fail(visit, CLASS_AUTH,
+				 "user id %lu has no name to log in with: give --login",
+				 (unsigned long)visit->task->options->uid);
+		return -ENOENT;
+	}
+	visit->user =
+		xasprintf("%s%s", login, profile ? profile_say(profile, TEXT_LOGIN_SUFFIX) : "");
+	return 0;
+}
+
 enum progress visit_step_authenticate(struct visit *visit)
 {
-	if (!visit->user) {
-		if (visit->options->credential && !credential_of(visit))
-			return visit_fail(visit, CLASS_AUTH,
-					  "jobd.conf has no [credential %s] any more",
-					  visit->options->credential);
-		visit->user = user_of(visit);
-		if (visit->user[0] == '\0')
-			return visit_fail(visit, CLASS_AUTH,
-					  "user id %lu has no name to log in with: give --login",
-					  (unsigned long)visit->task->options->uid);
-	}
+	if (!visit->user && choose_user(visit) < 0)
+		return PROGRESS_END;
 	while (visit->way >= 0 || choose_way(visit)) {
 		int r = ways[visit->way].attempt(visit);
 

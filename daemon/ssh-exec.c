@@ -40,11 +40,14 @@ static int on_data(ssh_session session, ssh_channel channel, void *data, uint32_
 	struct visit *visit = context;
 
 	(void)session;
-	if (is_ours(visit, channel)) {
+	if (!is_ours(visit, channel))
+		return (int)size;
+	if (visit->shell)
+		visit_shell_received(visit, data, size);
+	else
 		visit_output(visit, is_stderr ? STREAM_STDERR : STREAM_STDOUT, data, size);
-		visit->idle_deadline_us =
-			worker_now_us(visit->engine->worker) + visit->options->idle_timeout_us;
-	}
+	visit->idle_deadline_us =
+		worker_now_us(visit->engine->worker) + visit->options->idle_timeout_us;
 	return (int)size;
 }
 
@@ -129,7 +132,7 @@ enum progress visit_step_open(struct visit *visit)
 		begin_channel(visit);
 	switch (ssh_channel_open_session(visit->channel)) {
 	case SSH_OK:
-		return visit_go(visit, STEP_SEND);
+		return visit_go(visit, visit->options->shell ? STEP_TERMINAL : STEP_SEND);
 	case SSH_AGAIN:
 		return PROGRESS_AGAIN;
 	default:
@@ -248,18 +251,23 @@ static enum progress command_ended(struct visit *visit)
 	return visit_go(visit, STEP_OPEN);
 }
 
-enum progress visit_step_run(struct visit *visit)
+enum progress visit_fail_over_limit(struct visit *visit)
 {
 	char text[UNITS_TEXT_MAX];
 
+	return visit_fail(visit, CLASS_OUTPUT_LIMIT,
+			  "more output than --max-output (%s): the rest was cut",
+			  size_text(visit->options->max_output, text));
+}
+
+enum progress visit_step_run(struct visit *visit)
+{
 	if (visit_output_is_held(visit))
 		return PROGRESS_WAIT;
 	write_stdin(visit);
 	visit_pump(visit);
 	if (visit->is_over_limit)
-		return visit_fail(visit, CLASS_OUTPUT_LIMIT,
-				  "more output than --max-output (%s): the rest was cut",
-				  size_text(visit->options->max_output, text));
+		return visit_fail_over_limit(visit);
 	if (is_done(visit))
 		return command_ended(visit);
 	return visit_is_lost(visit) ? visit_lost(visit) : PROGRESS_AGAIN;

@@ -121,6 +121,8 @@ static char *result_text(const struct visit *visit)
 		json_text_member_string(&text, "signal", visit->exit_signal);
 	json_text_member_number(&text, "stdoutBytes", (int64_t)visit->output_sizes[STREAM_STDOUT]);
 	json_text_member_number(&text, "stderrBytes", (int64_t)visit->output_sizes[STREAM_STDERR]);
+	if (visit_shell_profile(visit))
+		json_text_member_string(&text, "profile", visit_shell_profile(visit));
 	json_text_add(&text, "}");
 	return json_text_take(&text, NULL);
 }
@@ -158,6 +160,8 @@ static void finish(struct visit *visit)
 	visit->outcome.result = result_text(visit);
 	task->engine_task = NULL;
 	worker_ended(engine->worker, task, &visit->outcome);
+	visit_free_shell(visit);
+	free(visit->user);
 	free(visit->resolve_error);
 	free(visit->auth_hint);
 	free(visit->addresses);
@@ -185,19 +189,26 @@ static int64_t smaller(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
+/* The commands have all the time that they have; the steps before share one bound. */
+static bool is_at_work(const struct visit *visit)
+{
+	return visit->step == STEP_RUN || visit->step == STEP_TALK;
+}
+
 static bool is_idle_counted(const struct visit *visit)
 {
-	return visit->step == STEP_RUN && visit->options->idle_timeout_us > 0 &&
+	return is_at_work(visit) && visit->options->idle_timeout_us > 0 &&
 	       !visit_output_is_held(visit);
 }
 
+/* When it is too late. */
 static int64_t next_deadline(const struct visit *visit)
 {
 	int64_t next_us = visit->task_deadline_us;
 
 	if (visit->step == STEP_QUIT)
 		return visit->quit_deadline_us;
-	if (visit->step != STEP_RUN && visit->wait_began_us == 0)
+	if (!is_at_work(visit) && visit->wait_began_us == 0)
 		next_us = smaller(next_us, visit->step_deadline_us);
 	if (visit->step == STEP_CONNECT)
 		next_us = smaller(next_us, visit->address_deadline_us);
@@ -210,7 +221,7 @@ static int64_t next_deadline(const struct visit *visit)
  */
 static void arm_timer(struct visit *visit)
 {
-	int64_t next_us = next_deadline(visit);
+	int64_t next_us = smaller(next_deadline(visit), visit_shell_deadline(visit));
 	int64_t delay_us;
 	struct timeval delay;
 
@@ -227,20 +238,23 @@ static void arm_timer(struct visit *visit)
 
 static void time_out(struct visit *visit, int64_t now_us)
 {
-	const char *host = visit->target.host;
+	const char *host = visit->target.host, *last = visit_shell_last_line(visit);
+	enum error_class class = *last ? CLASS_PROMPT : CLASS_TIMEOUT;
 	char text[UNITS_TEXT_MAX];
 
 	if (now_us >= visit->task_deadline_us)
 		(void)visit_fail(visit, CLASS_TIMEOUT, "%s did not end within %s (--timeout)", host,
 				 duration_text(visit->task->options->timeout_us, text));
-	else if (visit->step == STEP_RUN)
-		(void)visit_fail(visit, CLASS_TIMEOUT, "no output from %s for %s (--idle-timeout)",
-				 host, duration_text(visit->options->idle_timeout_us, text));
+	else if (is_at_work(visit))
+		(void)visit_fail(visit, class, "no output from %s for %s (--idle-timeout)%s%s%s",
+				 host, duration_text(visit->options->idle_timeout_us, text),
+				 *last ? "; it waits after '" : "", last, *last ? "'" : "");
 	else
-		(void)visit_fail(visit, CLASS_TIMEOUT,
-				 "%s did not answer within %s (--connect-timeout) during %s", host,
-				 duration_text(visit->options->connect_timeout_us, text),
-				 visit_during(visit));
+		(void)visit_fail(visit, class,
+				 "%s did not answer within %s (--connect-timeout) during %s%s%s%s",
+				 host, duration_text(visit->options->connect_timeout_us, text),
+				 visit_during(visit), *last ? "; its last line: '" : "", last,
+				 *last ? "'" : "");
 }
 
 static void end(struct visit *visit);
@@ -254,7 +268,10 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 	(void)what;
 	visit->timer_us = INT64_MAX;
 	if (now_us < next_deadline(visit)) {
-		arm_timer(visit);
+		if (visit->shell)
+			visit_advance(visit); /* it may be time to look at the last line */
+		else
+			arm_timer(visit);
 	} else if (visit->step == STEP_QUIT ||
 		   (visit->step == STEP_CONNECT && now_us < visit->step_deadline_us &&
 		    now_us < visit->task_deadline_us)) {
@@ -360,7 +377,8 @@ void visit_advance(struct visit *visit)
 /* The outcome stands. A command that runs is ended on the far side before it leaves. */
 static void end(struct visit *visit)
 {
-	bool may_run = visit->is_sent && (visit->step == STEP_SEND || visit->step == STEP_RUN);
+	bool may_run = (visit->is_sent && (visit->step == STEP_SEND || visit->step == STEP_RUN)) ||
+		       visit->step == STEP_PROMPT || visit->step == STEP_TALK;
 
 	if (may_run && visit->channel && !visit_is_lost(visit)) {
 		(void)visit_go(visit, STEP_QUIT);

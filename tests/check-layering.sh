@@ -7,7 +7,7 @@ cd "${abs_top_srcdir:-$(dirname "$0")/..}"
 exec awk '
 BEGIN {
 	# The floors of daemon/: a file sees its own and those below
-	floor[++floors] = "config|fields|interface|json-text|kind|mailbox|resolver|service-text|task|timer-wheel"
+	floor[++floors] = "config|fields|interface|json-text|kind|mailbox|profile(-text)?|resolver|service-text|task|timer-wheel"
 	floor[++floors] = "worker|(kind|ping|ssh)-.*"
 	floor[++floors] = "dispatch|store(-.*)?"
 	floor[++floors] = "jobs(-.*)?|request"
@@ -28,7 +28,7 @@ BEGIN {
 	place["event2/"] = "daemon/.*"
 	place["pthread\\.h"] = "daemon/(mailbox\\.h|worker\\.c|resolver\\.c|ssh-agent\\.c)"
 	place["openssl/"] = "daemon/ssh-known-hosts\\.c"
-	place["ini\\.h"] = "daemon/config\\.c"
+	place["ini\\.h"] = "daemon/(config|profile)\\.c"
 	place["libsmartcols/"] = "client/render\\.c"
 	json = "common/protocol\\..|client/.*|daemon/(connection|fields|interface|jobs|jobs-control|json-text|kind|kind-.*|main|method(s|-.*)|request|select|server|service|walk)\\.."
 }

@@ -26,7 +26,7 @@ page_options() {
 }
 
 if command -v mandoc >/dev/null; then
-	mandoc -T lint -W warning client/jobctl.1 daemon/jobd.8 daemon/jobd.conf.5 || status=1
+	mandoc -T lint -W warning client/jobctl.1 daemon/jobd.8 daemon/jobd.conf.5 daemon/jobd.profile.5 || status=1
 else
 	echo "mandoc is missing: apt-get install mandoc"
 	exit 77
@@ -53,4 +53,9 @@ same 'jobd.8, options'
 } >"$work/there"
 sed -n '/^\.Ss \[jobd\]/,/^\.El/s/^\.It Cm //p' daemon/jobd.conf.5 >"$work/said"
 same 'jobd.conf.5, settings'
+
+sed -n '/define PROFILE_/,/^$/s/.*X([A-Z_]*, "\([a-z-]*\)".*/\1/p' daemon/profile.h >"$work/there"
+printf '%s\n' setup answer >>"$work/there"
+sed -n 's/^\.It Cm //p' daemon/jobd.profile.5 | sed 's/ , /\n/g' >"$work/said"
+same 'jobd.profile.5, words'
 exit $status

@@ -134,12 +134,16 @@ static void test_password(void **state)
 	(void)state;
 	assert_int_equal(chmod(path, 0600), 0);
 	assert_int_equal(setenv("CREDENTIALS_DIRECTORY", folder, 1), 0);
-	assert_int_equal(credential_password(config_credential(config, "a"), &password), 0);
+	assert_int_equal(
+		credential_password(config_credential(config, "a")->password_file, &password), 0);
 	assert_string_equal(password, "pass word");
 	free(password);
-	assert_int_equal(credential_password(config_credential(config, "b"), &password), 0);
+	assert_int_equal(
+		credential_password(config_credential(config, "b")->password_file, &password), 0);
 	assert_null(password);
-	assert_int_equal(credential_password(config_credential(config, "c"), &password), -ENOENT);
+	assert_int_equal(
+		credential_password(config_credential(config, "c")->password_file, &password),
+		-ENOENT);
 	config_free(config);
 }
 

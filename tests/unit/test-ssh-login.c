@@ -502,6 +502,7 @@ static void assert_refused(const char *text, bool is_trusted, const char *subjec
 		r = kind_ssh.options_check(options, &box.config, is_trusted, &error);
 		if (r == 0)
 			fail_msg("taken: %s", text);
+		kind_ssh.options_done(options);
 		fields_done(kind_ssh.fields, kind_ssh.field_count, options);
 	}
 	assert_string_equal(error.subject, subject);
