@@ -137,15 +137,18 @@ void talk_check_interrupt(void);
 
 /* --- Targets from files (targets-file.c) --- */
 
-/* The words of a target list; @FILE, @- and @FILE:GROUP are read. Appended to the array. */
-void targets_read(json_t *targets, const char *word);
+/* The words of a target list; @FILE, @- and @FILE:GROUP are read. Appended to the array. hosts:
+ * what an inventory says of some in particular is appended there (SshHost of the interface); NULL:
+ * left out. */
+void targets_read(json_t *targets, json_t *hosts, const char *word);
 /* What is typed on the terminal behind the prompt, unseen; the caller wipes and frees it. */
 char *ask_secret(const char *prompt);
 /* --dry-run: what Start's parameters come to. */
 void dry_run(const json_t *parameters, const char *kind);
 /* The hosts of an inventory's text, which is taken apart, that a pattern names: "core:&edge:!r3".
  */
-void inventory_read(json_t *targets, const char *path, char *text, const char *pattern);
+void inventory_read(json_t *targets, json_t *hosts, const char *path, char *text,
+		    const char *pattern);
 
 /* --- Showing (render.c) --- */
 

@@ -182,19 +182,23 @@ static void take_kind(struct words *words, const char *kind)
 		(void)json_object_set_new(object, "family", json_string(is_4 ? "ipv4" : "ipv6"));
 }
 
-static void take_targets(struct words *words)
+static void take_targets(struct words *words, const char *kind)
 {
 	const json_t *excluded = json_object_get(words->own, "exclude");
 	json_t *targets = json_array(), *exclude = json_array();
+	json_t *hosts = streq(kind, "ssh") ? json_array() : NULL;
 
 	for (size_t i = 1; i < words->argument_count; i++)
-		targets_read(targets, words->arguments[i]);
+		targets_read(targets, hosts, words->arguments[i]);
 	for (size_t i = 0; i < json_array_size(excluded); i++)
-		targets_read(exclude, json_string_value(json_array_get(excluded, i)));
+		targets_read(exclude, NULL, json_string_value(json_array_get(excluded, i)));
 	(void)json_object_set_new(words->parameters, "targets", targets);
 	if (json_array_size(exclude) > 0)
 		(void)json_object_set(words->parameters, "exclude", exclude);
+	if (json_array_size(hosts) > 0)
+		(void)json_object_set(kind_object(words, kind), "hosts", hosts);
 	json_decref(exclude);
+	json_decref(hosts);
 }
 
 /* Why not everything was tried. */
@@ -253,7 +257,7 @@ enum status cmd_start(struct words *words)
 	if (words->argument_count < 2)
 		fail(STATUS_WORDS, "no target: jobctl start %s TARGET...", kind);
 	take_kind(words, kind);
-	take_targets(words);
+	take_targets(words, kind);
 	(void)json_object_set_new(words->parameters, "kind", json_string(kind));
 	if (words_flag(words, "dry-run")) {
 		dry_run(words->parameters, kind);

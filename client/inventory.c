@@ -2,9 +2,9 @@
 /*
  * Inventories in Ansible's INI form: groups, groups of groups, their variables, and patterns over
  * them (its documentation, "How to build your inventory" and "Patterns: targeting hosts and
- * groups"). Of the variables those count that say how to reach a host: ansible_host, ansible_port,
- * ansible_user. A host's own goes before a group's, a group's before that of the groups above it,
- * and of two groups side by side the one later in the alphabet wins.
+ * groups"). Of the variables those count that say how to reach a host, listed below. A host's own
+ * goes before a group's, a group's before that of the groups above it, and of two groups side by
+ * side the one later in the alphabet wins.
  */
 #include "client/client.h"
 
@@ -15,8 +15,22 @@
 #include <ctype.h>
 #include <fnmatch.h>
 
-enum variable { VARIABLE_HOST, VARIABLE_PORT, VARIABLE_USER, VARIABLE_COUNT };
-static const char *const variable_names[] = {"ansible_host", "ansible_port", "ansible_user"};
+/* The first three make the target itself, the others are what is said of it in particular. */
+#define VARIABLES(X)                                    \
+	X(VARIABLE_HOST, "ansible_host")                \
+	X(VARIABLE_PORT, "ansible_port")                \
+	X(VARIABLE_USER, "ansible_user")                \
+	X(VARIABLE_JUMP, "jobd_jump")                   \
+	X(VARIABLE_CREDENTIAL, "jobd_credential")       \
+	X(VARIABLE_PROFILE, "jobd_profile")             \
+	X(VARIABLE_SYSTEM, "ansible_network_os")        \
+	X(VARIABLE_KEY, "ansible_ssh_private_key_file") \
+	X(VARIABLE_ARGUMENTS, "ansible_ssh_common_args")
+
+#define VARIABLE_ENUM(id, name) id,
+enum variable { VARIABLES(VARIABLE_ENUM) VARIABLE_COUNT };
+#define VARIABLE_NAME(id, name) name,
+static const char *const variable_names[] = {VARIABLES(VARIABLE_NAME)};
 
 struct host {
 	char *name;
@@ -78,6 +92,13 @@ static void *grow(void *items, size_t count, size_t size)
 	return count & (count - 1) ? items : xrealloc(items, (count ? 2 * count : 1) * size);
 }
 
+static char *unquoted(const char *text)
+{
+	const char *end = *text == '"' || *text == '\'' ? strchr(text + 1, *text) : NULL;
+
+	return end ? strndup(text + 1, (size_t)(end - text - 1)) : xstrdup(text);
+}
+
 /* NAME=VALUE, the value in quotes or not: a variable that we know, or nothing. */
 static void take_variable(char **variables, const char *word)
 {
@@ -92,9 +113,7 @@ static void take_variable(char **variables, const char *word)
 			continue;
 		value += strspn(value, " \t");
 		free(variables[i]);
-		variables[i] = *value == '"' || *value == '\''
-				       ? strndup(value + 1, strcspn(value + 1, "\"'"))
-				       : strndup(value, strcspn(value, " \t"));
+		variables[i] = unquoted(value);
 	}
 }
 
@@ -112,33 +131,65 @@ static char *next_word(char **rest)
 	return *word ? word : NULL;
 }
 
-/* "r[01:30] ansible_user=admin": one host or several, which get the same variables. */
-static void take_hosts(struct inventory *inventory, struct group *group, char *line)
+static void take_host(struct inventory *inventory, struct group *group, const char *name,
+		      char *const *variables)
 {
-	const char *pattern = next_word(&line), *word;
-	char *variables[VARIABLE_COUNT] = {0};
+	struct host *host = host_of(inventory, name);
+
+	for (size_t v = 0; v < VARIABLE_COUNT; v++)
+		if (variables[v]) {
+			free(host->variables[v]);
+			host->variables[v] = xstrdup(variables[v]);
+		}
+	group->hosts = grow(group->hosts, group->host_count, sizeof(struct host *));
+	group->hosts[group->host_count++] = host;
+}
+
+/* The first "[a:f]" of a name, or NULL; numbers are for target lists to expand. */
+static const char *find_letters(const char *name)
+{
+	for (; (name = strchr(name, '[')); name++)
+		if (isalpha((unsigned char)name[1]) && name[2] == ':' &&
+		    isalpha((unsigned char)name[3]) && name[4] == ']' && name[1] <= name[3])
+			return name;
+	return NULL;
+}
+
+/* "r[01:30]", "r[a:c]": each of the hosts, which get the same variables. */
+static void take_names(struct inventory *inventory, struct group *group, const char *pattern,
+		       char *const *variables)
+{
+	const char *letters = find_letters(pattern);
 	struct error error = {0};
 	struct target_list *list;
 	char name[TARGET_TEXT_MAX];
 
-	while ((word = next_word(&line)))
-		take_variable(variables, word);
+	for (char c = letters ? letters[1] : '\1'; letters && c <= letters[3]; c++) {
+		autofree char *one =
+			xasprintf("%.*s%c%s", (int)(letters - pattern), pattern, c, letters + 5);
+
+		take_names(inventory, group, one, variables);
+	}
+	if (letters)
+		return;
 	if (target_list_new(&pattern, 1, NULL, 0, TARGET_NAMES_MAX, &list, &error) < 0)
 		fail(STATUS_WORDS, "%s:%u: %s", inventory->path, inventory->line, error.sentence);
 	for (uint64_t i = 0; i < target_list_count(list); i++) {
-		struct host *host;
-
 		target_list_text(list, i, name);
-		host = host_of(inventory, name);
-		for (size_t v = 0; v < VARIABLE_COUNT; v++)
-			if (variables[v]) {
-				free(host->variables[v]);
-				host->variables[v] = xstrdup(variables[v]);
-			}
-		group->hosts = grow(group->hosts, group->host_count, sizeof(struct host *));
-		group->hosts[group->host_count++] = host;
+		take_host(inventory, group, name, variables);
 	}
 	target_list_free(list);
+}
+
+/* "r[01:30] ansible_user=admin" */
+static void take_hosts(struct inventory *inventory, struct group *group, char *line)
+{
+	const char *pattern = next_word(&line), *word;
+	char *variables[VARIABLE_COUNT] = {0};
+
+	while ((word = next_word(&line)))
+		take_variable(variables, word);
+	take_names(inventory, group, pattern, variables);
 	for (size_t v = 0; v < VARIABLE_COUNT; v++)
 		free(variables[v]);
 }
@@ -366,8 +417,116 @@ static void inventory_done(struct inventory *inventory)
 	}
 }
 
-void inventory_read(json_t *targets, const char *path, char *text, const char *pattern)
+/* --- What is said of a host in particular --- */
+
+/* The systems of Ansible's network collections, and whose shell they have. */
+static const char *profile_of(const struct host *host)
 {
+	static const struct {
+		const char *system, *profile;
+	} systems[] = {
+		{"ios", "cisco-ios"},
+		{"nxos", "cisco-nxos"},
+		{"iosxr", "cisco-xr"},
+		{"asa", "cisco-asa"},
+		{"eos", "arista-eos"},
+		{"junos", "juniper-junos"},
+		{"vyos", "vyos"},
+		{"frr", "frr"},
+		{"sros", "nokia-sros"},
+		{"fortios", "fortinet"},
+		{"vrp", "huawei-vrp"},
+		{"ce", "huawei-vrp"},
+		{"routeros", "mikrotik-routeros"},
+	};
+	const char *system = host->variables[VARIABLE_SYSTEM];
+
+	if (host->variables[VARIABLE_PROFILE] || !system)
+		return host->variables[VARIABLE_PROFILE];
+	/* "cisco.ios.ios" */
+	system = strrchr(system, '.') ? strrchr(system, '.') + 1 : system;
+	for (size_t i = 0; i < ARRAY_SIZE(systems); i++)
+		if (streq(systems[i].system, system))
+			return systems[i].profile;
+	return NULL;
+}
+
+/* Of ssh's arguments "-J HOST" and "-o Keyword=value"; others say nothing to jobd. */
+static void take_arguments(const char *arguments, json_t *lines)
+{
+	autofree char *copy = xstrdup(arguments);
+	char *rest = copy, *word;
+
+	while ((word = next_word(&rest))) {
+		bool is_jump = strncmp(word, "-J", 2) == 0;
+		autofree char *line = NULL, *value = NULL;
+
+		if (!is_jump && strncmp(word, "-o", 2) != 0)
+			continue;
+		word += 2;
+		if (*word == '\0' && !(word = next_word(&rest)))
+			return;
+		value = unquoted(word);
+		line = xasprintf("%s%s", is_jump ? "ProxyJump=" : "", value);
+		(void)json_array_append_new(lines, json_string(line));
+	}
+}
+
+static void set_text(json_t *object, const char *member, const char *text)
+{
+	if (text)
+		(void)json_object_set_new(object, member, text_value(text, "the inventory"));
+}
+
+/* A member of the interface's SshHost without its targets; NULL where nothing is said. */
+static json_t *particulars(const struct host *host)
+{
+	char *const *variables = host->variables;
+	json_t *object = json_object(), *lines = json_array();
+
+	set_text(object, "jump", variables[VARIABLE_JUMP]);
+	set_text(object, "credential", variables[VARIABLE_CREDENTIAL]);
+	set_text(object, "shell", profile_of(host));
+	if (variables[VARIABLE_KEY]) {
+		autofree char *line = xasprintf("IdentityFile \"%s\"", variables[VARIABLE_KEY]);
+
+		(void)json_array_append_new(lines, text_value(line, "the inventory"));
+	}
+	if (variables[VARIABLE_ARGUMENTS])
+		take_arguments(variables[VARIABLE_ARGUMENTS], lines);
+	if (json_array_size(lines) > 0)
+		(void)json_object_set(object, "options", lines);
+	json_decref(lines);
+	if (json_object_size(object) > 0)
+		return object;
+	json_decref(object);
+	return NULL;
+}
+
+/* One for all targets of which the same is said; places: where in hosts, by what is said. */
+static void add_particulars(json_t *hosts, json_t *places, const struct host *host,
+			    const char *target)
+{
+	json_t *object = particulars(host), *found;
+	autofree char *key = object ? json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+
+	if (!object)
+		return;
+	found = json_object_get(places, key);
+	if (!found) {
+		(void)json_object_set_new(object, "targets", json_array());
+		(void)json_array_append(hosts, object);
+		(void)json_object_set(places, key, object);
+		found = object;
+	}
+	(void)json_array_append_new(json_object_get(found, "targets"), json_string(target));
+	json_decref(object);
+}
+
+void inventory_read(json_t *targets, json_t *hosts, const char *path, char *text,
+		    const char *pattern)
+{
+	json_t *places = json_object();
 	struct inventory inventory = {.path = path};
 	struct host *host, *next;
 	size_t before = json_array_size(targets);
@@ -383,10 +542,13 @@ void inventory_read(json_t *targets, const char *path, char *text, const char *p
 			autofree char *what = xasprintf("line %u of %s", host->line, path);
 
 			(void)json_array_append_new(targets, text_value(target, what));
+			if (hosts)
+				add_particulars(hosts, places, host, target);
 		}
 	}
 	if (json_array_size(targets) == before)
 		fail(STATUS_WORDS, "the pattern '%s' leaves no host of the inventory %s", pattern,
 		     path);
+	json_decref(places);
 	inventory_done(&inventory);
 }

@@ -47,7 +47,7 @@ static void read_plain(json_t *targets, const char *path)
 
 /* --- Inventories --- */
 
-static void read_inventory(json_t *targets, const char *path, const char *pattern)
+static void read_inventory(json_t *targets, json_t *hosts, const char *path, const char *pattern)
 {
 	FILE *file = open_list(path);
 	autofree char *text = NULL;
@@ -58,7 +58,7 @@ static void read_inventory(json_t *targets, const char *path, const char *patter
 			fail(STATUS_WORDS, "cannot read the targets of @%s: %m", path);
 		fail(STATUS_WORDS, "the inventory %s is empty", path);
 	}
-	inventory_read(targets, path, text, pattern);
+	inventory_read(targets, hosts, path, text, pattern);
 	if (file != stdin)
 		(void)fclose(file);
 }
@@ -75,7 +75,7 @@ static const char *find_pattern(const char *word)
 	return strchr(word, ':');
 }
 
-void targets_read(json_t *targets, const char *word)
+void targets_read(json_t *targets, json_t *hosts, const char *word)
 {
 	const char *colon;
 
@@ -90,6 +90,6 @@ void targets_read(json_t *targets, const char *word)
 	} else {
 		autofree char *path = strndup(word, (size_t)(colon - word));
 
-		read_inventory(targets, path, colon + 1);
+		read_inventory(targets, hosts, path, colon + 1);
 	}
 }

@@ -130,12 +130,13 @@ static int take_credential(struct reading *reading, const char *credential_name,
 			: streq(name, "identity")             ? &credential->identity
 			: streq(name, "password-file")        ? &credential->password_file
 			: streq(name, "enable-password-file") ? &credential->enable_password_file
+			: streq(name, "passphrase-file")      ? &credential->passphrase_file
 							      : NULL;
 
 	if (!target)
 		return wrong(reading, name, value,
 			     "is for none of user, identity, password-file, "
-			     "enable-password-file");
+			     "enable-password-file, passphrase-file");
 	if (*target)
 		return wrong(reading, name, value, "is the second one of this credential");
 	*target = xstrdup(value);
@@ -259,6 +260,7 @@ void config_free(struct config *config)
 		free(config->credentials[i].identity);
 		free(config->credentials[i].password_file);
 		free(config->credentials[i].enable_password_file);
+		free(config->credentials[i].passphrase_file);
 	}
 	free(config->credentials);
 	profiles_free(config->profiles);

@@ -54,6 +54,7 @@ struct credential {
 	/* Or NULL; a bare name is looked up in $CREDENTIALS_DIRECTORY */
 	char *password_file;
 	char *enable_password_file; /* of a device's enable; NULL: the password */
+	char *passphrase_file;      /* of the identity */
 };
 
 struct config {

@@ -146,8 +146,8 @@ static unsigned take_from(struct dispatch *dispatch, struct lineup *lineup, size
 			dispatch_drop(dispatch, source);
 			return taken;
 		}
-		STAILQ_INSERT_TAIL(&dispatch->lanes[worker].taken, task, link);
-		dispatch->lanes[worker].load++;
+		STAILQ_INSERT_TAIL(&dispatch->lanes[task->worker].taken, task, link);
+		dispatch->lanes[task->worker].load++;
 		source->running++;
 		lineup->running++;
 		taken++;

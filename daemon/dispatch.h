@@ -28,7 +28,8 @@ struct dispatch_source {
 
 /*
  * Makes the next task of a source (the caller passes ownership), or returns NULL where it has none
- * just now: it then leaves the ring until dispatch_ready. worker: where it will run.
+ * just now: it then leaves the ring until dispatch_ready. worker: where it had best run; where it
+ * will, the task says.
  */
 typedef struct task *dispatch_next_fn(struct dispatch_source *source, unsigned worker,
 				      void *context);

@@ -91,10 +91,33 @@ static int parse_word(const struct field *field, const json_t *value, int *ret_w
 {
 	if (!json_is_string(value))
 		return wrong_type(field, ret_error);
-	*ret_word = word_find(field->words, json_string_value(value));
+	*ret_word = word_find(field->of, json_string_value(value));
 	if (*ret_word < 0)
 		return error_set(ret_error, ERROR_INVALID_OPTION, field->name,
 				 "%s cannot be '%.40s'", field->name, json_string_value(value));
+	return 0;
+}
+
+static int parse_objects(const struct field *field, const json_t *value,
+			 struct object_array *ret_array, struct error *ret_error)
+{
+	const struct object_form *form = field->of;
+	size_t count = json_array_size(value);
+
+	if (!json_is_array(value))
+		return wrong_type(field, ret_error);
+	ret_array->items = xcalloc(count + 1, form->size);
+	for (size_t i = 0; i < count; i++) {
+		const json_t *object = json_array_get(value, i);
+		void *item = (char *)ret_array->items + i * form->size;
+		int r = json_is_object(object)
+				? fields_parse(form->fields, form->count, object, item, ret_error)
+				: wrong_type(field, ret_error);
+
+		if (r < 0)
+			return r;
+		ret_array->count++;
+	}
 	return 0;
 }
 
@@ -119,6 +142,8 @@ static int parse_field(const struct field *field, const json_t *value, void *str
 		return parse_strings(field, value, member, ret_error);
 	case FIELD_INTS:
 		return parse_ints(field, value, member, ret_error);
+	case FIELD_OBJECTS:
+		return parse_objects(field, value, member, ret_error);
 	}
 	return wrong_type(field, ret_error);
 }
@@ -195,6 +220,15 @@ void fields_done(const struct field *fields, size_t count, void *structure)
 
 			free(array->items);
 			*array = (struct int_array){0};
+		} else if (fields[i].type == FIELD_OBJECTS) {
+			const struct object_form *form = fields[i].of;
+			struct object_array *array = member;
+
+			for (size_t j = 0; j < array->count; j++)
+				fields_done(form->fields, form->count,
+					    (char *)array->items + j * form->size);
+			free(array->items);
+			*array = (struct object_array){0};
 		}
 	}
 }

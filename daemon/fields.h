@@ -19,6 +19,7 @@ enum field_type {
 	FIELD_WORD,    /* int: place in words; absent: fallback */
 	FIELD_STRINGS, /* struct string_array; max: bytes of each */
 	FIELD_INTS,    /* struct int_array; min and max bound each */
+	FIELD_OBJECTS, /* struct object_array; each by a table of its own */
 };
 
 struct string_array {
@@ -30,12 +31,24 @@ struct int_array {
 	size_t count;
 };
 
+/* Of structs, one behind the other */
+struct object_array {
+	void *items;
+	size_t count;
+};
+
 struct field {
 	const char *name; /* in the interface: "replyTimeoutUsec" */
 	enum field_type type;
 	size_t offset;
 	int64_t min, max, fallback;
-	const char *const *words; /* FIELD_WORD, ended by NULL */
+	const void *of; /* FIELD_WORD: words, ended by NULL; FIELD_OBJECTS: a struct object_form */
+};
+
+struct object_form {
+	const struct field *fields;
+	size_t count;
+	size_t size; /* of the struct that they fill */
 };
 
 /*

@@ -211,6 +211,17 @@ static void note_begun(struct live_task *task)
 		live_task_record(task);
 }
 
+/* The one that has the others to the same host, where they must know of each other. */
+static unsigned choose_worker(const struct live_job *job, const char *target, unsigned best)
+{
+	const struct kind *kind = job->source.kind;
+	unsigned first, count;
+	uint32_t hash = kind->affinity ? kind->affinity(job->job.options->kind_options, target) : 0;
+
+	workers_range(job->jobs->workers, kind, &first, &count);
+	return hash == 0 ? best : first + hash % count;
+}
+
 struct task *job_next_task(struct dispatch_source *source, unsigned worker, void *context)
 {
 	struct jobs *jobs = context;
@@ -228,8 +239,6 @@ struct task *job_next_task(struct dispatch_source *source, unsigned worker, void
 	TAILQ_REMOVE(&job->waiting, task, link);
 	TAILQ_INSERT_TAIL(&job->running, task, link);
 	task->run = ++jobs->last_run;
-	task->worker = worker;
-
 	job_count(job, TASK_QUEUED, TASK_RUNNING);
 	if (job->job.row.started_us == 0)
 		job->job.row.started_us = now_real_us();
@@ -238,6 +247,7 @@ struct task *job_next_task(struct dispatch_source *source, unsigned worker, void
 	note_begun(task);
 	target_list_text(job->job.targets, task->index, target);
 	handed = task_new(key_of(task), task->attempts, task->run, job->job.options, target);
+	handed->worker = task->worker = choose_worker(job, target, worker);
 	handed->owner = task;
 	return handed;
 }

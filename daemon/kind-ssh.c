@@ -12,6 +12,7 @@
 #include "daemon/config.h"
 #include "daemon/ssh-agent.h"
 #include "daemon/ssh-identity.h"
+#include "daemon/ssh-jump.h"
 #include "daemon/ssh-known-hosts.h"
 
 #include <assert.h>
@@ -28,10 +29,13 @@ enum {
 	TIMEOUT_MAX_DAYS = 366,
 	PASSWD_BUFFER = 16384,
 	ANSWER_MAX = 1000,
+	JUMP_MAX = 2000,
+	LINE_MAX_BYTES = 4000,
 	SHELL_IDLE_SECONDS = 60,
 };
 #define TIMEOUT_MAX_US     (TIMEOUT_MAX_DAYS * (24 * 3600 * US_PER_SEC))
 #define SYSTEM_KNOWN_HOSTS "/etc/ssh/ssh_known_hosts"
+#define SYSTEM_SSH_CONFIG  "/etc/ssh/ssh_config"
 
 /* --- Options --- */
 
@@ -47,22 +51,46 @@ static const char *const policy_words[] = {
 		name, type, offsetof(struct ssh_options, member), min, max, fallback, NULL \
 	}
 
+#define HOST_FIELD(name, type, member, min, max, fallback)                              \
+	{                                                                               \
+		name, type, offsetof(struct ssh_host, member), min, max, fallback, NULL \
+	}
+
+static const struct field host_fields[] = {
+	HOST_FIELD("targets", FIELD_STRINGS, words, 1, TARGET_TEXT_MAX, 0),
+	HOST_FIELD("login", FIELD_STRING, login, 0, LOGIN_MAX, 0),
+	HOST_FIELD("port", FIELD_INT, port, 1, UINT16_MAX, -1),
+	HOST_FIELD("jump", FIELD_STRING, jump, 0, JUMP_MAX, 0),
+	HOST_FIELD("credential", FIELD_STRING, credential, 0, LOGIN_MAX, 0),
+	HOST_FIELD("shell", FIELD_STRING, shell, 0, LOGIN_MAX, 0),
+	HOST_FIELD("options", FIELD_STRINGS, lines, 1, LINE_MAX_BYTES, 0),
+};
+
+static const struct object_form host_form = {
+	host_fields,
+	ARRAY_SIZE(host_fields),
+	sizeof(struct ssh_host),
+};
+
 static const struct field ssh_fields[] = {
 	FIELD("commands", FIELD_STRINGS, commands, 1, COMMAND_MAX, 0),
 	FIELD("login", FIELD_STRING, login, 0, LOGIN_MAX, 0),
-	FIELD("port", FIELD_INT, port, 1, UINT16_MAX, 22),
+	FIELD("port", FIELD_INT, port, 1, UINT16_MAX, -1),
+	FIELD("jump", FIELD_STRING, jump, 0, JUMP_MAX, 0),
+	FIELD("jumpCredential", FIELD_STRING, jump_credential, 0, LOGIN_MAX, 0),
+	FIELD("options", FIELD_STRINGS, lines, 1, LINE_MAX_BYTES, 0),
+	{"hosts", FIELD_OBJECTS, offsetof(struct ssh_options, hosts_given), 0, 0, 0, &host_form},
 	FIELD("identity", FIELD_STRING, identity, 0, PATH_BYTES_MAX, 0),
 	FIELD("credential", FIELD_STRING, credential, 0, LOGIN_MAX, 0),
 	FIELD("password", FIELD_STRING, password, 0, LOGIN_MAX, 0),
 	FIELD("hasPassword", FIELD_BOOL, has_password, 0, 0, 0),
-	FIELD("connectTimeoutUsec", FIELD_INT, connect_timeout_us, 1000, TIMEOUT_MAX_US,
-	      30 * US_PER_SEC),
+	FIELD("connectTimeoutUsec", FIELD_INT, connect_timeout_us, 1000, TIMEOUT_MAX_US, -1),
 	FIELD("idleTimeoutUsec", FIELD_INT, idle_timeout_us, 0, TIMEOUT_MAX_US, -1),
-	{"hostKey", FIELD_WORD, offsetof(struct ssh_options, host_key), 0, 0, HOST_KEY_STRICT,
-	 policy_words},
+	{"hostKey", FIELD_WORD, offsetof(struct ssh_options, host_key), 0, 0, -1, policy_words},
 	FIELD("legacy", FIELD_BOOL, is_legacy, 0, 0, 0),
 	FIELD("maxOutput", FIELD_INT, max_output, 0, INT64_MAX, -1),
 	FIELD("rate", FIELD_INT, rate, 1, 1000000, 0),
+	FIELD("perHostLimit", FIELD_INT, per_host_limit, 1, 1000000, 0),
 	FIELD("stdin", FIELD_STRING, stdin_base64, 0, STDIN_MAX, 0),
 	FIELD("successCodes", FIELD_INTS, success_codes, 0, 255, 0),
 	FIELD("shell", FIELD_STRING, shell, 0, LOGIN_MAX, 0),
@@ -70,13 +98,24 @@ static const struct field ssh_fields[] = {
 	FIELD("answers", FIELD_STRINGS, answer_words, 1, ANSWER_MAX, 0),
 };
 
+static int check_credential(const char *name, const char *option, const struct config *config,
+			    struct error *ret_error)
+{
+	if (!name || config_credential(config, name))
+		return 0;
+	return error_set(ret_error, ERROR_INVALID_OPTION, option,
+			 "jobd.conf has no [credential %s]: name one that it has", name);
+}
+
 static int check_files(const struct ssh_options *options, const struct config *config,
 		       bool is_trusted, struct error *ret_error)
 {
-	if (options->credential && !config_credential(config, options->credential))
-		return error_set(ret_error, ERROR_INVALID_OPTION, "credential",
-				 "jobd.conf has no [credential %s]: name one that it has",
-				 options->credential);
+	int r = check_credential(options->credential, "credential", config, ret_error);
+
+	if (r == 0)
+		r = check_credential(options->jump_credential, "jumpCredential", config, ret_error);
+	if (r < 0)
+		return r;
 	if (options->identity && !is_trusted)
 		return error_set(ret_error, ERROR_INVALID_OPTION, "identity",
 				 "this jobd reads no key files of its users: use --credential, "
@@ -112,11 +151,11 @@ static int check_shell_words(const struct ssh_options *options, struct error *re
 		return error_set(ret_error, ERROR_INVALID_OPTION, "successCodes",
 				 "a shell tells no exit status: leave out --success-codes or "
 				 "--shell");
-	if (!options->shell && (options->is_enabling || options->answer_words.count > 0))
-		return error_set(ret_error, ERROR_INVALID_OPTION,
-				 options->is_enabling ? "enable" : "answers",
-				 "--enable and --answer are for a shell: name its profile with "
-				 "--shell, or --shell auto");
+	if (options->is_enabling && !options->shell && options->hosts_given.count == 0)
+		return error_set(
+			ret_error, ERROR_INVALID_OPTION, "enable",
+			"--enable is for a shell: name its profile with --shell, or --shell "
+			"auto");
 	for (size_t i = 0; options->shell && i < options->commands.count; i++)
 		if (strpbrk(options->commands.items[i], "\r\n"))
 			return error_set(ret_error, ERROR_INVALID_OPTION, "commands",
@@ -125,6 +164,96 @@ static int check_shell_words(const struct ssh_options *options, struct error *re
 					 i + 1);
 	return 0;
 }
+
+/* "auto", or a profile that there is; NULL is fine, too. */
+static int find_profile(const char *name, const struct config *config,
+			const struct profile **ret_profile, struct error *ret_error)
+{
+	if (!name || streq(name, "auto"))
+		return 0;
+	*ret_profile = profiles_find(config->profiles, name);
+	if (*ret_profile)
+		return 0;
+	return error_set(ret_error, ERROR_INVALID_OPTION, "shell",
+			 "there is no profile '%s': jobctl profiles lists them", name);
+}
+
+/* --- The way to hosts --- */
+
+static int check_jump(const char *jump, struct error *ret_error)
+{
+	autofree char *copy = xstrdup_or_null(jump);
+	char *rest = copy, *word;
+
+	while ((word = strsep(&rest, ","))) {
+		struct target_parts parts;
+
+		if (strpbrk(word, " \t") || target_split(word, &parts) < 0)
+			return error_set(ret_error, ERROR_INVALID_OPTION, "jump",
+					 "'%s' is no jump host: write it as host, user@host or "
+					 "user@host:port, several with commas",
+					 word);
+	}
+	return 0;
+}
+
+static int take_lines(const struct string_array *lines, struct ssh_settings *settings,
+		      bool is_trusted, struct error *ret_error)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < lines->count; i++)
+		r = ssh_settings_take(settings, lines->items[i], is_trusted, ret_error);
+	return r;
+}
+
+/* "hosts": what is said of some targets alone */
+static int parse_host(struct ssh_host *host, const struct config *config, bool is_trusted,
+		      struct error *ret_error)
+{
+	int r;
+
+	host->settings = (struct ssh_settings)SSH_SETTINGS_NONE;
+	host->settings.user = xstrdup_or_null(host->login);
+	host->settings.jump = xstrdup_or_null(host->jump);
+	host->settings.port = host->port;
+	r = take_lines(&host->lines, &host->settings, is_trusted, ret_error);
+	if (r == 0)
+		r = check_jump(host->settings.jump, ret_error);
+	if (r == 0)
+		r = check_credential(host->credential, "credential", config, ret_error);
+	if (r == 0)
+		r = find_profile(host->shell, config, &host->profile, ret_error);
+	if (r == 0)
+		r = target_list_new((const char *const *)host->words.items, host->words.count, NULL,
+				    0, UINT32_MAX, &host->targets, ret_error);
+	return r;
+}
+
+static int parse_way(struct ssh_options *options, const struct config *config, bool is_trusted,
+		     struct error *ret_error)
+{
+	struct ssh_settings *settings = &options->settings;
+	int r;
+
+	settings->user = xstrdup_or_null(options->login);
+	settings->jump = xstrdup_or_null(options->jump);
+	settings->port = options->port;
+	settings->connect_timeout_us = options->jump_settings.connect_timeout_us =
+		options->connect_timeout_us;
+	settings->host_key = options->jump_settings.host_key = options->host_key;
+	r = take_lines(&options->lines, settings, is_trusted, ret_error);
+	if (r == 0)
+		r = check_jump(settings->jump, ret_error);
+	options->hosts = options->hosts_given.items;
+	for (size_t i = 0; r == 0 && i < options->hosts_given.count; i++) {
+		r = parse_host(&options->hosts[i], config, is_trusted, ret_error);
+		options->host_count++;
+	}
+	return r;
+}
+
+/* --- Shells --- */
 
 static int parse_shell(struct ssh_options *options, const struct config *config,
 		       struct error *ret_error)
@@ -135,13 +264,9 @@ static int parse_shell(struct ssh_options *options, const struct config *config,
 		return r;
 	if (options->idle_timeout_us < 0)
 		options->idle_timeout_us = options->shell ? SHELL_IDLE_SECONDS * US_PER_SEC : 0;
-	if (options->shell && !streq(options->shell, "auto")) {
-		options->profile = profiles_find(config->profiles, options->shell);
-		if (!options->profile)
-			return error_set(ret_error, ERROR_INVALID_OPTION, "shell",
-					 "there is no profile '%s': jobctl profiles lists them",
-					 options->shell);
-	}
+	r = find_profile(options->shell, config, &options->profile, ret_error);
+	if (r < 0)
+		return r;
 	options->answers = xcalloc(options->answer_words.count + 1, sizeof(*options->answers));
 	for (size_t i = 0; i < options->answer_words.count; i++) {
 		autofree char *why = NULL;
@@ -160,9 +285,12 @@ static int ssh_options_check(void *kind_options, const struct config *config, bo
 	struct ssh_options *options = kind_options;
 	int r;
 
+	options->settings = options->jump_settings = (struct ssh_settings)SSH_SETTINGS_NONE;
 	r = check_commands(options, ret_error);
 	if (r == 0)
 		r = check_files(options, config, is_trusted, ret_error);
+	if (r == 0)
+		r = parse_way(options, config, is_trusted, ret_error);
 	if (r == 0)
 		r = parse_shell(options, config, ret_error);
 	if (r < 0)
@@ -208,6 +336,12 @@ static void ssh_options_done(void *kind_options)
 		explicit_bzero(options->stdin_bytes, options->stdin_size);
 	free(options->stdin_bytes);
 	options->stdin_bytes = NULL;
+	ssh_settings_done(&options->settings);
+	ssh_settings_done(&options->jump_settings);
+	for (size_t i = 0; i < options->host_count; i++) {
+		ssh_settings_done(&options->hosts[i].settings);
+		target_list_free(options->hosts[i].targets);
+	}
 	for (size_t i = 0; i < options->answer_count; i++)
 		answer_done(&options->answers[i]);
 	free(options->answers);
@@ -294,6 +428,42 @@ static char *known_hosts_path(const struct engine *engine)
 	return slash ? xasprintf("%.*s/known_hosts", (int)(slash - database), database) : NULL;
 }
 
+/* Those of ssh_config's UserKnownHostsFile: few, and they stay. */
+struct hosts_file {
+	struct known_hosts *hosts;
+	UT_hash_handle hh;
+	char path[];
+};
+
+struct known_hosts *engine_known_hosts(struct engine *engine, const char *path)
+{
+	struct hosts_file *file = NULL;
+
+	HASH_FIND_STR(engine->hosts_files, path, file);
+	if (file)
+		return file->hosts;
+	file = xcalloc(1, sizeof(*file) + strlen(path) + 1);
+	strcpy(file->path, path);
+	file->hosts = known_hosts_new(path, SYSTEM_KNOWN_HOSTS);
+	HASH_ADD_STR(engine->hosts_files, path, file);
+	return file->hosts;
+}
+
+/* The user's own and the system's, or the daemon's */
+static struct ssh_config *open_ssh_config(const struct engine *engine)
+{
+	autofree char *own = engine->home ? xasprintf("%s/.ssh/config", engine->home) : NULL;
+	const char *files[3] = {0};
+
+	if (!engine->config->is_user)
+		files[0] = SYSCONFDIR "/jobd/ssh_config";
+	else if (own) {
+		files[0] = own;
+		files[1] = SYSTEM_SSH_CONFIG;
+	}
+	return ssh_config_new(files, engine->home);
+}
+
 static void on_ready(evutil_socket_t fd, short what, void *context)
 {
 	struct engine *engine = context;
@@ -322,6 +492,7 @@ static struct engine *ssh_engine_new(struct worker *worker, const struct config 
 	engine->home = config->is_user ? home_of_user() : NULL;
 	own_file = known_hosts_path(engine);
 	engine->known_hosts = known_hosts_new(own_file, SYSTEM_KNOWN_HOSTS);
+	engine->ssh_config = open_ssh_config(engine);
 	engine->identities = identities_new();
 	if (config->is_user && getenv("SSH_AUTH_SOCK"))
 		engine->agent = key_agent_new(engine, getenv("SSH_AUTH_SOCK"));
@@ -337,12 +508,20 @@ static void ssh_configured(struct engine *engine, const struct config *config)
 static void ssh_engine_free(struct engine *engine)
 {
 	struct user_name *user, *next;
+	struct hosts_file *file, *next_file;
 
+	engine_done_jumps(engine);
 	assert(TAILQ_EMPTY(&engine->ready) && !engine->destinations && engine->slots_taken == 0);
 	key_agent_free(engine->agent);
 	engine_done_slots(engine);
 	identities_free(engine->identities);
 	known_hosts_free(engine->known_hosts);
+	HASH_ITER (hh, engine->hosts_files, file, next_file) {
+		HASH_DEL(engine->hosts_files, file);
+		known_hosts_free(file->hosts);
+		free(file);
+	}
+	ssh_config_free(engine->ssh_config);
 	HASH_ITER (hh, engine->user_names, user, next) {
 		HASH_DEL(engine->user_names, user);
 		free(user);
@@ -356,7 +535,7 @@ static void ssh_engine_free(struct engine *engine)
 
 static void ssh_task_start(struct engine *engine, struct task *task)
 {
-	visit_advance(visit_new(engine, task));
+	visit_advance(visit_new(engine, task, NULL));
 }
 
 static void ssh_task_stop(struct engine *engine, struct task *task, enum stop_reason reason,
@@ -403,6 +582,19 @@ static int64_t ssh_job_rate(const void *options)
 	return ((const struct ssh_options *)options)->rate;
 }
 
+/* Sessions with one host are counted by their worker. */
+static uint32_t ssh_affinity(const void *kind_options, const char *target)
+{
+	const struct ssh_options *options = kind_options;
+	struct target_parts parts;
+	unsigned hash = 0;
+
+	if (options->per_host_limit == 0 || target_split(target, &parts) < 0)
+		return 0;
+	HASH_FUNCTION(parts.host, strlen(parts.host), hash);
+	return hash | 1u << 31;
+}
+
 const struct kind kind_ssh = {
 	.name = "ssh",
 	.placement = PLACE_SPREAD,
@@ -417,6 +609,7 @@ const struct kind kind_ssh = {
 	.options_inherit = ssh_options_inherit,
 	.target_check = ssh_target_check,
 	.job_rate = ssh_job_rate,
+	.affinity = ssh_affinity,
 	.command = ssh_command,
 	.engine_new = ssh_engine_new,
 	.engine_free = ssh_engine_free,

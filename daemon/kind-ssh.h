@@ -4,8 +4,9 @@
  * kind-ssh.c and ssh-*.c include this.
  *
  *   resolve -> place -> connect -> greet -> slot -> key exchange -> host key -> authenticate
- *                ^         | (next address)                                          |
- *                +---------+                          +--- (next command) ---+       |
+ *                |  ^      | (next address)                              (jump) |    |
+ *                |  +------+    ^                                               v    |
+ *                +-> jump ------+                     +--- (next command) ---+  carry|
  *                                                     v                      |       |
  *                                          open -> send -> run --------------+ <-----+ (to open)
  *                                           |         |     |
@@ -23,6 +24,7 @@
 #include "daemon/fields.h"
 #include "daemon/profile.h"
 #include "daemon/resolver.h"
+#include "daemon/ssh-config.h"
 #include "daemon/worker.h"
 
 #include <event2/event.h>
@@ -41,7 +43,17 @@ struct key_agent;
 struct known_hosts;
 struct shell;
 
-enum host_key_policy { HOST_KEY_STRICT, HOST_KEY_ACCEPT_NEW, HOST_KEY_OFF };
+/* What the job says of some hosts alone; the interface's SshHost */
+struct ssh_host {
+	struct string_array words;
+	char *login, *jump, *credential, *shell;
+	int64_t port;
+	struct string_array lines;
+	/* Derived */
+	struct target_list *targets;
+	struct ssh_settings settings;
+	const struct profile *profile; /* of shell; NULL: to be recognised */
+};
 
 /* The interface's SshOptions */
 struct ssh_options {
@@ -50,20 +62,29 @@ struct ssh_options {
 	int64_t port;
 	char *identity;
 	char *credential;
-	char *password;    /* wiped when it is freed; NULL after a restart */
-	bool has_password; /* there was one */
+	char *jump; /* hosts with commas between */
+	char *jump_credential;
+	struct string_array lines;       /* of ssh_config(5) */
+	struct object_array hosts_given; /* of struct ssh_host */
+	char *password;                  /* wiped when it is freed; NULL after a restart */
+	bool has_password;               /* there was one */
 	int64_t connect_timeout_us;
 	int64_t idle_timeout_us;
-	int host_key; /* enum host_key_policy */
+	int host_key; /* enum host_key_policy; -1: not said */
 	bool is_legacy;
 	int64_t max_output;
-	int64_t rate; /* sessions a second; 0: no bound */
+	int64_t rate;           /* sessions a second; 0: no bound */
+	int64_t per_host_limit; /* sessions at a time with one address; 0: no bound */
 	char *stdin_base64;
 	struct int_array success_codes;
 	char *shell; /* name of a profile, "auto"; NULL: exec */
 	bool is_enabling;
 	struct string_array answer_words;
 	/* Derived */
+	struct ssh_settings settings;      /* of the targets */
+	struct ssh_settings jump_settings; /* of the hosts between */
+	struct ssh_host *hosts;            /* into hosts_given */
+	size_t host_count;
 	const struct profile *profile; /* NULL: none, or to be recognised */
 	struct answer *answers;
 	size_t answer_count;
@@ -74,13 +95,16 @@ struct ssh_options {
 /* name, what a user reads in a sentence "... during NAME", function, steps that may follow */
 #define SSH_STEPS(X)                                                                              \
 	X(STEP_RESOLVE, "name look-up", visit_step_resolve, TO(STEP_PLACE))                       \
-	X(STEP_PLACE, "the wait for other connections to it", visit_step_place, TO(STEP_CONNECT)) \
+	X(STEP_PLACE, "the wait for other connections to it", visit_step_place,                   \
+	  TO(STEP_CONNECT) | TO(STEP_JUMP))                                                       \
 	X(STEP_CONNECT, "TCP connect", visit_step_connect, TO(STEP_PLACE) | TO(STEP_GREET))       \
+	X(STEP_JUMP, "the connection by its jump host", visit_step_jump, TO(STEP_GREET))          \
 	X(STEP_GREET, "the exchange of version lines", visit_step_greet, TO(STEP_SLOT))           \
 	X(STEP_SLOT, "the wait for other key exchanges", visit_step_slot, TO(STEP_KEY_EXCHANGE))  \
 	X(STEP_KEY_EXCHANGE, "key exchange", visit_step_key_exchange, TO(STEP_HOST_KEY))          \
 	X(STEP_HOST_KEY, "the check of its host key", visit_step_host_key, TO(STEP_AUTHENTICATE)) \
-	X(STEP_AUTHENTICATE, "authentication", visit_step_authenticate, TO(STEP_OPEN))            \
+	X(STEP_AUTHENTICATE, "authentication", visit_step_authenticate,                           \
+	  TO(STEP_OPEN) | TO(STEP_CARRY))                                                         \
 	X(STEP_OPEN, "the opening of a channel", visit_step_open,                                 \
 	  TO(STEP_SEND) | TO(STEP_TERMINAL))                                                      \
 	X(STEP_SEND, "the request to run the command", visit_step_send,                           \
@@ -91,6 +115,7 @@ struct ssh_options {
 	X(STEP_PROMPT, "the wait for its prompt", visit_step_prompt,                              \
 	  TO(STEP_TALK) | TO(STEP_QUIT))                                                          \
 	X(STEP_TALK, "the commands", visit_step_talk, TO(STEP_QUIT))                              \
+	X(STEP_CARRY, "its work as a jump host", visit_step_carry, 0)                             \
 	X(STEP_QUIT, "the end of the command", visit_step_quit, 0)
 
 #define TO(step)                           (1u << (step))
@@ -110,14 +135,26 @@ enum {
 	UNSTORED_MAX = 256 << 10,        /* bytes handed to main and not yet stored */
 	OUTPUT_PIECE_MAX = 64 << 10,     /* bytes of one report */
 	UTF8_TAIL_MAX = 3,
+	WAY_COUNT = 8, /* to authenticate */
 };
 
 struct visit {
 	struct engine *engine;
 	struct task *task;
 	const struct ssh_options *options;
-	struct target_parts target;
+	struct target_parts target; /* as it was named */
+	struct jump *jump;          /* whose visit it is; NULL: a task's */
 	enum ssh_step step;
+
+	/* The way to it (ssh-way.c) */
+	const struct ssh_host *host; /* what the job says of it alone; or NULL */
+	const char *credential_name;
+	const struct credential *credential; /* of that name; NULL: none, or it is gone */
+	struct ssh_settings settings;
+	char *address_name; /* what is looked up and connected to */
+	uint16_t port;
+	struct known_hosts *known_hosts;
+	struct tunnel *tunnel; /* through a jump host; NULL: none, or not yet */
 
 	/* Waiting for others: in one queue (for a place, for a slot) at a time, or in none */
 	struct visits *queue;
@@ -140,7 +177,8 @@ struct visit {
 	char *resolve_error;
 	struct sockaddr_storage *addresses; /* owned */
 	size_t address_count, address_at;
-	struct destination *destination; /* where it has a place */
+	struct destination *destination; /* where it is counted */
+	bool has_place;                  /* there, as one that is not authenticated */
 	bool has_slot;
 	int64_t slot_since_us;
 	int fd; /* ours until libssh sees it, then the session's */
@@ -153,6 +191,8 @@ struct visit {
 	char *user;          /* NULL: not chosen yet */
 	int way;             /* of the table in ssh-auth.c, being tried; -1 for none */
 	unsigned ways_tried; /* bits */
+	unsigned char keys_tried[WAY_COUNT]; /* of those with files: two for each */
+	char *tried;                         /* for sentences; NULL: nothing */
 	unsigned denials;
 	bool is_lent;     /* the agent's thread has the session */
 	int agent_answer; /* enum ssh_auth_e, or AGENT_NO_ANSWER */
@@ -206,11 +246,14 @@ struct engine {
 	struct user_name *user_names;
 	struct visits ready; /* to go on in this loop turn */
 	struct event *ready_event;
-	struct destination *destinations;       /* with connections that are not authenticated */
+	struct destination *destinations; /* with sessions */
+	struct jump *jumps;
+	struct ssh_config *ssh_config;
 	struct visits slot_queue, slot_holders; /* oldest first */
 	size_t slots_taken;
 	struct event *slot_timer;
-	struct known_hosts *known_hosts;
+	struct known_hosts *known_hosts; /* the usual ones */
+	struct hosts_file *hosts_files;  /* those that ssh_config names */
 	struct identities *identities;
 	struct key_agent *agent; /* NULL where there is none to ask */
 	struct piece piece;
@@ -220,10 +263,13 @@ struct engine {
 
 /* The name of the owner of a job, kept; "" where the user id has none. */
 const char *engine_user_name(struct engine *engine, uid_t uid);
+/* The index of another file than the usual. */
+struct known_hosts *engine_known_hosts(struct engine *engine, const char *file);
 
 /* --- ssh-visit.c: the loop --- */
 
-struct visit *visit_new(struct engine *engine, struct task *task);
+/* jump: NULL for the task's own visit */
+struct visit *visit_new(struct engine *engine, struct task *task, struct jump *jump);
 void visit_stop(struct visit *visit, enum stop_reason reason, int64_t grace_us);
 /* From an event of the loop only: as far as it goes; the visit may be gone afterwards. */
 void visit_advance(struct visit *visit);
@@ -267,12 +313,31 @@ void visit_take_addresses(struct visit *visit, const struct sockaddr_storage *ad
 			  size_t count, const char *error);
 /* The address in use as text, "" before there is one. */
 const char *visit_address(const struct visit *visit, char buffer[static ADDRESS_TEXT_MAX]);
-uint16_t visit_port(const struct visit *visit);
 void visit_leave_queue(struct visit *visit);
+/* It is authenticated. */
 void visit_release_place(struct visit *visit);
+/* It goes, or elsewhere. */
+void visit_leave_destination(struct visit *visit);
 void visit_release_slot(struct visit *visit);
 void engine_init_slots(struct engine *engine);
 void engine_done_slots(struct engine *engine);
+
+/* --- ssh-way.c --- */
+
+/* Fills what stands under "The way to it". */
+void visit_find_way(struct visit *visit);
+void visit_leave_way(struct visit *visit);
+/* Under which its host key is looked up */
+const char *visit_key_name(const struct visit *visit);
+/* Is another host between? */
+bool visit_has_jump(const struct visit *visit);
+/* The user who started the job, by name; "" where the user id has none */
+const char *visit_local_user(const struct visit *visit);
+bool visit_has_shell(const struct visit *visit);
+/* NULL: none, or to be recognised */
+const struct profile *visit_profile(const struct visit *visit);
+/* A file that the settings name, whole; the caller frees. */
+char *visit_file(const struct visit *visit, const char *text);
 
 /* --- ssh-auth.c --- */
 

@@ -64,6 +64,8 @@ struct kind {
 	/* Tasks of one job that begin in a second, retries too; 0: no bound. NULL: none ever, or
 	 * the engine itself sees to a pace. */
 	int64_t (*job_rate)(const void *options);
+	/* Tasks of one hash run on one worker; 0: on any. NULL: always on any. */
+	uint32_t (*affinity)(const void *options, const char *target);
 	/* A few words on what the job does ("show version"), or NULL; into options */
 	const char *(*command)(const void *options);
 

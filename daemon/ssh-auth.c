@@ -50,7 +50,7 @@ static int read_host_key(struct visit *visit, ssh_key *ret_key, struct host_key 
 static enum progress accept_new(struct visit *visit, const struct host_key *key)
 {
 	const char *host = visit->target.host;
-	int r = known_hosts_add(visit->engine->known_hosts, host, visit_port(visit), key->type,
+	int r = known_hosts_add(visit->known_hosts, visit_key_name(visit), visit->port, key->type,
 				key->text);
 
 	if (r == 0)
@@ -70,7 +70,7 @@ static enum progress judge_host_key(struct visit *visit, const struct host_key *
 	const char *host = visit->target.host;
 	struct known_host_place place = {0};
 
-	switch (known_hosts_check(visit->engine->known_hosts, host, visit_port(visit), key->text,
+	switch (known_hosts_check(visit->known_hosts, visit_key_name(visit), visit->port, key->text,
 				  &place)) {
 	case KNOWN_HOST_MATCHES:
 		return visit_go(visit, STEP_AUTHENTICATE);
@@ -87,7 +87,7 @@ static enum progress judge_host_key(struct visit *visit, const struct host_key *
 	case KNOWN_HOST_UNKNOWN:
 		break;
 	}
-	if (visit->options->host_key == HOST_KEY_ACCEPT_NEW)
+	if (visit->settings.host_key == HOST_KEY_ACCEPT_NEW)
 		return accept_new(visit, key);
 	return visit_fail(visit, CLASS_HOST_KEY,
 			  "the key of %s is not known; connect once with ssh, or use --host-key "
@@ -101,7 +101,7 @@ enum progress visit_step_host_key(struct visit *visit)
 	enum progress progress;
 	ssh_key key = NULL;
 
-	if (visit->options->host_key == HOST_KEY_OFF)
+	if (visit->settings.host_key == HOST_KEY_OFF)
 		return visit_go(visit, STEP_AUTHENTICATE);
 	if (read_host_key(visit, &key, &host_key) < 0)
 		return visit_fail(visit, CLASS_HOST_KEY, "the key of %s cannot be read: %s",
@@ -112,27 +112,12 @@ enum progress visit_step_host_key(struct visit *visit)
 	return progress;
 }
 
-/* --- Ways --- */
-
-static const struct credential *credential_of(const struct visit *visit)
+static void wipe(char **password)
 {
-	return visit->options->credential
-		       ? config_credential(visit->engine->config, visit->options->credential)
-		       : NULL;
-}
-
-/* target's user@, --login, the credential's, the job's owner */
-static const char *login_of(struct visit *visit)
-{
-	const struct credential *credential = credential_of(visit);
-
-	if (visit->target.user[0] != '\0')
-		return visit->target.user;
-	if (visit->options->login)
-		return visit->options->login;
-	if (credential && credential->user)
-		return credential->user;
-	return engine_user_name(visit->engine, visit->task->options->uid);
+	if (*password)
+		explicit_bzero(*password, strlen(*password));
+	free(*password);
+	*password = NULL;
 }
 
 /* Kept for the sentence that is needed where nothing else lets us in. */
@@ -145,40 +130,95 @@ static void hint(struct visit *visit, const char *file, int r)
 				: xasprintf("%s cannot be read (%s)", file, strerrordesc_np(-r));
 }
 
-static bool has_key_file(struct visit *visit, const char *file, bool is_named)
-{
-	int r = identity_get(visit->engine->identities, file, &visit->identity);
+/* --- Keys --- */
 
-	if (r < 0 && (is_named || (r == -ENOKEY && !visit->auth_hint)))
+/* Files of one sort, by their place; NULL behind the last. The caller frees. */
+static char *credential_file(const struct visit *visit, size_t place)
+{
+	return place == 0 && visit->credential ? xstrdup_or_null(visit->credential->identity)
+					       : NULL;
+}
+
+static char *option_file(const struct visit *visit, size_t place)
+{
+	return place == 0 ? xstrdup_or_null(visit->options->identity) : NULL;
+}
+
+static char *config_file(const struct visit *visit, size_t place)
+{
+	return place < visit->settings.identity_count
+		       ? visit_file(visit, visit->settings.identities[place])
+		       : NULL;
+}
+
+/* As ssh has it: only where ssh_config names none. */
+static char *default_file(const struct visit *visit, size_t place)
+{
+	static const char *const names[] = {"id_ed25519", "id_ecdsa", "id_rsa"};
+
+	return visit->engine->home && visit->settings.identity_count == 0 &&
+			       place < ARRAY_SIZE(names)
+		       ? xasprintf("%s/.ssh/%s", visit->engine->home, names[place])
+		       : NULL;
+}
+
+/* The key with one of these certificates, or the one beside it; without one where none fits. */
+static int get_certified(struct visit *visit, const char *file, const struct passphrase *passphrase)
+{
+	struct identities *identities = visit->engine->identities;
+	autofree char *beside = xasprintf("%s-cert.pub", file);
+
+	for (size_t i = 0; i < visit->settings.certificate_count; i++) {
+		autofree char *named = visit_file(visit, visit->settings.certificates[i]);
+
+		if (identity_get(identities, file, named, passphrase, &visit->identity) == 0)
+			return 0;
+	}
+	return identity_get(identities, file, beside, passphrase, &visit->identity);
+}
+
+static bool get_key(struct visit *visit, const char *file, bool is_certified, bool is_named)
+{
+	const struct credential *credential = visit->credential;
+	struct passphrase passphrase = {.owner = visit->credential_name};
+	char *text = NULL;
+	int r = 0;
+
+	if (credential && credential->identity && streq(file, credential->identity))
+		r = credential_password(credential->passphrase_file, &text);
+	passphrase.text = text;
+	if (r < 0)
+		hint(visit, "the passphrase of the credential", r);
+	else if (is_certified)
+		r = get_certified(visit, file, &passphrase);
+	else
+		r = identity_get(visit->engine->identities, file, NULL, &passphrase,
+				 &visit->identity);
+	wipe(&text);
+	if (r < 0 && !is_certified && (is_named || (r == -ENOKEY && !visit->auth_hint)))
 		hint(visit, file, r);
 	return r == 0;
 }
 
-static bool has_none(struct visit *visit, const char *file)
+/* --- Ways --- */
+
+static bool has_none(struct visit *visit)
 {
 	(void)visit;
-	(void)file;
 	return true;
 }
 
-static bool has_credential_key(struct visit *visit, const char *file)
+static bool has_password(struct visit *visit)
 {
-	const struct credential *credential = credential_of(visit);
-
-	(void)file;
-	return credential && credential->identity &&
-	       has_key_file(visit, credential->identity, true);
-}
-
-static bool has_password(struct visit *visit, const char *file)
-{
-	const struct credential *credential = credential_of(visit);
+	const struct credential *credential = visit->credential;
 	int r;
 
-	(void)file;
-	if (visit->options->password && !visit->password)
+	/* What opens the targets is shown to no host between, unless that is said. */
+	if (visit->jump && !visit->options->jump_credential)
+		return false;
+	if (!visit->jump && visit->options->password && !visit->password)
 		visit->password = xstrdup(visit->options->password);
-	else if (visit->options->has_password && !visit->auth_hint)
+	else if (!visit->jump && visit->options->has_password && !visit->auth_hint)
 		visit->auth_hint =
 			xstrdup("the password of the job was kept in memory only and is gone (its "
 				"job had ended, or jobd was restarted): start it anew with "
@@ -191,26 +231,15 @@ static bool has_password(struct visit *visit, const char *file)
 	return r == 0 && visit->password;
 }
 
-static bool has_identity(struct visit *visit, const char *file)
+/* Prompts may ask for something else. */
+static bool has_answers(struct visit *visit)
 {
-	(void)file;
-	return visit->options->identity && has_key_file(visit, visit->options->identity, true);
+	return has_password(visit) || (!visit->jump && visit->options->answer_count > 0);
 }
 
-static bool has_agent(struct visit *visit, const char *file)
+static bool has_agent(struct visit *visit)
 {
-	(void)file;
-	return visit->engine->agent != NULL;
-}
-
-static bool has_default_key(struct visit *visit, const char *file)
-{
-	autofree char *path = NULL;
-
-	if (!visit->engine->home)
-		return false;
-	path = xasprintf("%s/.ssh/%s", visit->engine->home, file);
-	return has_key_file(visit, path, false);
+	return visit->engine->agent && visit->settings.identities_only != 1;
 }
 
 static int try_none(struct visit *visit)
@@ -244,19 +273,34 @@ static int try_agent(struct visit *visit)
 	return SSH_AUTH_AGAIN;
 }
 
-/* A prompt that hides what is typed gets the password, one that shows it the user. */
+/* What --answer has for it; else one that hides what is typed gets the password, one that shows it
+ * a yes where it asks for that, or the user. */
+static const char *answer_to(const struct visit *visit, const char *prompt, bool is_shown)
+{
+	const struct ssh_options *options = visit->options;
+	const char *text =
+		visit->jump ? NULL : answers_find(options->answers, options->answer_count, prompt);
+
+	if (text)
+		return text;
+	if (!is_shown)
+		return visit->password;
+	return strcasestr(prompt, "yes/no") ? "yes" : strcasestr(prompt, "y/n") ? "y" : visit->user;
+}
+
 static bool answer_prompts(struct visit *visit, int count)
 {
 	bool is_given = false;
 
 	for (int i = 0; i < count; i++) {
 		char is_shown = 0;
+		const char *prompt =
+			ssh_userauth_kbdint_getprompt(visit->session, (unsigned)i, &is_shown);
+		const char *text = answer_to(visit, prompt ? prompt : "", is_shown);
 
-		(void)ssh_userauth_kbdint_getprompt(visit->session, (unsigned)i, &is_shown);
-		if (ssh_userauth_kbdint_setanswer(visit->session, (unsigned)i,
-						  is_shown ? visit->user : visit->password) < 0)
+		if (!text || ssh_userauth_kbdint_setanswer(visit->session, (unsigned)i, text) < 0)
 			return false;
-		is_given |= !is_shown;
+		is_given |= text == visit->password;
 	}
 	/* Asked again: it was wrong, and a second time may lock the account. */
 	if (is_given && visit->has_answered)
@@ -281,26 +325,25 @@ static int try_prompts(struct visit *visit)
 }
 
 static const struct {
-	const char *name;
-	unsigned method; /* which the server must allow; 0: it is asked without */
-	bool (*is_possible)(struct visit *visit, const char *file);
+	const char *name; /* NULL: that of the file */
+	unsigned method;  /* which the server must allow; 0: it is asked without */
+	bool (*is_possible)(struct visit *visit); /* NULL: with the next of these files */
+	char *(*file)(const struct visit *visit, size_t place);
 	int (*attempt)(struct visit *visit); /* enum ssh_auth_e */
-	const char *file;
-} ways[] = {
-	{"none", 0, has_none, try_none, NULL},
-	{"the credential's key", SSH_AUTH_METHOD_PUBLICKEY, has_credential_key, try_key, NULL},
-	{"the password", SSH_AUTH_METHOD_PASSWORD, has_password, try_password, NULL},
-	{"the password at a prompt", SSH_AUTH_METHOD_INTERACTIVE, has_password, try_prompts, NULL},
-	{"--identity", SSH_AUTH_METHOD_PUBLICKEY, has_identity, try_key, NULL},
-	{"the agent", SSH_AUTH_METHOD_PUBLICKEY, has_agent, try_agent, NULL},
-	{"id_ed25519", SSH_AUTH_METHOD_PUBLICKEY, has_default_key, try_key, "id_ed25519"},
-	{"id_ecdsa", SSH_AUTH_METHOD_PUBLICKEY, has_default_key, try_key, "id_ecdsa"},
-	{"id_rsa", SSH_AUTH_METHOD_PUBLICKEY, has_default_key, try_key, "id_rsa"},
+} ways[WAY_COUNT] = {
+	{"none", 0, has_none, NULL, try_none},
+	{"the credential's key", SSH_AUTH_METHOD_PUBLICKEY, NULL, credential_file, try_key},
+	{"the password", SSH_AUTH_METHOD_PASSWORD, has_password, NULL, try_password},
+	{"the password at a prompt", SSH_AUTH_METHOD_INTERACTIVE, has_answers, NULL, try_prompts},
+	{"--identity", SSH_AUTH_METHOD_PUBLICKEY, NULL, option_file, try_key},
+	{NULL, SSH_AUTH_METHOD_PUBLICKEY, NULL, config_file, try_key},
+	{"the agent", SSH_AUTH_METHOD_PUBLICKEY, has_agent, NULL, try_agent},
+	{NULL, SSH_AUTH_METHOD_PUBLICKEY, NULL, default_file, try_key},
 };
 
 void visit_shell_secrets(const struct visit *visit, char **ret_password, char **ret_secret)
 {
-	const struct credential *credential = credential_of(visit);
+	const struct credential *credential = visit->credential;
 
 	*ret_secret = NULL;
 	*ret_password = xstrdup_or_null(visit->options->password);
@@ -314,14 +357,6 @@ void visit_shell_secrets(const struct visit *visit, char **ret_password, char **
 
 /* --- The step --- */
 
-static void wipe(char **password)
-{
-	if (*password)
-		explicit_bzero(*password, strlen(*password));
-	free(*password);
-	*password = NULL;
-}
-
 void visit_forget_secrets(struct visit *visit)
 {
 	wipe(&visit->password);
@@ -329,17 +364,54 @@ void visit_forget_secrets(struct visit *visit)
 	visit->identity = NULL;
 }
 
+static void note_tried(struct visit *visit, const char *name)
+{
+	char *before = visit->tried;
+
+	visit->tried = before ? xasprintf("%s, %s", before, name) : xstrdup(name);
+	free(before);
+}
+
+/* Each file is tried with its certificate, where it has one, and then without. */
+static bool has_next_key(struct visit *visit, size_t way)
+{
+	for (;;) {
+		size_t at = visit->keys_tried[way];
+		autofree char *file = ways[way].file(visit, at / 2);
+
+		if (!file)
+			return false;
+		visit->keys_tried[way]++;
+		if (!get_key(visit, file, at % 2 == 0, ways[way].file != default_file))
+			continue;
+		note_tried(visit, ways[way].name       ? ways[way].name
+				  : strrchr(file, '/') ? strrchr(file, '/') + 1
+						       : file);
+		return true;
+	}
+}
+
+static bool has_next(struct visit *visit, size_t way)
+{
+	if (ways[way].file)
+		return has_next_key(visit, way);
+	if (visit->ways_tried & 1u << way || !ways[way].is_possible(visit))
+		return false;
+	visit->ways_tried |= 1u << way;
+	if (way > 0)
+		note_tried(visit, ways[way].name);
+	return true;
+}
+
 static bool choose_way(struct visit *visit)
 {
 	unsigned allowed = (unsigned)ssh_userauth_list(visit->session, NULL);
 
 	visit_forget_secrets(visit);
-	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
-		if (visit->ways_tried & 1u << i || (ways[i].method & allowed) != ways[i].method ||
-		    !ways[i].is_possible(visit, ways[i].file))
+	for (size_t i = 0; i < WAY_COUNT; i++) {
+		if ((ways[i].method & allowed) != ways[i].method || !has_next(visit, i))
 			continue;
 		visit->way = (int)i;
-		visit->ways_tried |= 1u << i;
 		visit->agent_answer = AGENT_NO_ANSWER;
 		return true;
 	}
@@ -369,29 +441,25 @@ static void methods_text(unsigned methods, char ret_text[static TRIED_TEXT_MAX])
 
 static enum progress fail_denied(struct visit *visit)
 {
-	char tried[TRIED_TEXT_MAX] = "nothing to try", taken[TRIED_TEXT_MAX];
-	size_t used = 0;
+	char taken[TRIED_TEXT_MAX];
 
-	for (size_t i = 1; i < ARRAY_SIZE(ways); i++)
-		if (visit->ways_tried & 1u << i)
-			used += (size_t)snprintf(tried + used, sizeof(tried) - used, "%s%s",
-						 used > 0 ? ", " : "tried ", ways[i].name);
 	methods_text((unsigned)ssh_userauth_list(visit->session, NULL), taken);
-	return visit_fail(visit, CLASS_AUTH, "%s does not let user %s in (it takes %s; %s)%s%s",
-			  visit->target.host, visit->user, taken, tried,
-			  visit->auth_hint ? ": "
-					   : ": give --identity, --credential or an agent key",
-			  visit->auth_hint ? visit->auth_hint : "");
+	return visit_fail(
+		visit, CLASS_AUTH, "%s does not let user %s in (it takes %s; %s%s)%s%s",
+		visit->target.host, visit->user, taken, visit->tried ? "tried " : "nothing to try",
+		visit->tried ? visit->tried : "",
+		visit->auth_hint ? ": " : ": give --identity, --credential or an agent key",
+		visit->auth_hint ? visit->auth_hint : "");
 }
 
 static int choose_user(struct visit *visit)
 {
-	const struct profile *profile = visit->options->profile;
-	const char *login = login_of(visit);
+	const struct profile *profile = visit->jump ? NULL : visit_profile(visit);
+	const char *login = visit->settings.user;
 
-	if (visit->options->credential && !credential_of(visit)) {
+	if (visit->credential_name && !visit->credential) {
 		(void)visit_fail(visit, CLASS_AUTH, "jobd.conf has no [credential %s] any more",
-				 visit->options->credential);
+				 visit->credential_name);
 		return -ENOENT;
 	}
 	if (login[0] == '\0') {
@@ -419,8 +487,8 @@ enum progress visit_step_authenticate(struct visit *visit)
 			visit_release_slot(visit);
 			visit_release_place(visit);
 			visit->step_deadline_us = worker_now_us(visit->engine->worker) +
-						  visit->options->connect_timeout_us;
-			return visit_go(visit, STEP_OPEN);
+						  visit->settings.connect_timeout_us;
+			return visit_go(visit, visit->jump ? STEP_CARRY : STEP_OPEN);
 		}
 		if (visit_is_lost(visit))
 			return visit_lost(visit);

@@ -14,6 +14,7 @@
 #include "common/hash.h"
 #include "common/util.h"
 #include "daemon/config.h"
+#include "daemon/ssh-jump.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -39,11 +40,6 @@ enum {
 
 /* --- Name look-up --- */
 
-uint16_t visit_port(const struct visit *visit)
-{
-	return visit->target.port != 0 ? visit->target.port : (uint16_t)visit->options->port;
-}
-
 const char *visit_address(const struct visit *visit, char buffer[static ADDRESS_TEXT_MAX])
 {
 	return visit->address_count > 0 ? address_text(&visit->addresses[visit->address_at], buffer)
@@ -66,12 +62,15 @@ enum progress visit_step_resolve(struct visit *visit)
 
 	if (visit->resolve_error)
 		return visit_fail(visit, CLASS_RESOLVE, "%s", visit->resolve_error);
+	/* Behind a jump host, that one looks the name up. */
+	if (visit_has_jump(visit))
+		return visit_go(visit, STEP_PLACE);
 	if (visit->address_count == 0 &&
-	    address_parse(visit->target.host, AF_UNSPEC, &address) == 1)
+	    address_parse(visit->address_name, AF_UNSPEC, &address) == 1)
 		visit_take_addresses(visit, &address, 1, NULL);
 	if (visit->address_count > 0)
 		return visit_go(visit, STEP_PLACE);
-	worker_resolve(visit->engine->worker, visit->task, visit->target.host, AF_UNSPEC);
+	worker_resolve(visit->engine->worker, visit->task, visit->address_name, AF_UNSPEC);
 	return PROGRESS_WAIT;
 }
 
@@ -94,82 +93,105 @@ void visit_leave_queue(struct visit *visit)
 	visit_wait_end(visit);
 }
 
-/* --- Places: few unauthenticated connections to one address --- */
+/* --- Places: few unauthenticated connections to one address, and as many sessions as the job says
+ */
 
 struct destination {
-	struct in6_addr address;
 	unsigned places_taken;
+	uint64_t sessions; /* until their end, whatever their step */
 	struct visits queue;
 	UT_hash_handle hh;
+	char key[]; /* an address; behind a jump host "JUMP>HOST" */
 };
 
-/* Both families in one key: IPv4 as ::ffff:a.b.c.d. */
-static struct in6_addr address_key(const struct sockaddr_storage *address)
+static struct destination *find_destination(const struct visit *visit)
 {
-	struct in6_addr key = {0};
-
-	if (address->ss_family == AF_INET6)
-		return ((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
-	key.s6_addr[10] = key.s6_addr[11] = 0xff;
-	memcpy(&key.s6_addr[12], &((const struct sockaddr_in *)(const void *)address)->sin_addr,
-	       sizeof(struct in_addr));
-	return key;
-}
-
-static struct destination *find_destination(struct engine *engine,
-					    const struct sockaddr_storage *address)
-{
-	struct in6_addr key = address_key(address);
+	struct engine *engine = visit->engine;
+	char buffer[ADDRESS_TEXT_MAX];
+	autofree char *key = visit_has_jump(visit)
+				     ? xasprintf("%s>%s", visit->settings.jump, visit->address_name)
+				     : xstrdup(visit_address(visit, buffer));
 	struct destination *destination = NULL;
 
-	HASH_FIND(hh, engine->destinations, &key, sizeof(key), destination);
+	HASH_FIND_STR(engine->destinations, key, destination);
 	if (destination)
 		return destination;
-	destination = xcalloc(1, sizeof(*destination));
-	destination->address = key;
+	destination = xcalloc(1, sizeof(*destination) + strlen(key) + 1);
+	strcpy(destination->key, key);
 	TAILQ_INIT(&destination->queue);
-	HASH_ADD(hh, engine->destinations, address, sizeof(destination->address), destination);
+	HASH_ADD_STR(engine->destinations, key, destination);
 	return destination;
+}
+
+static bool has_room(const struct visit *visit, const struct destination *destination)
+{
+	int64_t limit = visit->options->per_host_limit;
+
+	return destination->places_taken < UNAUTHENTICATED_PER_ADDRESS &&
+	       (limit == 0 || visit->jump || destination->sessions < (uint64_t)limit);
+}
+
+static void take_place(struct visit *visit, struct destination *destination)
+{
+	destination->places_taken++;
+	destination->sessions++;
+	visit->destination = destination;
+	visit->has_place = true;
 }
 
 enum progress visit_step_place(struct visit *visit)
 {
+	enum ssh_step next = visit_has_jump(visit) ? STEP_JUMP : STEP_CONNECT;
 	struct destination *destination;
 
 	if (visit->destination)
-		return visit_go(visit, STEP_CONNECT);
+		return visit_go(visit, next);
 	if (visit->queue)
 		return PROGRESS_WAIT;
-	destination = find_destination(visit->engine, &visit->addresses[visit->address_at]);
-	if (destination->places_taken >= UNAUTHENTICATED_PER_ADDRESS) {
+	destination = find_destination(visit);
+	if (!TAILQ_EMPTY(&destination->queue) || !has_room(visit, destination)) {
 		join_queue(visit, &destination->queue);
 		return PROGRESS_WAIT;
 	}
-	destination->places_taken++;
-	visit->destination = destination;
-	return visit_go(visit, STEP_CONNECT);
+	take_place(visit, destination);
+	return visit_go(visit, next);
 }
 
-/* The place goes on to the next in the queue. */
+/* Room goes on to the next in the queue. */
+static void hand_on(struct engine *engine, struct destination *destination)
+{
+	struct visit *next;
+
+	while ((next = TAILQ_FIRST(&destination->queue)) && has_room(next, destination)) {
+		visit_leave_queue(next);
+		take_place(next, destination);
+		visit_wake(next);
+	}
+	if (destination->sessions > 0 || !TAILQ_EMPTY(&destination->queue))
+		return;
+	HASH_DEL(engine->destinations, destination);
+	free(destination);
+}
+
 void visit_release_place(struct visit *visit)
 {
+	if (!visit->has_place)
+		return;
+	visit->has_place = false;
+	visit->destination->places_taken--;
+	hand_on(visit->engine, visit->destination);
+}
+
+void visit_leave_destination(struct visit *visit)
+{
 	struct destination *destination = visit->destination;
-	struct visit *next;
 
 	if (!destination)
 		return;
+	visit_release_place(visit);
 	visit->destination = NULL;
-	next = TAILQ_FIRST(&destination->queue);
-	if (next) {
-		visit_leave_queue(next);
-		next->destination = destination;
-		visit_wake(next);
-		return;
-	}
-	if (--destination->places_taken == 0) {
-		HASH_DEL(visit->engine->destinations, destination);
-		free(destination);
-	}
+	destination->sessions--;
+	hand_on(visit->engine, destination);
 }
 
 /* --- TCP --- */
@@ -196,7 +218,7 @@ static void set_socket_options(int fd)
 static enum progress fail_connect(struct visit *visit, int number)
 {
 	const char *host = visit->target.host;
-	unsigned port = visit_port(visit);
+	unsigned port = visit->port;
 
 	switch (number) {
 	case ECONNREFUSED:
@@ -231,7 +253,7 @@ static enum progress next_address(struct visit *visit, int number)
 	if (!has_next_address(visit))
 		return fail_connect(visit, number);
 	visit->address_at++;
-	visit_release_place(visit);
+	visit_leave_destination(visit);
 	return visit_go(visit, STEP_PLACE);
 }
 
@@ -243,7 +265,7 @@ static enum progress begin_connect(struct visit *visit)
 	int fd;
 
 	/* The same place in both families (sockaddr_in, sockaddr_in6) */
-	((struct sockaddr_in *)(void *)&address)->sin_port = htons(visit_port(visit));
+	((struct sockaddr_in *)(void *)&address)->sin_port = htons(visit->port);
 	fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return next_address(visit, errno);
@@ -279,6 +301,35 @@ enum progress visit_step_connect(struct visit *visit)
 	    has_next_address(visit))
 		return next_address(visit, ETIMEDOUT);
 	return PROGRESS_WAIT;
+}
+
+/* --- Through a jump host --- */
+
+enum progress visit_step_jump(struct visit *visit)
+{
+	enum error_class class;
+	bool is_transient;
+	const char *why;
+
+	if (!visit->tunnel)
+		visit->tunnel = tunnel_new(visit);
+	switch (tunnel_state(visit->tunnel)) {
+	case TUNNEL_WAITING: /* it has a bound of its own */
+		visit_wait_begin(visit);
+		return PROGRESS_WAIT;
+	case TUNNEL_OPENING:
+		visit_wait_end(visit);
+		return PROGRESS_WAIT;
+	case TUNNEL_OPEN:
+		visit_wait_end(visit);
+		visit_use_socket(visit, tunnel_take_fd(visit->tunnel));
+		return visit_go(visit, STEP_GREET);
+	case TUNNEL_FAILED:
+	default:
+		why = tunnel_why(visit->tunnel, &class, &is_transient);
+		return is_transient ? visit_fail_transient(visit, class, "%s", why)
+				    : visit_fail(visit, class, "%s", why);
+	}
 }
 
 /* --- Version lines --- */
@@ -319,6 +370,8 @@ enum progress visit_step_greet(struct visit *visit)
 	if (r == SSH_ERROR)
 		return visit_lost(visit);
 	set_readable_from(visit->fd, 1);
+	if (visit->tunnel)
+		tunnel_flow(visit->tunnel);
 	return PROGRESS_WAIT;
 }
 

@@ -132,7 +132,7 @@ enum progress visit_step_open(struct visit *visit)
 		begin_channel(visit);
 	switch (ssh_channel_open_session(visit->channel)) {
 	case SSH_OK:
-		return visit_go(visit, visit->options->shell ? STEP_TERMINAL : STEP_SEND);
+		return visit_go(visit, visit_has_shell(visit) ? STEP_TERMINAL : STEP_SEND);
 	case SSH_AGAIN:
 		return PROGRESS_AGAIN;
 	default:
@@ -169,7 +169,7 @@ enum progress visit_step_send(struct visit *visit)
 	}
 	if (!visit->is_sent || visit->wait_began_us != 0) {
 		visit_wait_end(visit);
-		visit->step_deadline_us = now_us + visit->options->connect_timeout_us;
+		visit->step_deadline_us = now_us + visit->settings.connect_timeout_us;
 	}
 	visit->is_sent = true;
 	switch (ssh_channel_request_exec(visit->channel,
@@ -247,7 +247,7 @@ static enum progress command_ended(struct visit *visit)
 	if (++visit->command_at == visit->options->commands.count)
 		return PROGRESS_END;
 	visit->step_deadline_us =
-		worker_now_us(visit->engine->worker) + visit->options->connect_timeout_us;
+		worker_now_us(visit->engine->worker) + visit->settings.connect_timeout_us;
 	return visit_go(visit, STEP_OPEN);
 }
 

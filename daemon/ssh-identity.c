@@ -2,12 +2,14 @@
 #include "daemon/ssh-identity.h"
 
 #include "common/hash.h"
+#include "common/protocol.h"
 #include "common/util.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { KEY_FILE_MAX = 64 << 10 };
 
@@ -16,11 +18,11 @@ struct identity {
 	struct stat status;  /* of the file, when it was read */
 	ssh_key key;
 	UT_hash_handle hh;
-	char path[];
+	char name[]; /* see name_of */
 };
 
 struct identities {
-	struct identity *by_path;
+	struct identity *by_name;
 };
 
 struct identities *identities_new(void)
@@ -38,7 +40,7 @@ void identity_unref(struct identity *identity)
 
 static void drop(struct identities *identities, struct identity *identity)
 {
-	HASH_DEL(identities->by_path, identity);
+	HASH_DEL(identities->by_name, identity);
 	identity_unref(identity);
 }
 
@@ -48,7 +50,7 @@ void identities_free(struct identities *identities)
 
 	if (!identities)
 		return;
-	HASH_ITER (hh, identities->by_path, identity, next) {
+	HASH_ITER (hh, identities->by_name, identity, next) {
 		drop(identities, identity);
 	}
 	free(identities);
@@ -74,7 +76,7 @@ static int on_passphrase(const char *prompt, char *buffer, size_t size, int echo
 	return -1;
 }
 
-static int parse_key(int fd, ssh_key *ret_key)
+static int parse_key(int fd, const char *passphrase, ssh_key *ret_key)
 {
 	char *text = xcalloc(1, KEY_FILE_MAX + 1);
 	ssize_t size = read(fd, text, KEY_FILE_MAX);
@@ -83,9 +85,9 @@ static int parse_key(int fd, ssh_key *ret_key)
 
 	if (size < 0)
 		r = -errno;
-	else if (ssh_pki_import_privkey_base64(text, NULL, on_passphrase, &is_encrypted, ret_key) !=
-		 SSH_OK)
-		r = is_encrypted ? -ENOKEY : -EBADMSG;
+	else if (ssh_pki_import_privkey_base64(text, passphrase, on_passphrase, &is_encrypted,
+					       ret_key) != SSH_OK)
+		r = is_encrypted || passphrase ? -ENOKEY : -EBADMSG;
 	explicit_bzero(text, KEY_FILE_MAX);
 	free(text);
 	return r;
@@ -97,47 +99,107 @@ static bool is_same(const struct stat *a, const struct stat *b)
 	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
+/* The blob of a public key or a certificate; 0 or -EBADMSG. The caller frees. */
+static int export(ssh_key key, char **ret_bytes, size_t *ret_size)
+{
+	char *text = NULL;
+	int r = -EBADMSG;
+
+	if (ssh_pki_export_pubkey_base64(key, &text) == SSH_OK)
+		r = base64_decode(text, ret_bytes, ret_size);
+	ssh_string_free_char(text);
+	return r;
+}
+
+/*
+ * Behind its type, a public key is made of the same bytes as the key in its certificate
+ * (PROTOCOL.certkeys of OpenSSH); libssh compares none of different types.
+ */
+static bool is_of(ssh_key key, ssh_key certificate)
+{
+	autofree char *own = NULL, *whole = NULL;
+	size_t size = 0, whole_size = 0, type_size;
+
+	if (export(key, &own, &size) < 0 || export(certificate, &whole, &whole_size) < 0 ||
+	    size < 4)
+		return false;
+	/* It stands in front with its length, in network order (RFC 4253, 6.6). */
+	type_size = 4 + ((size_t)(unsigned char)own[2] << 8) + (unsigned char)own[3];
+	return size > type_size &&
+	       memmem(whole, whole_size, own + type_size, size - type_size) != NULL;
+}
+
+static int add_certificate(ssh_key key, const char *path)
+{
+	ssh_key certificate = NULL;
+	int r = -EKEYREJECTED;
+
+	if (access(path, R_OK) < 0)
+		return -errno;
+	if (ssh_pki_import_cert_file(path, &certificate) != SSH_OK)
+		return -EBADMSG;
+	if (is_of(key, certificate) && ssh_pki_copy_cert_to_privkey(certificate, key) == SSH_OK)
+		r = 0;
+	ssh_key_free(certificate);
+	return r;
+}
+
 /* O_NONBLOCK and a plain file only: the loop must not hang on a pipe of this name. */
-static int read_identity(const char *path, struct identity **ret_identity)
+static int read_identity(const char *path, const char *certificate, const char *passphrase,
+			 ssh_key *ret_key, struct stat *ret_status)
 {
 	autoclose int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	struct identity *identity;
+	int r;
+
+	if (fd < 0 || fstat(fd, ret_status) < 0)
+		return -errno;
+	if (!S_ISREG(ret_status->st_mode))
+		return -EBADMSG;
+	r = parse_key(fd, passphrase, ret_key);
+	if (r == 0 && certificate)
+		r = add_certificate(*ret_key, certificate);
+	return r;
+}
+
+/* A certificate is seldom renewed
+ * more than once a second: its time is in the name. */
+static char *name_of(const char *path, const char *certificate, const struct passphrase *passphrase)
+{
+	struct stat status = {0};
+
+	if (certificate && stat(certificate, &status) < 0)
+		status.st_mtim.tv_sec = 0;
+	return xasprintf("%s\n%s\n%lld\n%s", path, certificate ? certificate : "",
+			 (long long)status.st_mtim.tv_sec,
+			 passphrase->text ? passphrase->owner : "");
+}
+
+int identity_get(struct identities *identities, const char *path, const char *certificate,
+		 const struct passphrase *passphrase, struct identity **ret_identity)
+{
+	autofree char *name = name_of(path, certificate, passphrase);
+	struct identity *identity = NULL;
 	struct stat status;
 	ssh_key key = NULL;
 	int r;
 
-	if (fd < 0 || fstat(fd, &status) < 0)
-		return -errno;
-	if (!S_ISREG(status.st_mode))
-		return -EBADMSG;
-	r = parse_key(fd, &key);
-	if (r < 0)
-		return r;
-	identity = xcalloc(1, sizeof(*identity) + strlen(path) + 1);
-	strcpy(identity->path, path);
-	identity->status = status;
-	identity->key = key;
-	identity->references = 1;
-	*ret_identity = identity;
-	return 0;
-}
-
-int identity_get(struct identities *identities, const char *path, struct identity **ret_identity)
-{
-	struct identity *identity = NULL;
-	struct stat status;
-	int r;
-
-	HASH_FIND_STR(identities->by_path, path, identity);
+	HASH_FIND_STR(identities->by_name, name, identity);
 	if (identity && (stat(path, &status) < 0 || !is_same(&status, &identity->status))) {
 		drop(identities, identity);
 		identity = NULL;
 	}
 	if (!identity) {
-		r = read_identity(path, &identity);
-		if (r < 0)
+		r = read_identity(path, certificate, passphrase->text, &key, &status);
+		if (r < 0) {
+			ssh_key_free(key);
 			return r;
-		HASH_ADD_STR(identities->by_path, path, identity);
+		}
+		identity = xcalloc(1, sizeof(*identity) + strlen(name) + 1);
+		strcpy(identity->name, name);
+		identity->status = status;
+		identity->key = key;
+		identity->references = 1;
+		HASH_ADD_STR(identities->by_name, name, identity);
 	}
 	identity->references++;
 	*ret_identity = identity;

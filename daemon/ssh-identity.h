@@ -13,9 +13,15 @@ struct identity;
 struct identities *identities_new(void);
 void identities_free(struct identities *identities);
 /*
- * The key in a file, a reference for the caller. 0, -ENOKEY where it is encrypted, -EBADMSG where
- * it is no private key, or what opening it gave.
+ * The key in a file, a reference for the caller; with the certificate in another, unless that is
+ * NULL. 0, -ENOKEY where it is encrypted (otherwise), -EBADMSG where it is no private key,
+ * -EKEYREJECTED where the certificate is of another key, or what opening one gave.
  */
-int identity_get(struct identities *identities, const char *path, struct identity **ret_identity);
+struct passphrase {
+	const char *text;  /* NULL: there is none */
+	const char *owner; /* what it opened is for the same owner alone */
+};
+int identity_get(struct identities *identities, const char *path, const char *certificate,
+		 const struct passphrase *passphrase, struct identity **ret_identity);
 void identity_unref(struct identity *identity);
 ssh_key identity_key(const struct identity *identity);

@@ -13,6 +13,7 @@
 #include "common/paths.h"
 #include "common/protocol.h"
 #include "common/util.h"
+#include "daemon/ssh-pattern.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -327,45 +328,6 @@ static void refresh(struct known_hosts *hosts)
 
 /* --- Looking up --- */
 
-/* '*' and '?' only, as ssh has it; '[' is part of "[name]:port". */
-static bool matches_pattern(const char *pattern, size_t length, const char *name)
-{
-	for (; length > 0; pattern++, length--) {
-		if (*pattern == '*') {
-			for (const char *rest = name;; rest++) {
-				if (matches_pattern(pattern + 1, length - 1, rest))
-					return true;
-				if (*rest == '\0')
-					return false;
-			}
-		}
-		if (*name == '\0' || (*pattern != '?' && *pattern != *name))
-			return false;
-		name++;
-	}
-	return *name == '\0';
-}
-
-/* One of the patterns matches, and none of those with a '!' does. */
-static bool matches_patterns(const char *patterns, const char *name)
-{
-	bool is_match = false;
-
-	while (*patterns != '\0') {
-		size_t length = strcspn(patterns, ",");
-		bool is_negated = *patterns == '!';
-
-		if (matches_pattern(patterns + is_negated, length - is_negated, name)) {
-			if (is_negated)
-				return false;
-			is_match = true;
-		}
-		patterns += length;
-		patterns += *patterns == ',';
-	}
-	return is_match;
-}
-
 static bool matches_hashed(struct known_hosts *hosts, const struct known_key *key, const char *name)
 {
 	unsigned char hash[SHA1_SIZE];
@@ -412,7 +374,7 @@ static void find_keys(struct known_hosts *hosts, const char *host, uint16_t port
 	for (size_t i = 0; name && i < name->keys.count; i++)
 		list_add(&hosts->found, name->keys.items[i]);
 	for (size_t i = 0; i < hosts->patterns.count; i++)
-		if (matches_patterns(hosts->patterns.items[i]->names, text))
+		if (ssh_patterns_match(hosts->patterns.items[i]->names, text) == PATTERNS_MATCH)
 			list_add(&hosts->found, hosts->patterns.items[i]);
 }
 

@@ -10,7 +10,9 @@
 #include "daemon/kind-ssh.h"
 
 #include "common/util.h"
+#include "daemon/ssh-jump.h"
 #include "daemon/ssh-known-hosts.h"
+#include "daemon/ssh-pattern.h"
 
 #include <libssh/server.h>
 #include <stdio.h>
@@ -27,23 +29,38 @@
 	"aes192-ctr,aes128-ctr"
 #define MACS \
 	"hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,hmac-sha2-256,hmac-sha2-512"
-#define USER_KEYS                                                                  \
-	"ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521," \
+#define USER_KEYS                                                                            \
+	"ssh-ed25519-cert-v01@openssh.com,ecdsa-sha2-nistp521-cert-v01@openssh.com,"         \
+	"ecdsa-sha2-nistp384-cert-v01@openssh.com,ecdsa-sha2-nistp256-cert-v01@openssh.com," \
+	"rsa-sha2-512-cert-v01@openssh.com,rsa-sha2-256-cert-v01@openssh.com,"               \
+	"ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,"           \
 	"sk-ssh-ed25519@openssh.com,sk-ecdsa-sha2-nistp256@openssh.com,rsa-sha2-512,rsa-sha2-256"
 
-/* libssh takes whole lists only ("+diffie-hellman-group1-sha1" it refuses). NULL: its own list. */
+#define OLD_KEY_EXCHANGES                                                  \
+	",diffie-hellman-group14-sha1,diffie-hellman-group-exchange-sha1," \
+	"diffie-hellman-group1-sha1"
+#define OLD_CIPHERS ",aes256-cbc,aes192-cbc,aes128-cbc,3des-cbc"
+#define OLD_MACS    ",hmac-sha1-etm@openssh.com,hmac-sha1"
+
+/* libssh takes whole lists only ("+diffie-hellman-group1-sha1" it refuses). */
 static const struct {
-	enum ssh_options_e option;
+	enum algorithm_list list;
+	enum ssh_options_e options[2]; /* client to server, server to client; or the same */
 	const char *usual, *legacy;
 } algorithms[] = {
-	{SSH_OPTIONS_KEY_EXCHANGE, KEY_EXCHANGES,
-	 KEY_EXCHANGES ",diffie-hellman-group14-sha1,diffie-hellman-group-exchange-sha1,"
-		       "diffie-hellman-group1-sha1"},
-	{SSH_OPTIONS_CIPHERS_C_S, NULL, CIPHERS ",aes256-cbc,aes192-cbc,aes128-cbc,3des-cbc"},
-	{SSH_OPTIONS_CIPHERS_S_C, NULL, CIPHERS ",aes256-cbc,aes192-cbc,aes128-cbc,3des-cbc"},
-	{SSH_OPTIONS_HMAC_C_S, NULL, MACS ",hmac-sha1-etm@openssh.com,hmac-sha1"},
-	{SSH_OPTIONS_HMAC_S_C, NULL, MACS ",hmac-sha1-etm@openssh.com,hmac-sha1"},
-	{SSH_OPTIONS_PUBLICKEY_ACCEPTED_TYPES, NULL, USER_KEYS ",ssh-rsa"},
+	{LIST_KEY_EXCHANGE,
+	 {SSH_OPTIONS_KEY_EXCHANGE, SSH_OPTIONS_KEY_EXCHANGE},
+	 KEY_EXCHANGES,
+	 KEY_EXCHANGES OLD_KEY_EXCHANGES},
+	{LIST_CIPHER,
+	 {SSH_OPTIONS_CIPHERS_C_S, SSH_OPTIONS_CIPHERS_S_C},
+	 CIPHERS,
+	 CIPHERS OLD_CIPHERS},
+	{LIST_MAC, {SSH_OPTIONS_HMAC_C_S, SSH_OPTIONS_HMAC_S_C}, MACS, MACS OLD_MACS},
+	{LIST_USER_KEY,
+	 {SSH_OPTIONS_PUBLICKEY_ACCEPTED_TYPES, SSH_OPTIONS_PUBLICKEY_ACCEPTED_TYPES},
+	 USER_KEYS,
+	 USER_KEYS ",ssh-rsa"},
 };
 
 /* Types of keys as known_hosts has them, and the algorithms that use them. */
@@ -77,9 +94,9 @@ static void host_key_list(struct visit *visit, char ret_list[static HOST_KEY_LIS
 	unsigned known = 0;
 	size_t used = 0;
 
-	if (visit->options->host_key != HOST_KEY_OFF)
-		known_hosts_types(visit->engine->known_hosts, visit->target.host, visit_port(visit),
-				  note_type, &known);
+	if (visit->settings.host_key != HOST_KEY_OFF)
+		known_hosts_types(visit->known_hosts, visit_key_name(visit), visit->port, note_type,
+				  &known);
 	for (unsigned is_known = 2; is_known-- > 0;)
 		for (size_t i = 0; i < ARRAY_SIZE(host_keys); i++) {
 			if ((known >> i & 1) != is_known)
@@ -91,18 +108,74 @@ static void host_key_list(struct visit *visit, char ret_list[static HOST_KEY_LIS
 		}
 }
 
-static int set_algorithms(ssh_session session, bool is_legacy, const char *host_key_list)
+/* Is it in the list of names, or of patterns? */
+static bool has_algorithm(const char *list, const char *name, size_t size)
+{
+	autofree char *text = strndup(name, size);
+
+	return ssh_patterns_match(list, text) == PATTERNS_MATCH;
+}
+
+/* The names of `from` that are, or are not, in the list. */
+static char *filter(const char *from, const char *list, bool is_wanted)
+{
+	char *whole = xcalloc(1, strlen(from) + 2);
+
+	while (*from) {
+		size_t size = strcspn(from, ",");
+
+		if (has_algorithm(list, from, size) == is_wanted) {
+			(void)strncat(whole, from, size);
+			(void)strcat(whole, ",");
+		}
+		from += size + (from[size] == ',');
+	}
+	if (*whole)
+		whole[strlen(whole) - 1] = '\0';
+	return whole;
+}
+
+/* What ssh_config(5) says of KexAlgorithms and its like: "+more", "-less", "^first", or all. */
+static char *algorithm_list(const char *usual, const char *given)
+{
+	autofree char *rest = NULL;
+
+	if (!given)
+		return xstrdup(usual);
+	switch (given[0]) {
+	case '+':
+		return xasprintf("%s,%s", usual, given + 1);
+	case '-':
+		return filter(usual, given + 1, false);
+	case '^':
+		rest = filter(usual, given + 1, false);
+		return xasprintf("%s,%s", given + 1, rest);
+	default:
+		return xstrdup(given);
+	}
+}
+
+static int set_algorithms(struct visit *visit, ssh_session session)
 {
 	const int bits = LEGACY_RSA_BITS_MIN;
-	int r = ssh_options_set(session, SSH_OPTIONS_HOSTKEYS, host_key_list);
+	bool is_legacy = visit->options->is_legacy;
+	char usual[HOST_KEY_LIST_MAX];
+	autofree char *host_keys_list = NULL;
+	int r;
 
+	host_key_list(visit, usual);
+	host_keys_list = algorithm_list(usual, visit->settings.lists[LIST_HOST_KEY]);
+	r = ssh_options_set(session, SSH_OPTIONS_HOSTKEYS, host_keys_list);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(algorithms); i++) {
-		const char *list = is_legacy ? algorithms[i].legacy : algorithms[i].usual;
+		autofree char *list =
+			algorithm_list(is_legacy ? algorithms[i].legacy : algorithms[i].usual,
+				       visit->settings.lists[algorithms[i].list]);
 
-		if (list)
-			r = ssh_options_set(session, algorithms[i].option, list);
+		for (size_t n = 0; r == 0 && n < 2; n++)
+			r = ssh_options_set(session, algorithms[i].options[n], list);
 	}
-	if (r == 0 && is_legacy)
+	/* Whoever asks for SHA-1 signatures by RSA has a device that may have a short key, too. */
+	if (r == 0 && (is_legacy || strstr(host_keys_list, ",ssh-rsa")))
 		r = ssh_options_set(session, SSH_OPTIONS_RSA_MIN_SIZE, &bits);
 	return r;
 }
@@ -127,16 +200,15 @@ static int set_options(ssh_session session, int fd)
 
 int visit_open_session(struct visit *visit)
 {
-	char list[HOST_KEY_LIST_MAX];
 	ssh_session session = ssh_new();
 
 	if (!session)
 		abort(); /* out of memory */
-	host_key_list(visit, list);
-	if (set_options(session, visit->fd) < 0 ||
-	    set_algorithms(session, visit->options->is_legacy, list) < 0) {
-		(void)visit_fail(visit, CLASS_INTERNAL, "libssh refuses its options: %s",
-				 ssh_get_error(session));
+	if (set_options(session, visit->fd) < 0 || set_algorithms(visit, session) < 0) {
+		(void)visit_fail(visit, CLASS_PROTOCOL,
+				 "the algorithms for %s are none that jobd has (%s): look at "
+				 "--ssh-option and ssh_config",
+				 visit->target.host, ssh_get_error(session));
 		ssh_free(session);
 		return -EINVAL;
 	}
@@ -155,34 +227,52 @@ bool visit_is_lost(const struct visit *visit)
 		ssh_get_fd(visit->session) < 0);
 }
 
-/* What libssh calls the lists of a failed negotiation. */
+/* What libssh calls the lists of a failed negotiation, and where ssh_config has them. */
 static const struct {
-	const char *method, *name;
+	const char *method, *name, *keyword, *old;
 } negotiated[] = {
-	{"kex algos", "key exchange"},  {"server host key algo", "type of host key"},
-	{"encryption", "cipher"},       {"mac algo", "MAC"},
-	{"compression", "compression"},
+	{"kex algos", "key exchange", "KexAlgorithms", OLD_KEY_EXCHANGES},
+	{"server host key algo", "type of host key", "HostKeyAlgorithms", ",ssh-rsa"},
+	{"encryption", "cipher", "Ciphers", OLD_CIPHERS},
+	{"mac algo", "MAC", "MACs", OLD_MACS},
+	{"compression", "compression", "", ""},
 };
+
+/* "it may help ..." where one of the server's list is among the old ones; the caller frees. */
+static char *negotiation_help(const struct visit *visit, size_t row, const char *list, size_t size)
+{
+	autofree char *offered = strndup(list, size);
+	autofree char *common = filter(negotiated[row].old + 1, offered, true);
+
+	common[strcspn(common, ",")] = '\0';
+	if (visit->options->is_legacy || !*common)
+		return xstrdup("");
+	return xasprintf(": try --legacy, or --ssh-option '%s +%s'", negotiated[row].keyword,
+			 common);
+}
 
 /* "kex error : no match for method NAME: server [LIST], client [LIST]" */
 static bool fail_negotiation(struct visit *visit, const char *text)
 {
 	const char *method = strstr(text, "no match for method ");
-	const char *list = strstr(text, "server [");
-	const char *name = "algorithm", *host = visit->target.host;
-	int length;
+	const char *list = strstr(text, "server ["), *ours = strstr(text, "client [");
+	size_t row = 0;
 
-	if (!method || !list)
+	if (!method || !list || !ours)
 		return false;
 	method += strlen("no match for method ");
 	list += strlen("server [");
-	length = (int)strcspn(list, "]");
-	for (size_t i = 0; i < ARRAY_SIZE(negotiated); i++)
-		if (strncmp(method, negotiated[i].method, strlen(negotiated[i].method)) == 0)
-			name = negotiated[i].name;
+	ours += strlen("client [");
+	while (row < ARRAY_SIZE(negotiated) &&
+	       strncmp(method, negotiated[row].method, strlen(negotiated[row].method)) != 0)
+		row++;
+	if (row == ARRAY_SIZE(negotiated))
+		return false;
+	autofree char *help = negotiation_help(visit, row, list, strcspn(list, "]"));
 	(void)visit_fail(visit, CLASS_PROTOCOL,
-			 "%s offers no %s that jobd takes (it offers %.*s)%s", host, name, length,
-			 list, visit->options->is_legacy ? "" : ": if it is old, try --legacy");
+			 "%s offers no %s that jobd takes (it offers %.*s; jobd %.*s)%s",
+			 visit->target.host, negotiated[row].name, (int)strcspn(list, "]"), list,
+			 (int)strcspn(ours, "]"), ours, help);
 	return true;
 }
 
@@ -257,11 +347,24 @@ static const char *broken_why(const char *text)
 	return NULL;
 }
 
+/* Not the host's fault, but that of one between. */
+static enum progress fail_tunnel(struct visit *visit)
+{
+	enum error_class class;
+	bool is_transient;
+	const char *why = tunnel_why(visit->tunnel, &class, &is_transient);
+
+	return visit->is_sent ? visit_fail(visit, class, "%s", why)
+			      : visit_fail_transient(visit, class, "%s", why);
+}
+
 enum progress visit_lost(struct visit *visit)
 {
 	static const char ended[] = "Received SSH_MSG_DISCONNECT: ";
 	const char *text = ssh_get_error(visit->session);
 
+	if (visit->tunnel && tunnel_state(visit->tunnel) == TUNNEL_FAILED)
+		return fail_tunnel(visit);
 	if (broken_why(text))
 		return fail_broken(visit, broken_why(text));
 	if (strncmp(text, ended, strlen(ended)) == 0)

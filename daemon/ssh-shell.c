@@ -56,7 +56,7 @@ static void open_shell(struct visit *visit)
 	visit->shell = shell;
 	visit_shell_secrets(visit, &shell->password, &shell->secret);
 	shell->plan = (struct dialog_plan){
-		.profile = options->profile,
+		.profile = visit_profile(visit),
 		.profiles = visit->engine->config->profiles,
 		.version = ssh_get_serverbanner(visit->session),
 		.user = visit->user,
@@ -80,8 +80,7 @@ void visit_shell_received(struct visit *visit, const char *bytes, size_t size)
 
 const char *visit_shell_profile(const struct visit *visit)
 {
-	const struct profile *profile =
-		visit->shell ? dialog_profile(visit->shell->dialog) : visit->options->profile;
+	const struct profile *profile = visit->shell ? dialog_profile(visit->shell->dialog) : NULL;
 
 	return profile ? profile->name : NULL;
 }
@@ -102,11 +101,11 @@ int64_t visit_shell_deadline(const struct visit *visit)
 
 static const char *terminal(const struct visit *visit)
 {
-	const struct profile *profile =
-		visit->options->profile ? visit->options->profile
-					: profiles_find(visit->engine->config->profiles, "generic");
+	const struct profile *profile = visit_profile(visit);
 
-	return profile_say(profile, TEXT_TERMINAL);
+	return profile_say(profile ? profile
+				   : profiles_find(visit->engine->config->profiles, "generic"),
+			   TEXT_TERMINAL);
 }
 
 static enum progress fail_request(struct visit *visit, const char *what)

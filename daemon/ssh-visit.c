@@ -16,6 +16,7 @@
 #include "common/util.h"
 #include "daemon/json-text.h"
 #include "daemon/ssh-agent.h"
+#include "daemon/ssh-jump.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -150,20 +151,30 @@ static void finish(struct visit *visit)
 	struct task *task = visit->task;
 
 	visit_output_flush(visit, true);
+	if (visit->jump)
+		jump_ended(visit->jump, &visit->outcome);
 	if (visit->is_ready)
 		TAILQ_REMOVE(&engine->ready, visit, ready_link);
 	visit_leave_queue(visit);
 	disconnect(visit);
+	tunnel_free(visit->tunnel);
 	visit_release_slot(visit);
-	visit_release_place(visit);
+	visit_leave_destination(visit);
 	visit_forget_secrets(visit);
-	visit->outcome.result = result_text(visit);
-	task->engine_task = NULL;
-	worker_ended(engine->worker, task, &visit->outcome);
+	if (visit->jump) {
+		worker_dismiss(engine->worker, task);
+		outcome_done(&visit->outcome);
+	} else {
+		visit->outcome.result = result_text(visit);
+		task->engine_task = NULL;
+		worker_ended(engine->worker, task, &visit->outcome);
+	}
 	visit_free_shell(visit);
+	visit_leave_way(visit);
 	free(visit->user);
 	free(visit->resolve_error);
 	free(visit->auth_hint);
+	free(visit->tried);
 	free(visit->addresses);
 	free(visit);
 }
@@ -192,12 +203,12 @@ static int64_t smaller(int64_t a, int64_t b)
 /* The commands have all the time that they have; the steps before share one bound. */
 static bool is_at_work(const struct visit *visit)
 {
-	return visit->step == STEP_RUN || visit->step == STEP_TALK;
+	return visit->step == STEP_RUN || visit->step == STEP_TALK || visit->step == STEP_CARRY;
 }
 
 static bool is_idle_counted(const struct visit *visit)
 {
-	return is_at_work(visit) && visit->options->idle_timeout_us > 0 &&
+	return is_at_work(visit) && !visit->jump && visit->options->idle_timeout_us > 0 &&
 	       !visit_output_is_held(visit);
 }
 
@@ -252,7 +263,7 @@ static void time_out(struct visit *visit, int64_t now_us)
 	else
 		(void)visit_fail(visit, class,
 				 "%s did not answer within %s (--connect-timeout) during %s%s%s%s",
-				 host, duration_text(visit->options->connect_timeout_us, text),
+				 host, duration_text(visit->settings.connect_timeout_us, text),
 				 visit_during(visit), *last ? "; its last line: '" : "", last,
 				 *last ? "'" : "");
 }
@@ -401,7 +412,7 @@ void visit_wake(struct visit *visit)
 
 /* --- From the outside --- */
 
-struct visit *visit_new(struct engine *engine, struct task *task)
+struct visit *visit_new(struct engine *engine, struct task *task, struct jump *jump)
 {
 	struct visit *visit = xcalloc(1, sizeof(*visit));
 	int64_t now_us = worker_now_us(engine->worker);
@@ -410,18 +421,21 @@ struct visit *visit_new(struct engine *engine, struct task *task)
 	task->engine_task = visit;
 	visit->engine = engine;
 	visit->task = task;
+	visit->jump = jump;
 	visit->options = task->options->kind_options;
 	visit->fd = -1;
 	visit->way = -1;
 	visit->timer_us = INT64_MAX;
-	visit->task_deadline_us =
-		task->options->timeout_us > 0 ? now_us + task->options->timeout_us : INT64_MAX;
-	visit->step_deadline_us = now_us + visit->options->connect_timeout_us;
+	visit->task_deadline_us = !jump && task->options->timeout_us > 0
+					  ? now_us + task->options->timeout_us
+					  : INT64_MAX;
 	visit->outcome.state = TASK_SUCCEEDED;
 	(void)evtimer_assign(&visit->timer, worker_base(engine->worker), on_timer, visit);
 	r = target_split(task->target, &visit->target);
 	assert(r == 0); /* main let it through */
 	(void)r;
+	visit_find_way(visit);
+	visit->step_deadline_us = now_us + visit->settings.connect_timeout_us;
 	return visit;
 }
 

@@ -93,6 +93,7 @@ struct task {
 	 */
 	uint64_t run;
 	void *owner; /* main's, who keeps it until the task has come back; nothing to a worker */
+	unsigned worker; /* where it runs; main's */
 	struct job_options *options;
 	void *engine_task; /* the engine's own, while it runs */
 	/* The worker's, while it runs */

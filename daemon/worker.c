@@ -56,6 +56,7 @@ struct worker {
 	struct event *mailbox_event, *flush_event;
 	struct letters reports; /* of this turn */
 	struct task *tasks;     /* that are here, by run */
+	uint64_t adopted;       /* so many of the engines' own were made */
 	const struct config *config;
 	struct engine *engines[KINDS_MAX]; /* by place in kinds[]; made when first needed */
 	atomic_bool is_alive;
@@ -138,11 +139,16 @@ static struct task *find_task(struct worker *worker, uint64_t run)
 	return task;
 }
 
-void worker_ended(struct worker *worker, struct task *task, struct outcome *outcome)
+static void remove_task(struct worker *worker, struct task *task)
 {
 	HASH_DEL(worker->tasks, task);
 	if (task->is_asking)
 		resolver_forget(worker->workers->resolver, task->key.job, task->run);
+}
+
+void worker_ended(struct worker *worker, struct task *task, struct outcome *outcome)
+{
+	remove_task(worker, task);
 	task->end.task = task;
 	task->end.outcome = *outcome;
 	memset(outcome, 0, sizeof(*outcome));
@@ -154,6 +160,25 @@ void worker_resolve(struct worker *worker, struct task *task, const char *host, 
 	task->is_asking = true;
 	resolver_ask(worker->workers->resolver, host, family, task->key, task->run,
 		     MESSAGE_RESOLVED, &worker->mailbox);
+}
+
+/* Their runs count down from the top, where main's never come, and each worker has its own. */
+struct task *worker_adopt(struct worker *worker, struct job_options *options, const char *target)
+{
+	const struct workers *workers = worker->workers;
+	struct task_key key = {.job = UINT64_MAX};
+	uint64_t run = UINT64_MAX - worker->adopted++ * workers->count -
+		       (uint64_t)(worker - workers->workers);
+	struct task *task = task_new(key, 1, run, options, target);
+
+	HASH_ADD(hh, worker->tasks, run, sizeof(task->run), task);
+	return task;
+}
+
+void worker_dismiss(struct worker *worker, struct task *task)
+{
+	remove_task(worker, task);
+	task_free(task);
 }
 
 /* --- The loop --- */
@@ -269,10 +294,10 @@ static void *worker_main(void *context)
 	struct worker *worker = context;
 
 	(void)event_base_loop(worker->base, EVLOOP_NO_EXIT_ON_EMPTY);
-	assert(!worker->tasks);
 	for (size_t i = 0; kinds[i]; i++)
 		if (worker->engines[i])
 			kinds[i]->engine_free(worker->engines[i]);
+	assert(!worker->tasks);
 	return NULL;
 }
 

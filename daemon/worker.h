@@ -60,3 +60,7 @@ void worker_sending(struct worker *worker, struct task *task);
 void worker_ended(struct worker *worker, struct task *task, struct outcome *outcome);
 /* task_resolved will be called, unless the task ended before; never from inside this call. */
 void worker_resolve(struct worker *worker, struct task *task, const char *host, int family);
+/* A task of the engine's own, which main never hears of; it takes a reference to the options. */
+struct task *worker_adopt(struct worker *worker, struct job_options *options, const char *target);
+/* The end of one that was adopted. */
+void worker_dismiss(struct worker *worker, struct task *task);

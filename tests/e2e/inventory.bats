@@ -134,3 +134,32 @@ targets: 10.0.0.[1,3-6]' ]
 	[[ $output == *"--batch: '0'"* ]]
 	run -4 jobctl list
 }
+
+@test "letters in ranges, and what is said of some hosts in particular" {
+	cat >"$INVENTORY" <<-'END'
+		[old]
+		o[a:c][1:2] jobd_profile=generic
+		[new]
+		n1
+		n2 jobd_credential=lab
+		[new:vars]
+		ansible_network_os=cisco.ios.ios
+		ansible_ssh_common_args='-o ProxyJump=jump -4 -o "Port 23" -Jother'
+		[all:vars]
+		jobd_jump=edge
+		ansible_ssh_private_key_file=~/my key
+	END
+	run -0 targets "@$INVENTORY:old"
+	[ "${lines[*]}" = "oa1 oa2 ob1 ob2 oc1 oc2" ]
+	run -0 jobctl start ssh --dry-run --json "@$INVENTORY:all" -- true
+	jq -e '.ssh.hosts == [
+		{"jump": "edge", "shell": "generic", "options": ["IdentityFile \"~/my key\""],
+		 "targets": ["oa1", "oa2", "ob1", "ob2", "oc1", "oc2"]},
+		{"jump": "edge", "shell": "cisco-ios", "targets": ["n1"],
+		 "options": ["IdentityFile \"~/my key\"", "ProxyJump=jump", "Port 23", "ProxyJump=other"]},
+		{"jump": "edge", "credential": "lab", "shell": "cisco-ios", "targets": ["n2"],
+		 "options": ["IdentityFile \"~/my key\"", "ProxyJump=jump", "Port 23", "ProxyJump=other"]}]' <<<"$output"
+	# A ping asks nothing of it
+	run -0 jobctl start ping --dry-run --json "@$INVENTORY:old"
+	jq -e '.ping.hosts == null' <<<"$output"
+}

@@ -352,3 +352,102 @@ credential() {
 	echo "$before kB before, $peak kB at the peak"
 	[ -n "$JOBD_SANITIZED" ] || [ $((peak - before)) -lt 64000 ]
 }
+
+@test "an sshd of the old algorithms alone: what would help is said, and helps" {
+	start_sshd 'KexAlgorithms diffie-hellman-group1-sha1' 'HostKeyAlgorithms ssh-rsa' 'Ciphers aes128-cbc' \
+		'MACs hmac-sha1' "HostKey $BATS_TEST_TMPDIR/ssh_host_rsa"
+	ssh-keygen -q -t rsa -b 2048 -N '' -f "$BATS_TEST_TMPDIR/ssh_host_rsa"
+	kill "${PIDS[-1]}"
+	"$(command -v sshd)" -D -f "$SSH_DIR/sshd_config" -E "$SSH_DIR/sshd.log" 3>&- 4>&- &
+	PIDS+=($!)
+	wait_until "$BOUND" listens "$SSH_PORT"
+	start_jobd
+	run -3 ssh_job --host-key off --login root 127.0.0.1 -- true
+	[[ $output == *"failed (protocol): 127.0.0.1 offers no key exchange that jobd takes (it offers diffie-hellman-group1-sha1"*"; jobd curve25519-sha256,"*"): try --legacy, or --ssh-option 'KexAlgorithms +diffie-hellman-group1-sha1'"* ]]
+	run -0 ssh_job --host-key off --login root --legacy 127.0.0.1 -- true
+	# Each by itself, of which the next failure speaks
+	options=()
+	while run ssh_job --host-key off --login root "${options[@]}" 127.0.0.1 -- true; [ "$status" -ne 0 ]; do
+		[[ $output =~ --ssh-option\ \'([^\']*)\' ]] || break
+		options+=(--ssh-option "${BASH_REMATCH[1]}")
+		[ "${#options[@]}" -le 8 ]
+	done
+	[ "${#options[@]}" -eq 8 ]
+	run -0 ssh_job --host-key off --login root "${options[@]}" 127.0.0.1 -- true
+	# For that host alone
+	printf 'Host 127.0.0.1\n KexAlgorithms diffie-hellman-group1-sha1\n HostKeyAlgorithms +ssh-rsa\n Ciphers ^aes128-cbc,3des-cbc\n MACs -hmac-sha2*,hmac-sha1\n' >"$HOME/.ssh/config"
+	stop_jobd
+	start_jobd
+	run -3 ssh_job --host-key off --login root 127.0.0.1 -- true
+	[[ $output == *"offers no MAC that jobd takes"* || $output == *"the algorithms for 127.0.0.1 are none that jobd has"* ]]
+	sed -i 's/MACs .*/MACs hmac-sha1/' "$HOME/.ssh/config"
+	wait_until "$BOUND" ssh_job --host-key off --login root 127.0.0.1 -- true
+	run -2 ssh_job --ssh-option 'ProxyCommand nc' 127.0.0.1 -- true
+	[[ $output == *"'ProxyCommand' is not honoured; these are: HostName, "* ]]
+}
+
+@test "keys with a passphrase, certificates, and the keys that ssh_config names" {
+	start_sshd "TrustedUserCAKeys $BATS_TEST_TMPDIR/ca.pub"
+	known 127.0.0.1
+	ssh-keygen -q -t ed25519 -N '' -f "$BATS_TEST_TMPDIR/ca"
+	ssh-keygen -q -t ed25519 -N 'pass word' -f "$BATS_TEST_TMPDIR/locked"
+	ssh-keygen -q -t ecdsa -N '' -f "$BATS_TEST_TMPDIR/certified"
+	ssh-keygen -q -s "$BATS_TEST_TMPDIR/ca" -I jobd -n root "$BATS_TEST_TMPDIR/certified.pub"
+	# Nobody gets in but by these two
+	cp "$BATS_TEST_TMPDIR/locked.pub" "$SSH_DIR/authorized_keys"
+	echo 'pass word' >"$BATS_TEST_TMPDIR/passphrase"
+	echo wrong >"$BATS_TEST_TMPDIR/wrong"
+	chmod 600 "$BATS_TEST_TMPDIR"/{passphrase,wrong}
+	for name in passphrase wrong; do
+		printf '[credential %s]\nuser = root\nidentity = %s\npassphrase-file = %s\n' "$name" \
+			"$BATS_TEST_TMPDIR/locked" "$BATS_TEST_TMPDIR/$name"
+	done >"$BATS_TEST_TMPDIR/jobd.conf"
+	start_jobd --config "$BATS_TEST_TMPDIR/jobd.conf"
+	run -3 ssh_job --login root 127.0.0.1 -- true
+	run -3 ssh_job --credential wrong --login root 127.0.0.1 -- true
+	[[ $output == *"locked is encrypted"* ]]
+	run -0 ssh_job --credential passphrase --login root 127.0.0.1 -- true
+	run -3 ssh_job --credential wrong --login root --ssh-option 'IdentitiesOnly yes' 127.0.0.1 -- true
+	run -0 ssh_job --identity "$BATS_TEST_TMPDIR/certified" --login root 127.0.0.1 -- true
+	# Of another key
+	ssh-keygen -q -t ecdsa -N '' -f "$BATS_TEST_TMPDIR/other"
+	cp "$BATS_TEST_TMPDIR/certified-cert.pub" "$BATS_TEST_TMPDIR/elsewhere"
+	run -3 ssh_job --ssh-option "IdentityFile $BATS_TEST_TMPDIR/other" \
+		--ssh-option "CertificateFile $BATS_TEST_TMPDIR/elsewhere" --login root 127.0.0.1 -- true
+	[[ $output == *"tried other)"* ]]
+	mv "$BATS_TEST_TMPDIR/certified-cert.pub" "$BATS_TEST_TMPDIR/moved"
+	printf 'Host 127.*\n IdentityFile %s/%%d\n IdentityFile %s/certified\n CertificateFile %s/moved\n' \
+		"$BATS_TEST_TMPDIR" "$BATS_TEST_TMPDIR" "$BATS_TEST_TMPDIR" >"$HOME/.ssh/config"
+	wait_until "$BOUND" ssh_job --login root 127.0.0.1 -- true
+	# What a system's jobd does not do
+	run -0 jobctl show @last --json
+	[[ $output != *'pass word'* ]]
+}
+
+@test "several prompts of the server: a question, a code, and the password" {
+	start_sshload --prompt secret --confirm
+	echo secret >"$BATS_TEST_TMPDIR/password"
+	chmod 600 "$BATS_TEST_TMPDIR/password"
+	credential lab
+	start_jobd --config "$BATS_TEST_TMPDIR/jobd.conf"
+	run -3 jobctl start ssh --wait --host-key off --port "$SSH_PORT" --credential lab 127.0.0.1 -- true
+	[[ $output == *"failed (auth)"*"tried the password at a prompt"* ]]
+	run -0 jobctl start ssh --wait --host-key off --port "$SSH_PORT" --credential lab --answer 'code=123456' 127.0.0.1 -- true
+}
+
+@test "a burst against an sshd that drops what is too much: every task succeeds, gently or not" {
+	start_sshd 'MaxStartups 10:30:100'
+	for i in $(seq 60); do known 127.0.2."$i"; done
+	start_jobd
+	run -0 ssh_job '127.0.2.[1-60]' -- true
+	run -0 ssh_job --rate 50 '127.0.2.[1-20]' -- true
+}
+
+@test "--per-host-limit: no more sessions at a time with one host, whoever logs in" {
+	start_sshload --none --delay 0.2
+	start_jobd --workers 3
+	run -0 jobctl start ssh --wait --host-key off --per-host-limit 2 --port "$SSH_PORT" 'u[1-10]@127.0.0.1' -- true
+	# Of any three that follow each other, the third began when the first had ended
+	jobctl show 1 --json | jq -e '[.taskList | sort_by(.startedUsec)[]] | length == 10'
+	jobctl show 1 --json | jq -e '[.taskList[].endedUsec] | sort | [range(2; length) as $i | .[$i] - .[$i - 2]] | min >= 190000'
+}

@@ -3,6 +3,7 @@
 
 #include "common/util.h"
 #include "daemon/fields.h"
+#include "daemon/profile.h"
 #include "daemon/resolver.h"
 
 #include <arpa/inet.h>
@@ -416,6 +417,19 @@ static void on_resolved(evutil_socket_t fd, short what, void *context)
 			       is_known ? NULL : "nosuch.test has no address");
 }
 
+/* Names come in no test of theirs. */
+struct task *worker_adopt(struct worker *worker, struct job_options *options, const char *target)
+{
+	(void)worker;
+	return task_new((struct task_key){.job = UINT64_MAX}, 1, UINT64_MAX, options, target);
+}
+
+void worker_dismiss(struct worker *worker, struct task *task)
+{
+	(void)worker;
+	task_free(task);
+}
+
 void worker_resolve(struct worker *worker, struct task *task, const char *host, int family)
 {
 	(void)worker;
@@ -449,6 +463,7 @@ void box_init(struct box *box)
 	box->config.max_output = (int64_t)1 << 30;
 	box->config.ssh_parallel = 4096;
 	box->config.ssh_handshakes = 64;
+	box->config.profiles = profiles_load((const char *const[]){NULL});
 	the_worker.box = box;
 }
 
@@ -471,6 +486,7 @@ void box_done(struct box *box)
 	event_free(box->tick);
 	event_base_free(box->base);
 	free(box->config.database);
+	profiles_free(box->config.profiles);
 	free(box->runs);
 }
 

@@ -6,9 +6,10 @@
  *   sshload [--listen ADDRESS] [--port N] [--delay SECONDS] [--output BYTES] [--exit STATUS]
  *           [--flood] [--deaf] [--no-answer] [--no-status] [--silent] [--banner-only]
  *           [--one-channel] [--refuse-exec]
- *           [--drop-before-auth PERCENT] [--password WORD | --prompt WORD | --none]
+ *           [--drop-before-auth PERCENT] [--password WORD | --prompt WORD [--confirm] | --none]
  *
- * Any public key of any user is let in; with --password, --prompt or --none only that way. Every
+ * Any public key of any user is let in; with --password, --prompt or --none only that way; with
+ * --confirm a question that wants "yes" and a code ("123456") are asked beside the prompt. Every
  * command is answered after the delay with so many bytes of text, then the exit status. When it is
  * ready it prints its port on one line and its host key (type and base64) on the next. SIGTERM ends
  * it.
@@ -42,7 +43,7 @@ static struct {
 	int exit_status;
 	unsigned drop_percent;
 	int is_flood, is_deaf, has_no_answer, has_no_status, is_silent, is_banner_only, is_open;
-	int is_one_channel, is_refusing;
+	int is_one_channel, is_refusing, is_confirming;
 } settings = {.address = "127.0.0.1"};
 
 static struct event_base *base;
@@ -120,23 +121,25 @@ static int on_none(ssh_session session, const char *user, void *context)
 /* keyboard-interactive comes as a message only. */
 static int on_message(ssh_session session, ssh_message message, void *context)
 {
-	static const char *prompts[] = {"Password: "};
+	static const char *prompts[] = {"Password: ", "Do you accept the terms (yes/no)? ",
+					"One-time code: "};
+	const char *const wanted[] = {settings.prompt, "yes", "123456"};
 	struct peer *peer = context;
-	const char *answer;
-	char hidden[] = {0};
+	char shown[] = {0, 1, 0};
+	unsigned count = settings.is_confirming ? 3 : 1;
 
 	if (ssh_message_type(message) != SSH_REQUEST_AUTH ||
 	    ssh_message_subtype(message) != SSH_AUTH_METHOD_INTERACTIVE || !settings.prompt)
 		return 1; /* the default answer */
 	if (!ssh_message_auth_kbdint_is_response(message)) {
-		(void)ssh_message_auth_interactive_request(message, "", "", 1, prompts, hidden);
+		(void)ssh_message_auth_interactive_request(message, "", "", count, prompts, shown);
 		return 0;
 	}
-	answer = ssh_userauth_kbdint_getnanswers(session) == 1
-			 ? ssh_userauth_kbdint_getanswer(session, 0)
-			 : NULL;
-	if (!answer || !streq(answer, settings.prompt))
+	if (ssh_userauth_kbdint_getnanswers(session) != (int)count)
 		return 1;
+	for (unsigned i = 0; i < count; i++)
+		if (!streq(ssh_userauth_kbdint_getanswer(session, i), wanted[i]))
+			return 1;
 	peer->is_authenticated = true;
 	(void)ssh_message_auth_reply_success(message, 0);
 	return 0;
@@ -379,6 +382,7 @@ static void parse_options(int count, char **words)
 		{"password", required_argument, NULL, 'P'},
 		{"prompt", required_argument, NULL, 'Q'},
 		{"none", no_argument, &settings.is_open, 1},
+		{"confirm", no_argument, &settings.is_confirming, 1},
 		{"flood", no_argument, &settings.is_flood, 1},
 		{"deaf", no_argument, &settings.is_deaf, 1},
 		{"no-answer", no_argument, &settings.has_no_answer, 1},

@@ -39,7 +39,7 @@ static struct task *next(struct dispatch_source *source, unsigned worker, void *
 	place->picked[i]++;
 	place->picks++;
 	return task_new((struct task_key){.job = source->job}, 1, place->picks, &place->options,
-			"127.0.0.1");
+			"127.0.0.1"); /* its worker is 0 */
 }
 
 static int set_up(void **state)
