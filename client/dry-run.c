@@ -2,30 +2,20 @@
 /* start --dry-run: what would run against what, in which order and batches; nobody is contacted. */
 #include "client/client.h"
 
+#include "common/protocol.h"
 #include "common/targets.h"
 #include "common/units.h"
 #include "common/util.h"
 
 enum { FOLDED_MAX = 100000, BATCHES_SHOWN = 20 };
 
-static const char **strings_of(const json_t *array, size_t *ret_count)
-{
-	size_t count = json_array_size(array);
-	const char **strings = xcalloc(count + 1, sizeof(*strings));
-
-	for (size_t i = 0; i < count; i++)
-		strings[i] = json_string_value(json_array_get(array, i));
-	*ret_count = count;
-	return strings;
-}
-
 static struct target_list *list_of(const json_t *parameters)
 {
 	size_t include_count, exclude_count;
 	autofree const char **include =
-		strings_of(json_object_get(parameters, "targets"), &include_count);
+		json_strings(json_object_get(parameters, "targets"), &include_count);
 	autofree const char **exclude =
-		strings_of(json_object_get(parameters, "exclude"), &exclude_count);
+		json_strings(json_object_get(parameters, "exclude"), &exclude_count);
 	struct error error = {0};
 	struct target_list *list;
 

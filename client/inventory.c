@@ -86,12 +86,6 @@ static struct host *host_of(struct inventory *inventory, const char *name)
 	return host;
 }
 
-/* Room for one item more; of arrays that only grow, at powers of two. */
-static void *grow(void *items, size_t count, size_t size)
-{
-	return count & (count - 1) ? items : xrealloc(items, (count ? 2 * count : 1) * size);
-}
-
 static char *unquoted(const char *text)
 {
 	const char *end = *text == '"' || *text == '\'' ? strchr(text + 1, *text) : NULL;
@@ -141,7 +135,7 @@ static void take_host(struct inventory *inventory, struct group *group, const ch
 			free(host->variables[v]);
 			host->variables[v] = xstrdup(variables[v]);
 		}
-	group->hosts = grow(group->hosts, group->host_count, sizeof(struct host *));
+	group->hosts = xgrow(group->hosts, group->host_count, sizeof(struct host *));
 	group->hosts[group->host_count++] = host;
 }
 
@@ -196,7 +190,7 @@ static void take_hosts(struct inventory *inventory, struct group *group, char *l
 
 static void take_child(struct inventory *inventory, struct group *group, const char *name)
 {
-	group->children = grow(group->children, group->child_count, sizeof(struct group *));
+	group->children = xgrow(group->children, group->child_count, sizeof(struct group *));
 	group->children[group->child_count++] = group_of(inventory, name);
 }
 

@@ -20,7 +20,7 @@ enum {
 struct ending {
 	char *name; /* "succeeded", "no-reply", "stopped" */
 	char **targets;
-	size_t count, capacity;
+	size_t count;
 	UT_hash_handle hh;
 };
 
@@ -33,7 +33,7 @@ struct timing {
 struct summary {
 	struct ending *endings;
 	struct timing *timings;
-	size_t total, timing_count, timing_capacity;
+	size_t total, timing_count;
 };
 
 /* --- Taking tasks --- */
@@ -54,15 +54,6 @@ static struct ending *ending_of(struct summary *summary, const json_t *task)
 	return ending;
 }
 
-/* Room for one more of count items. */
-static void *grow(void *items, size_t count, size_t *capacity, size_t size)
-{
-	if (count < *capacity)
-		return items;
-	*capacity = *capacity ? 2 * *capacity : 64;
-	return xrealloc(items, *capacity * size);
-}
-
 void summary_add(struct summary **summary, const char *target, const json_t *task)
 {
 	const json_t *average = json_object_get(json_object_get(task, "ping"), "avgUsec");
@@ -74,13 +65,11 @@ void summary_add(struct summary **summary, const char *target, const json_t *tas
 	to = *summary;
 	to->total++;
 	ending = ending_of(to, task);
-	ending->targets =
-		grow(ending->targets, ending->count, &ending->capacity, sizeof(*ending->targets));
+	ending->targets = xgrow(ending->targets, ending->count, sizeof(*ending->targets));
 	ending->targets[ending->count++] = xstrdup(target);
 	if (!average)
 		return;
-	to->timings =
-		grow(to->timings, to->timing_count, &to->timing_capacity, sizeof(*to->timings));
+	to->timings = xgrow(to->timings, to->timing_count, sizeof(*to->timings));
 	to->timings[to->timing_count++] = (struct timing){
 		.us = json_integer_value(average),
 		.target = ending->targets[ending->count - 1],

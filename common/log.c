@@ -62,6 +62,19 @@ static void write_line(int level, const char *text)
 		(void)!write(STDERR_FILENO, line, (size_t)size);
 }
 
+/* The text of a line behind a prefix, fit to be read. */
+static void form(char text[static LINE_MAX_BYTES], const char *prefix, const char *format,
+		 va_list arguments) __attribute__((format(printf, 3, 0)));
+static void form(char text[static LINE_MAX_BYTES], const char *prefix, const char *format,
+		 va_list arguments)
+{
+	size_t size = strlen(prefix);
+
+	memcpy(text, prefix, size);
+	(void)vsnprintf(text + size, LINE_MAX_BYTES - size, format, arguments);
+	escape(text);
+}
+
 void log_line(int level, const char *format, ...)
 {
 	int saved_errno = errno;
@@ -71,9 +84,8 @@ void log_line(int level, const char *format, ...)
 	if (level > atomic_load(&level_max))
 		return;
 	va_start(arguments, format);
-	(void)vsnprintf(text, sizeof(text), format, arguments);
+	form(text, "", format, arguments);
 	va_end(arguments);
-	escape(text);
 	write_line(level, text);
 	errno = saved_errno;
 }
@@ -88,32 +100,37 @@ static struct iovec field_of(const char *text)
 	return (struct iovec){(char *)(uintptr_t)text, strlen(text)};
 }
 
-void log_event(int level, const char *const fields[], const char *format, ...)
+static void write_entry(int level, const char *message, const char *const fields[])
 {
-	static const char prefix[] = "MESSAGE=";
-	int saved_errno = errno, count = 0;
-	char text[LINE_MAX_BYTES] = "MESSAGE=", priority[16], identifier[64];
+	char priority[16], identifier[64];
 	struct iovec entry[FIELDS_MAX];
-	va_list arguments;
+	int count = 0;
 
-	if (level > atomic_load(&level_max))
-		return;
-	va_start(arguments, format);
-	(void)vsnprintf(text + strlen(prefix), sizeof(text) - strlen(prefix), format, arguments);
-	va_end(arguments);
-	escape(text);
-	if (!is_journal || !write_to_journal) {
-		write_line(level, text + strlen(prefix));
-		errno = saved_errno;
-		return;
-	}
 	(void)snprintf(priority, sizeof(priority), "PRIORITY=%d", level);
 	(void)snprintf(identifier, sizeof(identifier), "SYSLOG_IDENTIFIER=%.40s", program);
-	entry[count++] = field_of(text);
+	entry[count++] = field_of(message);
 	entry[count++] = field_of(priority);
 	entry[count++] = field_of(identifier);
 	for (; *fields && count < FIELDS_MAX; fields++)
 		entry[count++] = field_of(*fields);
 	write_to_journal(entry, count);
+}
+
+void log_event(int level, const char *const fields[], const char *format, ...)
+{
+	static const char prefix[] = "MESSAGE=";
+	int saved_errno = errno;
+	char text[LINE_MAX_BYTES];
+	va_list arguments;
+
+	if (level > atomic_load(&level_max))
+		return;
+	va_start(arguments, format);
+	form(text, prefix, format, arguments);
+	va_end(arguments);
+	if (is_journal && write_to_journal)
+		write_entry(level, text, fields);
+	else
+		write_line(level, text + strlen(prefix));
 	errno = saved_errno;
 }

@@ -359,3 +359,16 @@ int bytes_from_json(const json_t *object, char **ret_bytes, size_t *ret_size)
 		return base64_decode(json_string_value(data), ret_bytes, ret_size);
 	return -EINVAL;
 }
+
+const char **json_strings(const json_t *array, size_t *ret_count)
+{
+	size_t count = json_array_size(array);
+	const char **strings = xcalloc(count + 1, sizeof(*strings));
+
+	for (size_t i = 0; i < count; i++) {
+		strings[i] = json_string_value(json_array_get(array, i));
+		assert(strings[i]);
+	}
+	*ret_count = count;
+	return strings;
+}

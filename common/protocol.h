@@ -62,6 +62,9 @@ struct reply_header {
 };
 int reply_parse(const json_t *message, struct reply_header *ret_header);
 
+/* The strings of an array, which has nothing else: pointers into it. The caller frees the list. */
+const char **json_strings(const json_t *array, size_t *ret_count);
+
 /* Output bytes <-> members "text" (clean UTF-8 without NUL) or "data" (base64, RFC 4648). */
 void bytes_to_json(json_t *object, const char *bytes, size_t size);
 /* 0 and the bytes (the caller frees), or -EINVAL. */

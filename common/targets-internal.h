@@ -57,12 +57,6 @@ struct interval {
 	size_t term; /* that they belong to */
 };
 
-/* Or 0: when an array that grows by doubling, to 2 n + 1, has no room left at n. */
-static inline bool is_power_of_two(size_t count)
-{
-	return (count & (count - 1)) == 0;
-}
-
 /* Words to terms, not yet compared with each other. */
 int terms_parse(const char *word, struct target_list *list, struct error *ret_error);
 struct term *term_add(struct target_list *list, enum term_type type);

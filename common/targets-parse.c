@@ -155,9 +155,7 @@ static int parse_bracket(const char *word, const char *text, size_t size, struct
 				       "a range in a bracket goes from low to high");
 		if (bracket->span_count == 0 && first_at[0] == '0' && digits > 1)
 			bracket->width = (unsigned)digits;
-		if (is_power_of_two(bracket->span_count))
-			bracket->spans = xrealloc(bracket->spans,
-						  (2 * bracket->span_count + 1) * sizeof(span));
+		bracket->spans = xgrow(bracket->spans, bracket->span_count, sizeof(span));
 		span.before = bracket->count;
 		bracket->spans[bracket->span_count++] = span;
 		if (bracket->count <= TARGET_NAMES_MAX) /* more is refused anyway */

@@ -264,10 +264,8 @@ static void add_names(struct making *making, struct term *written, bool is_kept)
 		term_name(written, i, name);
 		if (is_new_name(making, name) || !is_kept)
 			continue;
-		if (is_power_of_two(written->dropped_count))
-			written->dropped =
-				xrealloc(written->dropped, (2 * written->dropped_count + 1) *
-								   sizeof(*written->dropped));
+		written->dropped =
+			xgrow(written->dropped, written->dropped_count, sizeof(*written->dropped));
 		written->dropped[written->dropped_count++] = (uint32_t)i;
 	}
 	if (!is_kept || written->dropped_count == written->count)

@@ -27,6 +27,12 @@ void *xrealloc(void *memory, size_t size)
 	return checked(realloc(memory, size ? size : 1));
 }
 
+void *xgrow(void *items, size_t count, size_t item_size)
+{
+	return (count & (count - 1)) != 0 ? items
+					  : xrealloc(items, (count ? 2 * count : 1) * item_size);
+}
+
 void *xmemdup(const void *bytes, size_t size)
 {
 	void *copy = xmalloc(size);

@@ -6,12 +6,15 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 /* Memory: never NULL; running out of it aborts. Whatever a user can make large is bounded first. */
 void *xmalloc(size_t size);
 void *xcalloc(size_t count, size_t size);
 void *xrealloc(void *memory, size_t size);
+/* Room for one item more in an array that only grows: the room doubles at powers of two. */
+void *xgrow(void *items, size_t count, size_t item_size);
 void *xmemdup(const void *bytes, size_t size);
 char *xstrdup(const char *text);
 /* NULL gives NULL */
@@ -43,3 +46,10 @@ int64_t now_monotonic_us(void);
 int64_t now_real_us(void);
 #define US_PER_SEC ((int64_t)1000000)
 #define US_PER_MS  ((int64_t)1000)
+/* For timers; what is past is at once. */
+static inline struct timeval timeval_of(int64_t us)
+{
+	if (us < 0)
+		us = 0;
+	return (struct timeval){.tv_sec = us / US_PER_SEC, .tv_usec = us % US_PER_SEC};
+}

@@ -150,8 +150,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *context)
 void job_arm_deadline(struct live_job *job)
 {
 	int64_t deadline_us = job->job.options->deadline_us;
-	struct timeval delay = {0};
-	int64_t delay_us;
+	struct timeval delay;
 
 	if (deadline_us == 0) {
 		if (job->deadline_timer)
@@ -159,11 +158,7 @@ void job_arm_deadline(struct live_job *job)
 		return;
 	}
 	/* Counted by the wall clock, since it goes on while jobd is down. */
-	delay_us = job->job.row.created_us + deadline_us - now_real_us();
-	if (delay_us > 0) {
-		delay.tv_sec = delay_us / US_PER_SEC;
-		delay.tv_usec = delay_us % US_PER_SEC;
-	}
+	delay = timeval_of(job->job.row.created_us + deadline_us - now_real_us());
 	if (!job->deadline_timer)
 		job->deadline_timer = event_new(job->jobs->base, -1, 0, on_deadline, job);
 	if (!job->deadline_timer)

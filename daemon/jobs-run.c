@@ -119,15 +119,10 @@ static void on_look(evutil_socket_t fd, short what, void *context)
 /* Looks then for a task that may begin, if not before. */
 static void look_at(struct live_job *job, int64_t at_us)
 {
-	int64_t delay_us = at_us - now_monotonic_us();
-	struct timeval delay = {0};
+	const struct timeval delay = timeval_of(at_us - now_monotonic_us());
 
 	if (job->look_us != 0 && job->look_us <= at_us)
 		return;
-	if (delay_us > 0) {
-		delay.tv_sec = delay_us / US_PER_SEC;
-		delay.tv_usec = delay_us % US_PER_SEC;
-	}
 	if (!job->look_timer)
 		job->look_timer = event_new(job->jobs->base, -1, 0, on_look, job);
 	if (!job->look_timer)

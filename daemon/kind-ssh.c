@@ -31,7 +31,6 @@ enum {
 	ANSWER_MAX = 1000,
 	JUMP_MAX = 2000,
 	LINE_MAX_BYTES = 4000,
-	SHELL_IDLE_SECONDS = 60,
 };
 #define TIMEOUT_MAX_US     (TIMEOUT_MAX_DAYS * (24 * 3600 * US_PER_SEC))
 #define SYSTEM_KNOWN_HOSTS "/etc/ssh/ssh_known_hosts"
@@ -140,23 +139,34 @@ static int check_commands(const struct ssh_options *options, struct error *ret_e
 	return 0;
 }
 
+/* Of any of the hosts */
+static bool has_shell(const struct ssh_options *options)
+{
+	for (size_t i = 0; i < options->host_count; i++)
+		if (options->hosts[i].shell)
+			return true;
+	return options->shell != NULL;
+}
+
 /* What goes with a shell, and what does not. */
 static int check_shell_words(const struct ssh_options *options, struct error *ret_error)
 {
-	if (options->shell && options->stdin_base64)
+	bool is_in_shell = has_shell(options);
+
+	if (is_in_shell && options->stdin_base64)
 		return error_set(ret_error, ERROR_INVALID_OPTION, "stdin",
 				 "a shell types its commands and has no other input: leave out "
 				 "--stdin or --shell");
-	if (options->shell && options->success_codes.count > 0)
+	if (is_in_shell && options->success_codes.count > 0)
 		return error_set(ret_error, ERROR_INVALID_OPTION, "successCodes",
 				 "a shell tells no exit status: leave out --success-codes or "
 				 "--shell");
-	if (options->is_enabling && !options->shell && options->hosts_given.count == 0)
+	if (options->is_enabling && !is_in_shell)
 		return error_set(
 			ret_error, ERROR_INVALID_OPTION, "enable",
 			"--enable is for a shell: name its profile with --shell, or --shell "
 			"auto");
-	for (size_t i = 0; options->shell && i < options->commands.count; i++)
+	for (size_t i = 0; is_in_shell && i < options->commands.count; i++)
 		if (strpbrk(options->commands.items[i], "\r\n"))
 			return error_set(ret_error, ERROR_INVALID_OPTION, "commands",
 					 "command %zu has several lines: in a shell each is a "
@@ -262,8 +272,6 @@ static int parse_shell(struct ssh_options *options, const struct config *config,
 
 	if (r < 0)
 		return r;
-	if (options->idle_timeout_us < 0)
-		options->idle_timeout_us = options->shell ? SHELL_IDLE_SECONDS * US_PER_SEC : 0;
 	r = find_profile(options->shell, config, &options->profile, ret_error);
 	if (r < 0)
 		return r;
@@ -496,7 +504,7 @@ static struct engine *ssh_engine_new(struct worker *worker, const struct config 
 	engine->identities = identities_new();
 	if (config->is_user && getenv("SSH_AUTH_SOCK"))
 		engine->agent = key_agent_new(engine, getenv("SSH_AUTH_SOCK"));
-	engine_init_slots(engine);
+	engine_init_queues(engine);
 	return engine;
 }
 
@@ -513,7 +521,7 @@ static void ssh_engine_free(struct engine *engine)
 	engine_done_jumps(engine);
 	assert(TAILQ_EMPTY(&engine->ready) && !engine->destinations && engine->slots_taken == 0);
 	key_agent_free(engine->agent);
-	engine_done_slots(engine);
+	engine_done_queues(engine);
 	identities_free(engine->identities);
 	known_hosts_free(engine->known_hosts);
 	HASH_ITER (hh, engine->hosts_files, file, next_file) {
@@ -582,17 +590,28 @@ static int64_t ssh_job_rate(const void *options)
 	return ((const struct ssh_options *)options)->rate;
 }
 
-/* Sessions with one host are counted by their worker. */
+static uint32_t hash_of(const char *text)
+{
+	unsigned hash = 0;
+
+	HASH_FUNCTION(text, strlen(text), hash);
+	return hash | 1u << 31;
+}
+
+/* One session to a jump host carries all; sessions with one host are counted by their worker. */
 static uint32_t ssh_affinity(const void *kind_options, const char *target)
 {
 	const struct ssh_options *options = kind_options;
+	const struct ssh_host *host = ssh_host_of(options, target);
+	const char *jump =
+		host && host->settings.jump ? host->settings.jump : options->settings.jump;
 	struct target_parts parts;
-	unsigned hash = 0;
 
-	if (options->per_host_limit == 0 || target_split(target, &parts) < 0)
-		return 0;
-	HASH_FUNCTION(parts.host, strlen(parts.host), hash);
-	return hash | 1u << 31;
+	if (jump && !streq(jump, "none"))
+		return hash_of(jump);
+	return options->per_host_limit > 0 && target_split(target, &parts) == 0
+		       ? hash_of(parts.host)
+		       : 0;
 }
 
 const struct kind kind_ssh = {

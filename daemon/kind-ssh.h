@@ -69,8 +69,8 @@ struct ssh_options {
 	char *password;                  /* wiped when it is freed; NULL after a restart */
 	bool has_password;               /* there was one */
 	int64_t connect_timeout_us;
-	int64_t idle_timeout_us;
-	int host_key; /* enum host_key_policy; -1: not said */
+	int64_t idle_timeout_us; /* -1: not said */
+	int host_key;            /* enum host_key_policy; -1: not said */
 	bool is_legacy;
 	int64_t max_output;
 	int64_t rate;           /* sessions a second; 0: no bound */
@@ -153,6 +153,7 @@ struct visit {
 	struct ssh_settings settings;
 	char *address_name; /* what is looked up and connected to */
 	uint16_t port;
+	int64_t idle_timeout_us; /* 0: none */
 	struct known_hosts *known_hosts;
 	struct tunnel *tunnel; /* through a jump host; NULL: none, or not yet */
 
@@ -252,6 +253,9 @@ struct engine {
 	struct visits slot_queue, slot_holders; /* oldest first */
 	size_t slots_taken;
 	struct event *slot_timer;
+	int fd_limit;          /* sockets at or above it are too many */
+	struct visits starved; /* that wait for one below it */
+	struct event *starved_timer;
 	struct known_hosts *known_hosts; /* the usual ones */
 	struct hosts_file *hosts_files;  /* those that ssh_config names */
 	struct identities *identities;
@@ -319,10 +323,15 @@ void visit_release_place(struct visit *visit);
 /* It goes, or elsewhere. */
 void visit_leave_destination(struct visit *visit);
 void visit_release_slot(struct visit *visit);
-void engine_init_slots(struct engine *engine);
-void engine_done_slots(struct engine *engine);
+/* A socket was closed. */
+void engine_feed_starved(struct engine *engine);
+void engine_init_queues(struct engine *engine);
+void engine_done_queues(struct engine *engine);
 
 /* --- ssh-way.c --- */
+
+/* What the job says of this target alone, or NULL. Any thread. */
+const struct ssh_host *ssh_host_of(const struct ssh_options *options, const char *target);
 
 /* Fills what stands under "The way to it". */
 void visit_find_way(struct visit *visit);

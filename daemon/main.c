@@ -182,8 +182,7 @@ static void start_watchdog(struct program *program)
 
 	if (sd_watchdog_enabled(0, &period_us) <= 0 || period_us == 0)
 		return;
-	half = (struct timeval){.tv_sec = (time_t)(period_us / 2 / 1000000),
-				.tv_usec = (suseconds_t)(period_us / 2 % 1000000)};
+	half = timeval_of((int64_t)(period_us / 2));
 	program->watchdog = event_new(program->daemon.base, -1, EV_PERSIST, on_watchdog, program);
 	if (!program->watchdog || event_add(program->watchdog, &half) != 0)
 		abort();

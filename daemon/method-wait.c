@@ -124,7 +124,7 @@ static void on_progress(evutil_socket_t fd, short what, void *context)
 
 static void arm(struct call *call, struct event **event, event_callback_fn fire, int64_t us)
 {
-	struct timeval delay = {.tv_sec = us / US_PER_SEC, .tv_usec = us % US_PER_SEC};
+	const struct timeval delay = timeval_of(us);
 
 	if (!*event)
 		*event = event_new(call->daemon->base, -1, 0, fire, call->state);

@@ -164,7 +164,7 @@ static int take_answer(struct reading *reading, const char *value)
 	char *why;
 
 	profile->answers =
-		xrealloc(profile->answers, (profile->answer_count + 1) * sizeof(*profile->answers));
+		xgrow(profile->answers, profile->answer_count, sizeof(*profile->answers));
 	if (answer_parse(value, &profile->answers[profile->answer_count], &why) < 0)
 		return wrong(reading, why);
 	profile->answer_count++;
@@ -175,8 +175,7 @@ static int take_setup(struct reading *reading, const char *value)
 {
 	struct profile *profile = reading->profile;
 
-	profile->setup =
-		xrealloc(profile->setup, (profile->setup_count + 1) * sizeof(*profile->setup));
+	profile->setup = xgrow(profile->setup, profile->setup_count, sizeof(*profile->setup));
 	profile->setup[profile->setup_count++] = xstrdup(value);
 	return 1;
 }
@@ -276,8 +275,7 @@ static void add(struct profiles *profiles, struct profile *profile)
 		profiles->items[at] = profile;
 		return;
 	}
-	profiles->items =
-		xrealloc(profiles->items, (profiles->count + 1) * sizeof(*profiles->items));
+	profiles->items = xgrow(profiles->items, profiles->count, sizeof(*profiles->items));
 	memmove(&profiles->items[at + 1], &profiles->items[at],
 		(profiles->count - at) * sizeof(*profiles->items));
 	profiles->items[at] = profile;

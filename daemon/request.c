@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/request.h"
 
+#include "common/protocol.h"
 #include "common/units.h"
 #include "common/util.h"
 #include "daemon/config.h"
@@ -129,29 +130,15 @@ static int parse_options(const json_t *parameters, uid_t uid, bool is_trusted,
 	return 0;
 }
 
-/* The strings of an array; pointers into it. The caller frees the list. */
-static const char **strings_of(const json_t *array, size_t *ret_count)
-{
-	size_t count = json_array_size(array);
-	const char **strings = xcalloc(count + 1, sizeof(*strings));
-
-	for (size_t i = 0; i < count; i++) {
-		strings[i] = json_string_value(json_array_get(array, i));
-		assert(strings[i]); /* the interface's check saw to it */
-	}
-	*ret_count = count;
-	return strings;
-}
-
 /* seed: of the order; 0: as written */
 static int parse_targets(const json_t *parameters, uint64_t limit, int64_t seed,
 			 struct target_list **ret_targets, struct error *ret_error)
 {
 	size_t include_count, exclude_count;
 	autofree const char **include =
-		strings_of(json_object_get(parameters, "targets"), &include_count);
+		json_strings(json_object_get(parameters, "targets"), &include_count);
 	autofree const char **exclude =
-		strings_of(json_object_get(parameters, "exclude"), &exclude_count);
+		json_strings(json_object_get(parameters, "exclude"), &exclude_count);
 
 	int r = target_list_new(include, include_count, exclude, exclude_count, limit, ret_targets,
 				ret_error);

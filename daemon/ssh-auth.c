@@ -177,6 +177,19 @@ static int get_certified(struct visit *visit, const char *file, const struct pas
 	return identity_get(identities, file, beside, passphrase, &visit->identity);
 }
 
+/* Why a key could not be had, where that may be what is amiss. */
+static void hint_key(struct visit *visit, const char *file, int r, bool has_passphrase,
+		     bool is_named)
+{
+	if (r == -ENOKEY && has_passphrase) {
+		free(visit->auth_hint);
+		visit->auth_hint =
+			xasprintf("the passphrase of the credential does not open %s", file);
+	} else if (is_named || (r == -ENOKEY && !visit->auth_hint)) {
+		hint(visit, file, r);
+	}
+}
+
 static bool get_key(struct visit *visit, const char *file, bool is_certified, bool is_named)
 {
 	const struct credential *credential = visit->credential;
@@ -186,17 +199,19 @@ static bool get_key(struct visit *visit, const char *file, bool is_certified, bo
 
 	if (credential && credential->identity && streq(file, credential->identity))
 		r = credential_password(credential->passphrase_file, &text);
-	passphrase.text = text;
-	if (r < 0)
+	if (r < 0) {
 		hint(visit, "the passphrase of the credential", r);
-	else if (is_certified)
+		return false;
+	}
+	passphrase.text = text;
+	if (is_certified)
 		r = get_certified(visit, file, &passphrase);
 	else
 		r = identity_get(visit->engine->identities, file, NULL, &passphrase,
 				 &visit->identity);
+	if (r < 0 && !is_certified)
+		hint_key(visit, file, r, text != NULL, is_named);
 	wipe(&text);
-	if (r < 0 && !is_certified && (is_named || (r == -ENOKEY && !visit->auth_hint)))
-		hint(visit, file, r);
 	return r == 0;
 }
 

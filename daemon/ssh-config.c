@@ -128,7 +128,7 @@ static void add_file(struct ssh_settings *settings, const struct keyword *keywor
 	char ***files = member(settings, keyword->offset);
 	size_t *count = member(settings, keyword->count_offset);
 
-	*files = xrealloc(*files, (*count + 1) * sizeof(**files));
+	*files = xgrow(*files, *count, sizeof(**files));
 	(*files)[(*count)++] = xstrdup(value);
 }
 
@@ -324,7 +324,7 @@ static struct config_line *add_line(struct ssh_config *config, size_t depth)
 {
 	struct config_line *line;
 
-	config->lines = xrealloc(config->lines, (config->line_count + 1) * sizeof(*config->lines));
+	config->lines = xgrow(config->lines, config->line_count, sizeof(*config->lines));
 	line = &config->lines[config->line_count++];
 	*line = (struct config_line){.depth = depth};
 	return line;
@@ -455,7 +455,7 @@ static void read_file(struct ssh_config *config, const char *path, size_t depth)
 	struct config_file *known;
 	FILE *file = NULL;
 
-	config->files = xrealloc(config->files, (config->file_count + 1) * sizeof(*config->files));
+	config->files = xgrow(config->files, config->file_count, sizeof(*config->files));
 	known = &config->files[config->file_count++];
 	*known = (struct config_file){.path = xstrdup(path)};
 	if (fd >= 0 && fstat(fd, &known->status) == 0 && S_ISREG(known->status.st_mode) &&
@@ -526,8 +526,7 @@ struct ssh_config *ssh_config_new(const char *const *files, const char *home)
 
 	config->home = xstrdup_or_null(home);
 	for (; *files; files++) {
-		config->roots =
-			xrealloc(config->roots, (config->root_count + 1) * sizeof(*config->roots));
+		config->roots = xgrow(config->roots, config->root_count, sizeof(*config->roots));
 		config->roots[config->root_count++] = xstrdup(*files);
 	}
 	return config;

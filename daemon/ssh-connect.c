@@ -21,6 +21,7 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -29,6 +30,7 @@ enum {
 	SLOT_LOOK_US = 200000,
 	/* libssh keeps only 16 bits of a descriptor */
 	FD_MAX = UINT16_MAX,
+	FD_RESERVED = 64,
 	GREET_ROUNDS = 3,
 	/* More than a version line and the first packet (RFC 4253, 4.2 and 6.1) */
 	GREETING_MAX = 48 * 1024,
@@ -194,6 +196,53 @@ void visit_leave_destination(struct visit *visit)
 	hand_on(visit->engine, destination);
 }
 
+/* --- Descriptors: who finds none waits --- */
+
+/* The process has other uses for some, the control socket above all. */
+static int fd_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > FD_MAX + FD_RESERVED)
+		return FD_MAX;
+	return limit.rlim_cur > 4 * FD_RESERVED ? (int)limit.rlim_cur - FD_RESERVED
+						: (int)limit.rlim_cur / 4 * 3;
+}
+
+void engine_feed_starved(struct engine *engine)
+{
+	struct visit *next = TAILQ_FIRST(&engine->starved);
+
+	if (!next)
+		return;
+	visit_leave_queue(next);
+	visit_wake(next);
+}
+
+/* It may have been somebody else's. */
+static void on_starved_timer(evutil_socket_t fd, short what, void *context)
+{
+	const struct timeval look = {.tv_usec = SLOT_LOOK_US};
+	struct engine *engine = context;
+
+	(void)fd;
+	(void)what;
+	engine_feed_starved(engine);
+	if (!TAILQ_EMPTY(&engine->starved))
+		(void)event_add(engine->starved_timer, &look);
+}
+
+static enum progress starve(struct visit *visit)
+{
+	const struct timeval look = {.tv_usec = SLOT_LOOK_US};
+	struct engine *engine = visit->engine;
+
+	join_queue(visit, &engine->starved);
+	if (!event_pending(engine->starved_timer, EV_TIMEOUT, NULL))
+		(void)event_add(engine->starved_timer, &look);
+	return PROGRESS_WAIT;
+}
+
 /* --- TCP --- */
 
 /* Dead peers are found: by keepalive while nothing is sent, by the user time-out else (tcp(7)). */
@@ -228,8 +277,6 @@ static enum progress fail_connect(struct visit *visit, int number)
 		return visit_fail_transient(visit, CLASS_REFUSED,
 					    "%s port %u resets connections: it may be busy", host,
 					    port);
-	case EMFILE:
-	case ENFILE:
 	case EADDRNOTAVAIL:
 	case ENOBUFS:
 		return visit_fail_transient(visit, CLASS_INTERNAL,
@@ -267,11 +314,13 @@ static enum progress begin_connect(struct visit *visit)
 	/* The same place in both families (sockaddr_in, sockaddr_in6) */
 	((struct sockaddr_in *)(void *)&address)->sin_port = htons(visit->port);
 	fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd >= visit->engine->fd_limit || (fd < 0 && (errno == EMFILE || errno == ENFILE))) {
+		close_fd(&fd);
+		return starve(visit);
+	}
 	if (fd < 0)
 		return next_address(visit, errno);
 	visit_use_socket(visit, fd);
-	if (fd > FD_MAX)
-		return next_address(visit, EMFILE);
 	set_socket_options(fd);
 	/* Each address gets its share of the time that is left. */
 	visit->address_deadline_us = now_us + (visit->step_deadline_us - now_us) / (int64_t)left;
@@ -288,6 +337,8 @@ enum progress visit_step_connect(struct visit *visit)
 	socklen_t size = sizeof(int);
 	int number = 0;
 
+	if (visit->queue)
+		return PROGRESS_WAIT;
 	if (visit->fd < 0)
 		return begin_connect(visit);
 	if (getsockopt(visit->fd, SOL_SOCKET, SO_ERROR, &number, &size) < 0)
@@ -435,17 +486,22 @@ static void on_slot_timer(evutil_socket_t fd, short what, void *context)
 	hand_on_slots(engine);
 }
 
-void engine_init_slots(struct engine *engine)
+void engine_init_queues(struct engine *engine)
 {
+	engine->fd_limit = fd_limit();
+	TAILQ_INIT(&engine->starved);
+	engine->starved_timer = evtimer_new(worker_base(engine->worker), on_starved_timer, engine);
 	TAILQ_INIT(&engine->slot_queue);
 	TAILQ_INIT(&engine->slot_holders);
 	engine->slot_timer = evtimer_new(worker_base(engine->worker), on_slot_timer, engine);
-	if (!engine->slot_timer)
+	if (!engine->slot_timer || !engine->starved_timer)
 		abort();
 }
 
-void engine_done_slots(struct engine *engine)
+void engine_done_queues(struct engine *engine)
 {
+	assert(TAILQ_EMPTY(&engine->starved));
+	event_free(engine->starved_timer);
 	assert(TAILQ_EMPTY(&engine->slot_queue) && TAILQ_EMPTY(&engine->slot_holders));
 	event_free(engine->slot_timer);
 }

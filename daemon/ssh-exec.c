@@ -46,8 +46,7 @@ static int on_data(ssh_session session, ssh_channel channel, void *data, uint32_
 		visit_shell_received(visit, data, size);
 	else
 		visit_output(visit, is_stderr ? STREAM_STDERR : STREAM_STDOUT, data, size);
-	visit->idle_deadline_us =
-		worker_now_us(visit->engine->worker) + visit->options->idle_timeout_us;
+	visit->idle_deadline_us = worker_now_us(visit->engine->worker) + visit->idle_timeout_us;
 	return (int)size;
 }
 
@@ -153,8 +152,7 @@ static bool is_done(const struct visit *visit)
 static enum progress accepted(struct visit *visit)
 {
 	visit->is_running = true;
-	visit->idle_deadline_us =
-		worker_now_us(visit->engine->worker) + visit->options->idle_timeout_us;
+	visit->idle_deadline_us = worker_now_us(visit->engine->worker) + visit->idle_timeout_us;
 	return visit_go(visit, STEP_RUN);
 }
 

@@ -11,12 +11,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { KEY_FILE_MAX = 64 << 10 };
+enum {
+	KEY_FILE_MAX = 64 << 10,
+	/* A passphrase that does not fit costs a tenth of a second of CPU to find out
+	 * (bcrypt_pbkdf): not for each of a thousand visits. */
+	FAILURE_KEPT_US = 1000000,
+};
 
 struct identity {
 	unsigned references; /* the table's and the visits' */
 	struct stat status;  /* of the file, when it was read */
-	ssh_key key;
+	ssh_key key;         /* NULL: it could not be had, since failed_us */
+	int failure;
+	int64_t failed_us;
 	UT_hash_handle hh;
 	char name[]; /* see name_of */
 };
@@ -134,8 +141,6 @@ static int add_certificate(ssh_key key, const char *path)
 	ssh_key certificate = NULL;
 	int r = -EKEYREJECTED;
 
-	if (access(path, R_OK) < 0)
-		return -errno;
 	if (ssh_pki_import_cert_file(path, &certificate) != SSH_OK)
 		return -EBADMSG;
 	if (is_of(key, certificate) && ssh_pki_copy_cert_to_privkey(certificate, key) == SSH_OK)
@@ -161,46 +166,54 @@ static int read_identity(const char *path, const char *certificate, const char *
 	return r;
 }
 
-/* A certificate is seldom renewed
- * more than once a second: its time is in the name. */
-static char *name_of(const char *path, const char *certificate, const struct passphrase *passphrase)
+/* A certificate is seldom renewed twice in a second: its time is in the name. */
+static char *name_of(const char *path, const char *certificate, const struct stat *status,
+		     const struct passphrase *passphrase)
 {
-	struct stat status = {0};
-
-	if (certificate && stat(certificate, &status) < 0)
-		status.st_mtim.tv_sec = 0;
 	return xasprintf("%s\n%s\n%lld\n%s", path, certificate ? certificate : "",
-			 (long long)status.st_mtim.tv_sec,
+			 (long long)status->st_mtim.tv_sec,
 			 passphrase->text ? passphrase->owner : "");
+}
+
+static bool is_stale(const struct identity *identity, const char *path)
+{
+	struct stat status;
+
+	if (!identity->key && now_monotonic_us() >= identity->failed_us + FAILURE_KEPT_US)
+		return true;
+	return stat(path, &status) < 0 || !is_same(&status, &identity->status);
 }
 
 int identity_get(struct identities *identities, const char *path, const char *certificate,
 		 const struct passphrase *passphrase, struct identity **ret_identity)
 {
-	autofree char *name = name_of(path, certificate, passphrase);
+	struct stat certified = {0};
 	struct identity *identity = NULL;
-	struct stat status;
-	ssh_key key = NULL;
-	int r;
+	autofree char *name = NULL;
 
+	if (certificate && stat(certificate, &certified) < 0)
+		return -errno;
+	name = name_of(path, certificate, &certified, passphrase);
 	HASH_FIND_STR(identities->by_name, name, identity);
-	if (identity && (stat(path, &status) < 0 || !is_same(&status, &identity->status))) {
+	if (identity && is_stale(identity, path)) {
 		drop(identities, identity);
 		identity = NULL;
 	}
 	if (!identity) {
-		r = read_identity(path, certificate, passphrase->text, &key, &status);
-		if (r < 0) {
-			ssh_key_free(key);
-			return r;
-		}
 		identity = xcalloc(1, sizeof(*identity) + strlen(name) + 1);
 		strcpy(identity->name, name);
-		identity->status = status;
-		identity->key = key;
 		identity->references = 1;
+		identity->failure = read_identity(path, certificate, passphrase->text,
+						  &identity->key, &identity->status);
+		if (identity->failure < 0) {
+			ssh_key_free(identity->key);
+			identity->key = NULL;
+			identity->failed_us = now_monotonic_us();
+		}
 		HASH_ADD_STR(identities->by_name, name, identity);
 	}
+	if (!identity->key)
+		return identity->failure;
 	identity->references++;
 	*ret_identity = identity;
 	return 0;

@@ -593,6 +593,8 @@ void tunnel_flow(struct tunnel *tunnel)
 {
 	tunnel->is_flowing = true;
 	drain(tunnel);
+	if (tunnel->jump)
+		visit_wake(tunnel->jump->visit); /* its session was touched */
 }
 
 const char *tunnel_why(const struct tunnel *tunnel, enum error_class *ret_class,

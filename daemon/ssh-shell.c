@@ -189,7 +189,7 @@ static enum progress ready(struct visit *visit)
 	visit->is_sent = true;
 	dialog_allow(visit->shell->dialog, now_us);
 	write_typed(visit);
-	visit->idle_deadline_us = now_us + visit->options->idle_timeout_us;
+	visit->idle_deadline_us = now_us + visit->idle_timeout_us;
 	return visit_go(visit, STEP_TALK);
 }
 

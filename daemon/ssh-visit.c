@@ -157,6 +157,7 @@ static void finish(struct visit *visit)
 		TAILQ_REMOVE(&engine->ready, visit, ready_link);
 	visit_leave_queue(visit);
 	disconnect(visit);
+	engine_feed_starved(engine);
 	tunnel_free(visit->tunnel);
 	visit_release_slot(visit);
 	visit_leave_destination(visit);
@@ -208,7 +209,7 @@ static bool is_at_work(const struct visit *visit)
 
 static bool is_idle_counted(const struct visit *visit)
 {
-	return is_at_work(visit) && !visit->jump && visit->options->idle_timeout_us > 0 &&
+	return is_at_work(visit) && !visit->jump && visit->idle_timeout_us > 0 &&
 	       !visit_output_is_held(visit);
 }
 
@@ -233,16 +234,11 @@ static int64_t next_deadline(const struct visit *visit)
 static void arm_timer(struct visit *visit)
 {
 	int64_t next_us = smaller(next_deadline(visit), visit_shell_deadline(visit));
-	int64_t delay_us;
 	struct timeval delay;
 
 	if (next_us >= visit->timer_us)
 		return;
-	delay_us = next_us - worker_now_us(visit->engine->worker);
-	if (delay_us < 0)
-		delay_us = 0;
-	delay.tv_sec = delay_us / US_PER_SEC;
-	delay.tv_usec = delay_us % US_PER_SEC;
+	delay = timeval_of(next_us - worker_now_us(visit->engine->worker));
 	visit->timer_us = next_us;
 	(void)event_add(&visit->timer, &delay);
 }
@@ -258,7 +254,7 @@ static void time_out(struct visit *visit, int64_t now_us)
 				 duration_text(visit->task->options->timeout_us, text));
 	else if (is_at_work(visit))
 		(void)visit_fail(visit, class, "no output from %s for %s (--idle-timeout)%s%s%s",
-				 host, duration_text(visit->options->idle_timeout_us, text),
+				 host, duration_text(visit->idle_timeout_us, text),
 				 *last ? "; it waits after '" : "", last, *last ? "'" : "");
 	else
 		(void)visit_fail(visit, class,

@@ -13,16 +13,14 @@
 
 #include <strings.h>
 
-enum { PORT_DEFAULT = 22, CONNECT_TIMEOUT_SECONDS = 30 };
+enum { PORT_DEFAULT = 22, CONNECT_TIMEOUT_SECONDS = 30, SHELL_IDLE_SECONDS = 60 };
 
-/* What the job says of this host alone, or NULL. */
-static const struct ssh_host *host_of(const struct visit *visit)
+const struct ssh_host *ssh_host_of(const struct ssh_options *options, const char *target)
 {
-	const struct ssh_options *options = visit->options;
 	uint64_t index;
 
 	for (size_t i = 0; i < options->host_count; i++)
-		if (target_list_find(options->hosts[i].targets, visit->task->target, &index))
+		if (target_list_find(options->hosts[i].targets, target, &index))
 			return &options->hosts[i];
 	return NULL;
 }
@@ -82,7 +80,7 @@ void visit_find_way(struct visit *visit)
 {
 	struct ssh_settings *settings = &visit->settings;
 
-	visit->host = visit->jump ? NULL : host_of(visit);
+	visit->host = visit->jump ? NULL : ssh_host_of(visit->options, visit->task->target);
 	choose_credential(visit);
 	gather(visit, settings);
 	visit->port = settings->port > 0 ? (uint16_t)settings->port : PORT_DEFAULT;
@@ -97,6 +95,10 @@ void visit_find_way(struct visit *visit)
 		settings->connect_timeout_us = CONNECT_TIMEOUT_SECONDS * US_PER_SEC;
 	if (settings->host_key < 0)
 		settings->host_key = HOST_KEY_STRICT;
+	visit->idle_timeout_us = visit->options->idle_timeout_us;
+	if (visit->idle_timeout_us < 0)
+		visit->idle_timeout_us =
+			visit_has_shell(visit) ? SHELL_IDLE_SECONDS * US_PER_SEC : 0;
 	set_text(&settings->user, visit_local_user(visit));
 	visit->known_hosts = visit->engine->known_hosts;
 	if (settings->known_hosts) {

@@ -62,12 +62,8 @@ void turns_free(struct turns *turns)
 
 static void wake_in(struct turns *turns, int64_t delay_us)
 {
-	struct timeval delay = {0};
+	const struct timeval delay = timeval_of(delay_us);
 
-	if (delay_us > 0) {
-		delay.tv_sec = delay_us / US_PER_SEC;
-		delay.tv_usec = delay_us % US_PER_SEC;
-	}
 	(void)event_add(turns->wake, &delay);
 }
 

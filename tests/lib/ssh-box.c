@@ -207,12 +207,13 @@ struct server server_sshd(const char *config)
 	return server;
 }
 
-struct server server_dropbear(void)
+struct server server_dropbear(const char *window)
 {
 	struct server server = {.port = free_port()};
 	autofree char *port = xasprintf("127.0.0.1:%d", server.port);
 	const char *words[] = {
-		"dropbear", "-F", "-E", "-p", port, "-r", place_path("host_dropbear"), NULL};
+		"dropbear", "-F", "-E", "-p", port, "-W", window, "-r", place_path("host_dropbear"),
+		NULL};
 
 	place_run("[ -f host_dropbear ] || dropbearkey -t ed25519 -f host_dropbear");
 	server.pid = spawn(words, place_path("dropbear.log"));

@@ -54,7 +54,8 @@ struct server {
 };
 /* sshd with the user key of the folder and these further lines of configuration. */
 struct server server_sshd(const char *config);
-struct server server_dropbear(void);
+/* window: bytes that it takes before it says that it takes more, in decimal */
+struct server server_dropbear(const char *window);
 /* Words of sshload's command line, ended by NULL; writes its key to known_hosts as host "load". */
 struct server server_load(const char *const *words);
 struct server server_agent(const char *socket);
