@@ -519,7 +519,7 @@ static void ssh_engine_free(struct engine *engine)
 	struct hosts_file *file, *next_file;
 
 	engine_done_jumps(engine);
-	assert(TAILQ_EMPTY(&engine->ready) && !engine->destinations && engine->slots_taken == 0);
+	assert(TAILQ_EMPTY(&engine->ready));
 	key_agent_free(engine->agent);
 	engine_done_queues(engine);
 	identities_free(engine->identities);

@@ -157,11 +157,11 @@ struct visit {
 	struct known_hosts *known_hosts;
 	struct tunnel *tunnel; /* through a jump host; NULL: none, or not yet */
 
-	/* Waiting for others: in one queue (for a place, for a slot) at a time, or in none */
+	/* Waiting for others: in one queue (ssh-queue.c) at a time, or in none */
 	struct visits *queue;
 	TAILQ_ENTRY(visit) queue_link; /* also in the agent's own queue */
 	TAILQ_ENTRY(visit) ready_link; /* in engine->ready */
-	TAILQ_ENTRY(visit) slot_link;  /* in engine->slot_holders */
+	TAILQ_ENTRY(visit) gate_link;  /* in gate->holders */
 	bool is_ready;
 	int64_t wait_began_us; /* since when jobd holds it up, not the far side; 0: it does not */
 
@@ -180,8 +180,8 @@ struct visit {
 	size_t address_count, address_at;
 	struct destination *destination; /* where it is counted */
 	bool has_place;                  /* there, as one that is not authenticated */
-	bool has_slot;
-	int64_t slot_since_us;
+	struct gate *gate;               /* where it has a place; NULL: nowhere */
+	int64_t gate_since_us;
 	int fd; /* ours until libssh sees it, then the session's */
 	struct event read_event, write_event;
 	bool is_reading, is_writing;
@@ -230,6 +230,19 @@ struct visit {
 };
 TAILQ_HEAD(visits, visit);
 
+/* Few at a time may do what is dear. */
+enum gate_name {
+	GATE_CONNECT,  /* from the first packet to the key exchange */
+	GATE_EXCHANGE, /* from there until logged in */
+	GATE_COUNT
+};
+struct gate {
+	struct engine *engine;
+	struct visits queue, holders; /* oldest first */
+	size_t taken;
+	struct event *timer;
+};
+
 /* What one visit wrote during one advance. */
 struct piece {
 	struct visit *visit;
@@ -250,9 +263,7 @@ struct engine {
 	struct destination *destinations; /* with sessions */
 	struct jump *jumps;
 	struct ssh_config *ssh_config;
-	struct visits slot_queue, slot_holders; /* oldest first */
-	size_t slots_taken;
-	struct event *slot_timer;
+	struct gate gates[GATE_COUNT];
 	int fd_limit;          /* sockets at or above it are too many */
 	struct visits starved; /* that wait for one below it */
 	struct event *starved_timer;
@@ -317,12 +328,19 @@ void visit_take_addresses(struct visit *visit, const struct sockaddr_storage *ad
 			  size_t count, const char *error);
 /* The address in use as text, "" before there is one. */
 const char *visit_address(const struct visit *visit, char buffer[static ADDRESS_TEXT_MAX]);
+
+/* --- ssh-queue.c --- */
+
 void visit_leave_queue(struct visit *visit);
 /* It is authenticated. */
 void visit_release_place(struct visit *visit);
 /* It goes, or elsewhere. */
 void visit_leave_destination(struct visit *visit);
-void visit_release_slot(struct visit *visit);
+/* False: it is in the queue, and is woken when it is let in. One gate at a time. */
+bool visit_enter_gate(struct visit *visit, enum gate_name name);
+void visit_leave_gate(struct visit *visit);
+/* There is no descriptor for it just now; it is woken when there may be. */
+enum progress visit_starve(struct visit *visit);
 /* A socket was closed. */
 void engine_feed_starved(struct engine *engine);
 void engine_init_queues(struct engine *engine);

@@ -499,7 +499,7 @@ enum progress visit_step_authenticate(struct visit *visit)
 			return visit->is_lent ? PROGRESS_WAIT : PROGRESS_AGAIN;
 		if (r == SSH_AUTH_SUCCESS) {
 			visit_forget_secrets(visit);
-			visit_release_slot(visit);
+			visit_leave_gate(visit);
 			visit_release_place(visit);
 			visit->step_deadline_us = worker_now_us(visit->engine->worker) +
 						  visit->settings.connect_timeout_us;

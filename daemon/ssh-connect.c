@@ -1,19 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * From a name to a finished key exchange.
- *
- * Two things are bounded. Connections to one address that are not authenticated yet, since servers
- * drop more than a few of these (sshd's MaxStartups); and key exchanges at a time, since each costs
- * CPU here and, worse, there: too many at once and all of them run into their time-outs. A visit
- * takes one of the worker's slots only when the server's version line has come, so a silent host
- * holds none, and hands it on after SLOT_HELD_US if others wait, so a slow router does not hold it
- * either. While a visit waits for such a place its connect clock stands.
- */
+/* From a name to a finished key exchange; what it waits for on the way is in ssh-queue.c. */
 #include "daemon/kind-ssh.h"
 
-#include "common/hash.h"
 #include "common/util.h"
-#include "daemon/config.h"
 #include "daemon/ssh-jump.h"
 
 #include <assert.h>
@@ -21,16 +10,10 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 enum {
-	SLOT_HELD_US = 1000000,
-	SLOT_LOOK_US = 200000,
-	/* libssh keeps only 16 bits of a descriptor */
-	FD_MAX = UINT16_MAX,
-	FD_RESERVED = 64,
 	GREET_ROUNDS = 3,
 	/* More than a version line and the first packet (RFC 4253, 4.2 and 6.1) */
 	GREETING_MAX = 48 * 1024,
@@ -73,173 +56,6 @@ enum progress visit_step_resolve(struct visit *visit)
 	if (visit->address_count > 0)
 		return visit_go(visit, STEP_PLACE);
 	worker_resolve(visit->engine->worker, visit->task, visit->address_name, AF_UNSPEC);
-	return PROGRESS_WAIT;
-}
-
-/* --- Queues --- */
-
-static void join_queue(struct visit *visit, struct visits *queue)
-{
-	assert(!visit->queue);
-	visit->queue = queue;
-	TAILQ_INSERT_TAIL(queue, visit, queue_link);
-	visit_wait_begin(visit);
-}
-
-void visit_leave_queue(struct visit *visit)
-{
-	if (!visit->queue)
-		return;
-	TAILQ_REMOVE(visit->queue, visit, queue_link);
-	visit->queue = NULL;
-	visit_wait_end(visit);
-}
-
-/* --- Places: few unauthenticated connections to one address, and as many sessions as the job says
- */
-
-struct destination {
-	unsigned places_taken;
-	uint64_t sessions; /* until their end, whatever their step */
-	struct visits queue;
-	UT_hash_handle hh;
-	char key[]; /* an address; behind a jump host "JUMP>HOST" */
-};
-
-static struct destination *find_destination(const struct visit *visit)
-{
-	struct engine *engine = visit->engine;
-	char buffer[ADDRESS_TEXT_MAX];
-	autofree char *key = visit_has_jump(visit)
-				     ? xasprintf("%s>%s", visit->settings.jump, visit->address_name)
-				     : xstrdup(visit_address(visit, buffer));
-	struct destination *destination = NULL;
-
-	HASH_FIND_STR(engine->destinations, key, destination);
-	if (destination)
-		return destination;
-	destination = xcalloc(1, sizeof(*destination) + strlen(key) + 1);
-	strcpy(destination->key, key);
-	TAILQ_INIT(&destination->queue);
-	HASH_ADD_STR(engine->destinations, key, destination);
-	return destination;
-}
-
-static bool has_room(const struct visit *visit, const struct destination *destination)
-{
-	int64_t limit = visit->options->per_host_limit;
-
-	return destination->places_taken < UNAUTHENTICATED_PER_ADDRESS &&
-	       (limit == 0 || visit->jump || destination->sessions < (uint64_t)limit);
-}
-
-static void take_place(struct visit *visit, struct destination *destination)
-{
-	destination->places_taken++;
-	destination->sessions++;
-	visit->destination = destination;
-	visit->has_place = true;
-}
-
-enum progress visit_step_place(struct visit *visit)
-{
-	enum ssh_step next = visit_has_jump(visit) ? STEP_JUMP : STEP_CONNECT;
-	struct destination *destination;
-
-	if (visit->destination)
-		return visit_go(visit, next);
-	if (visit->queue)
-		return PROGRESS_WAIT;
-	destination = find_destination(visit);
-	if (!TAILQ_EMPTY(&destination->queue) || !has_room(visit, destination)) {
-		join_queue(visit, &destination->queue);
-		return PROGRESS_WAIT;
-	}
-	take_place(visit, destination);
-	return visit_go(visit, next);
-}
-
-/* Room goes on to the next in the queue. */
-static void hand_on(struct engine *engine, struct destination *destination)
-{
-	struct visit *next;
-
-	while ((next = TAILQ_FIRST(&destination->queue)) && has_room(next, destination)) {
-		visit_leave_queue(next);
-		take_place(next, destination);
-		visit_wake(next);
-	}
-	if (destination->sessions > 0 || !TAILQ_EMPTY(&destination->queue))
-		return;
-	HASH_DEL(engine->destinations, destination);
-	free(destination);
-}
-
-void visit_release_place(struct visit *visit)
-{
-	if (!visit->has_place)
-		return;
-	visit->has_place = false;
-	visit->destination->places_taken--;
-	hand_on(visit->engine, visit->destination);
-}
-
-void visit_leave_destination(struct visit *visit)
-{
-	struct destination *destination = visit->destination;
-
-	if (!destination)
-		return;
-	visit_release_place(visit);
-	visit->destination = NULL;
-	destination->sessions--;
-	hand_on(visit->engine, destination);
-}
-
-/* --- Descriptors: who finds none waits --- */
-
-/* The process has other uses for some, the control socket above all. */
-static int fd_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > FD_MAX + FD_RESERVED)
-		return FD_MAX;
-	return limit.rlim_cur > 4 * FD_RESERVED ? (int)limit.rlim_cur - FD_RESERVED
-						: (int)limit.rlim_cur / 4 * 3;
-}
-
-void engine_feed_starved(struct engine *engine)
-{
-	struct visit *next = TAILQ_FIRST(&engine->starved);
-
-	if (!next)
-		return;
-	visit_leave_queue(next);
-	visit_wake(next);
-}
-
-/* It may have been somebody else's. */
-static void on_starved_timer(evutil_socket_t fd, short what, void *context)
-{
-	const struct timeval look = {.tv_usec = SLOT_LOOK_US};
-	struct engine *engine = context;
-
-	(void)fd;
-	(void)what;
-	engine_feed_starved(engine);
-	if (!TAILQ_EMPTY(&engine->starved))
-		(void)event_add(engine->starved_timer, &look);
-}
-
-static enum progress starve(struct visit *visit)
-{
-	const struct timeval look = {.tv_usec = SLOT_LOOK_US};
-	struct engine *engine = visit->engine;
-
-	join_queue(visit, &engine->starved);
-	if (!event_pending(engine->starved_timer, EV_TIMEOUT, NULL))
-		(void)event_add(engine->starved_timer, &look);
 	return PROGRESS_WAIT;
 }
 
@@ -316,7 +132,7 @@ static enum progress begin_connect(struct visit *visit)
 	fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd >= visit->engine->fd_limit || (fd < 0 && (errno == EMFILE || errno == ENFILE))) {
 		close_fd(&fd);
-		return starve(visit);
+		return visit_starve(visit);
 	}
 	if (fd < 0)
 		return next_address(visit, errno);
@@ -337,10 +153,8 @@ enum progress visit_step_connect(struct visit *visit)
 	socklen_t size = sizeof(int);
 	int number = 0;
 
-	if (visit->queue)
-		return PROGRESS_WAIT;
 	if (visit->fd < 0)
-		return begin_connect(visit);
+		return visit_enter_gate(visit, GATE_CONNECT) ? begin_connect(visit) : PROGRESS_WAIT;
 	if (getsockopt(visit->fd, SOL_SOCKET, SO_ERROR, &number, &size) < 0)
 		number = errno;
 	if (number != 0)
@@ -426,96 +240,12 @@ enum progress visit_step_greet(struct visit *visit)
 	return PROGRESS_WAIT;
 }
 
-/* --- Slots: few key exchanges at a time --- */
-
-static void take_slot(struct visit *visit)
-{
-	struct engine *engine = visit->engine;
-
-	engine->slots_taken++;
-	visit->has_slot = true;
-	visit->slot_since_us = worker_now_us(engine->worker);
-	TAILQ_INSERT_TAIL(&engine->slot_holders, visit, slot_link);
-}
-
-static void hand_on_slots(struct engine *engine)
-{
-	const struct timeval look = {.tv_usec = SLOT_LOOK_US};
-	struct visit *next;
-
-	while (engine->slots_taken < (size_t)engine->config->ssh_handshakes &&
-	       (next = TAILQ_FIRST(&engine->slot_queue))) {
-		visit_leave_queue(next);
-		take_slot(next);
-		visit_wake(next);
-	}
-	if (!TAILQ_EMPTY(&engine->slot_queue) &&
-	    !event_pending(engine->slot_timer, EV_TIMEOUT, NULL))
-		(void)event_add(engine->slot_timer, &look);
-}
-
-static void drop_slot(struct visit *visit)
-{
-	struct engine *engine = visit->engine;
-
-	assert(visit->has_slot && engine->slots_taken > 0);
-	visit->has_slot = false;
-	TAILQ_REMOVE(&engine->slot_holders, visit, slot_link);
-	engine->slots_taken--;
-}
-
-void visit_release_slot(struct visit *visit)
-{
-	if (!visit->has_slot)
-		return;
-	drop_slot(visit);
-	hand_on_slots(visit->engine);
-}
-
-/* While others wait: those who have held a slot for long go on without one. */
-static void on_slot_timer(evutil_socket_t fd, short what, void *context)
-{
-	struct engine *engine = context;
-	int64_t before_us = worker_now_us(engine->worker) - SLOT_HELD_US;
-	struct visit *oldest;
-
-	(void)fd;
-	(void)what;
-	while ((oldest = TAILQ_FIRST(&engine->slot_holders)) && oldest->slot_since_us <= before_us)
-		drop_slot(oldest);
-	hand_on_slots(engine);
-}
-
-void engine_init_queues(struct engine *engine)
-{
-	engine->fd_limit = fd_limit();
-	TAILQ_INIT(&engine->starved);
-	engine->starved_timer = evtimer_new(worker_base(engine->worker), on_starved_timer, engine);
-	TAILQ_INIT(&engine->slot_queue);
-	TAILQ_INIT(&engine->slot_holders);
-	engine->slot_timer = evtimer_new(worker_base(engine->worker), on_slot_timer, engine);
-	if (!engine->slot_timer || !engine->starved_timer)
-		abort();
-}
-
-void engine_done_queues(struct engine *engine)
-{
-	assert(TAILQ_EMPTY(&engine->starved));
-	event_free(engine->starved_timer);
-	assert(TAILQ_EMPTY(&engine->slot_queue) && TAILQ_EMPTY(&engine->slot_holders));
-	event_free(engine->slot_timer);
-}
+/* --- Key exchange --- */
 
 enum progress visit_step_slot(struct visit *visit)
 {
-	if (visit->queue)
-		return PROGRESS_WAIT;
-	if (!visit->has_slot) {
-		join_queue(visit, &visit->engine->slot_queue);
-		hand_on_slots(visit->engine);
-		return PROGRESS_WAIT;
-	}
-	return visit_go(visit, STEP_KEY_EXCHANGE);
+	return visit_enter_gate(visit, GATE_EXCHANGE) ? visit_go(visit, STEP_KEY_EXCHANGE)
+						      : PROGRESS_WAIT;
 }
 
 enum progress visit_step_key_exchange(struct visit *visit)

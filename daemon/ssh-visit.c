@@ -159,7 +159,7 @@ static void finish(struct visit *visit)
 	disconnect(visit);
 	engine_feed_starved(engine);
 	tunnel_free(visit->tunnel);
-	visit_release_slot(visit);
+	visit_leave_gate(visit);
 	visit_leave_destination(visit);
 	visit_forget_secrets(visit);
 	if (visit->jump) {
@@ -222,7 +222,7 @@ static int64_t next_deadline(const struct visit *visit)
 		return visit->quit_deadline_us;
 	if (!is_at_work(visit) && visit->wait_began_us == 0)
 		next_us = smaller(next_us, visit->step_deadline_us);
-	if (visit->step == STEP_CONNECT)
+	if (visit->step == STEP_CONNECT && visit->fd >= 0)
 		next_us = smaller(next_us, visit->address_deadline_us);
 	if (is_idle_counted(visit))
 		next_us = smaller(next_us, visit->idle_deadline_us);

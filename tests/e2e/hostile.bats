@@ -98,3 +98,24 @@ still_well() {
 	run -3 job --port "$SSH_PORT" 127.0.0.1 -- true
 	[[ $output == *"failed (auth): 127.0.0.1 does not let user root in (it takes publickey; tried id_ed25519)"* ]]
 }
+
+@test "addresses that say nothing do not hold up the next, however few may connect at a time" {
+	netns_new
+	need nft
+	"${IN_NS[@]}" nft -f - <<-'END'
+		table ip silent {
+			chain out {
+				type filter hook output priority 0;
+				ip daddr 127.0.9.0/24 drop
+			}
+		}
+	END
+	start_sshd
+	printf '[jobd]\nssh-handshakes = 1\n' >"$BATS_TEST_TMPDIR/jobd.conf"
+	start_jobd --workers 1 --config "$BATS_TEST_TMPDIR/jobd.conf"
+	id=$(jobctl start ssh --login root --host-key off --port "$SSH_PORT" --connect-timeout 60s '127.0.9.[1-4]' 127.0.0.1 -- true)
+	is_past() { [ "$(jobctl list "$id" --json | jq -r '"\(.succeeded) \(.running)"')" = "1 4" ]; }
+	wait_until "$BOUND" is_past
+	jobctl stop "$id"
+	wait_until "$BOUND" is_state "$id" stopped
+}

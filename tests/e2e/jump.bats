@@ -38,11 +38,10 @@ in_net() {
 	"${@:2}"
 }
 
-# jump_sshd [CONFIG LINE...]: sets JUMP_PORT, and JUMP_LOG
+# jump_sshd [CONFIG LINE...]: sets JUMP_PORT and JUMP_PID; its log is that of the others
 jump_sshd() {
 	in_net "$BETWEEN" start_sshd "$@"
-	JUMP_PORT=$SSH_PORT JUMP_PID=${PIDS[-1]} JUMP_LOG=$BATS_TEST_TMPDIR/jump.log
-	mv "$SSH_DIR/sshd.log" "$JUMP_LOG" # sshd keeps it open
+	JUMP_PORT=$SSH_PORT JUMP_PID=${PIDS[-1]}
 }
 
 job() {
@@ -59,7 +58,8 @@ job() {
 	for i in $(seq 60); do
 		grep -q "^10.77.3.$i: I am 10.77.3.$i $SSH_PORT$" <<<"$output"
 	done
-	[ "$(grep -c 'Accepted publickey' "$JUMP_LOG")" -eq 1 ]
+	[ "$(grep -c 'Accepted publickey for root from 10.77.1.1 ' "$SSH_DIR/sshd.log")" -eq 1 ]
+	[ "$(grep -c 'Accepted publickey for root from 10.77.2.1 ' "$SSH_DIR/sshd.log")" -eq 60 ]
 	# Names are the jump host's to look up
 	run -3 job --jump "root@10.77.1.2:$JUMP_PORT" nosuch.invalid -- true
 	[[ $output == *"failed (unreachable): nosuch.invalid port $SSH_PORT cannot be reached from the jump host 10.77.1.2"* ]]
