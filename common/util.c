@@ -27,6 +27,13 @@ void *xrealloc(void *memory, size_t size)
 	return checked(realloc(memory, size ? size : 1));
 }
 
+void secret_free(char *text)
+{
+	if (text)
+		explicit_bzero(text, strlen(text));
+	free(text);
+}
+
 void *xgrow(void *items, size_t count, size_t item_size)
 {
 	return (count & (count - 1)) != 0 ? items

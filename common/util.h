@@ -21,6 +21,9 @@ char *xstrdup(const char *text);
 char *xstrdup_or_null(const char *text);
 char *xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Wiped first; NULL is fine. */
+void secret_free(char *text);
+
 /* Clean-up at the end of a scope: autofree char *text = ...; autoclose int fd = ...; */
 static inline void free_pointer(void *pointer)
 {

@@ -305,6 +305,8 @@ const char *visit_during(const struct visit *visit);
 /* The connect clock stands while jobd itself lets the visit wait. */
 void visit_wait_begin(struct visit *visit);
 void visit_wait_end(struct visit *visit);
+/* Adds or deletes the event where it is not as it is wanted. */
+void event_watch(struct event *event, bool *is_watched, bool is_wanted);
 /* The visit's socket, in place of an earlier one. */
 void visit_use_socket(struct visit *visit, int fd);
 /* Closes it, before there is a session. */

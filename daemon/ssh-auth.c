@@ -112,14 +112,6 @@ enum progress visit_step_host_key(struct visit *visit)
 	return progress;
 }
 
-static void wipe(char **password)
-{
-	if (*password)
-		explicit_bzero(*password, strlen(*password));
-	free(*password);
-	*password = NULL;
-}
-
 /* Kept for the sentence that is needed where nothing else lets us in. */
 static void hint(struct visit *visit, const char *file, int r)
 {
@@ -211,7 +203,7 @@ static bool get_key(struct visit *visit, const char *file, bool is_certified, bo
 				 &visit->identity);
 	if (r < 0 && !is_certified)
 		hint_key(visit, file, r, text != NULL, is_named);
-	wipe(&text);
+	secret_free(text);
 	return r == 0;
 }
 
@@ -374,7 +366,8 @@ void visit_shell_secrets(const struct visit *visit, char **ret_password, char **
 
 void visit_forget_secrets(struct visit *visit)
 {
-	wipe(&visit->password);
+	secret_free(visit->password);
+	visit->password = NULL;
 	identity_unref(visit->identity);
 	visit->identity = NULL;
 }

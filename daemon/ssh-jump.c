@@ -54,23 +54,12 @@ struct jump {
 
 /* --- The pair of sockets --- */
 
-static void watch(struct event *event, bool *is_watched, bool is_wanted)
-{
-	if (*is_watched == is_wanted)
-		return;
-	*is_watched = is_wanted;
-	if (is_wanted)
-		(void)event_add(event, NULL);
-	else
-		(void)event_del(event);
-}
-
 static void close_near(struct tunnel *tunnel)
 {
 	if (tunnel->near < 0)
 		return;
-	watch(&tunnel->read_event, &tunnel->is_reading, false);
-	watch(&tunnel->write_event, &tunnel->is_writing, false);
+	event_watch(&tunnel->read_event, &tunnel->is_reading, false);
+	event_watch(&tunnel->write_event, &tunnel->is_writing, false);
 	(void)close(tunnel->near);
 	tunnel->near = -1;
 }
@@ -130,7 +119,7 @@ static void drain(struct tunnel *tunnel)
 	}
 	if (tunnel->near < 0)
 		return;
-	watch(&tunnel->write_event, &tunnel->is_writing, tunnel->to_far.bytes != NULL);
+	event_watch(&tunnel->write_event, &tunnel->is_writing, tunnel->to_far.bytes != NULL);
 	if (tunnel->has_eof && tunnel->is_flowing && !tunnel->to_far.bytes)
 		(void)shutdown(tunnel->near, SHUT_WR);
 }
@@ -151,7 +140,7 @@ static int on_data(ssh_session session, ssh_channel channel, void *data, uint32_
 	/* The rest stays with libssh, whose window closes; when the far end reads, it is fetched.
 	 */
 	if (sent < size && tunnel->near >= 0)
-		watch(&tunnel->write_event, &tunnel->is_writing, true);
+		event_watch(&tunnel->write_event, &tunnel->is_writing, true);
 	return (int)sent;
 }
 
@@ -163,7 +152,7 @@ static void on_eof(ssh_session session, ssh_channel channel, void *context)
 	(void)channel;
 	tunnel->has_eof = true;
 	if (tunnel->near >= 0)
-		watch(&tunnel->write_event, &tunnel->is_writing, true);
+		event_watch(&tunnel->write_event, &tunnel->is_writing, true);
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *context)
@@ -172,7 +161,7 @@ static void on_writable(evutil_socket_t fd, short what, void *context)
 
 	(void)fd;
 	(void)what;
-	watch(&tunnel->write_event, &tunnel->is_writing, false);
+	event_watch(&tunnel->write_event, &tunnel->is_writing, false);
 	drain(tunnel);
 	if (tunnel->jump)
 		visit_wake(tunnel->jump->visit); /* the window may have opened */
@@ -218,13 +207,13 @@ static void forward(struct tunnel *tunnel)
 
 	write_backlog(tunnel);
 	if (tunnel->to_channel.bytes || !may_write(tunnel)) {
-		watch(&tunnel->read_event, &tunnel->is_reading, false);
+		event_watch(&tunnel->read_event, &tunnel->is_reading, false);
 		move_to(tunnel, true);
 		return;
 	}
 	move_to(tunnel, false);
 	n = recv(tunnel->near, piece, sizeof(piece), MSG_DONTWAIT);
-	watch(&tunnel->read_event, &tunnel->is_reading, n != 0);
+	event_watch(&tunnel->read_event, &tunnel->is_reading, n != 0);
 	if (n == 0)
 		(void)ssh_channel_send_eof(tunnel->channel);
 	if (n > 0) {
@@ -310,7 +299,7 @@ static void opened(struct tunnel *tunnel)
 		return;
 	}
 	tunnel->state = TUNNEL_OPEN;
-	watch(&tunnel->read_event, &tunnel->is_reading, true);
+	event_watch(&tunnel->read_event, &tunnel->is_reading, true);
 	visit_wake(tunnel->visit);
 }
 

@@ -23,13 +23,6 @@ struct shell {
 	int64_t received;        /* bytes, with all that is no output */
 };
 
-static void wipe(char *secret)
-{
-	if (secret)
-		explicit_bzero(secret, strlen(secret));
-	free(secret);
-}
-
 void visit_free_shell(struct visit *visit)
 {
 	struct shell *shell = visit->shell;
@@ -37,8 +30,8 @@ void visit_free_shell(struct visit *visit)
 	if (!shell)
 		return;
 	dialog_free(shell->dialog);
-	wipe(shell->password);
-	wipe(shell->secret);
+	secret_free(shell->password);
+	secret_free(shell->secret);
 	free(shell);
 	visit->shell = NULL;
 }

@@ -291,7 +291,7 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 
 /* --- The socket --- */
 
-static void watch(struct event *event, bool *is_watched, bool is_wanted)
+void event_watch(struct event *event, bool *is_watched, bool is_wanted)
 {
 	if (*is_watched == is_wanted)
 		return;
@@ -312,8 +312,8 @@ void visit_watch(struct visit *visit)
 	/* Before the key exchange, bytes left to write are no reason to begin it. */
 	if (is_open && visit->session && visit->step > STEP_SLOT)
 		is_writing = ssh_get_poll_flags(visit->session) & SSH_WRITE_PENDING;
-	watch(&visit->read_event, &visit->is_reading, is_open && is_reading);
-	watch(&visit->write_event, &visit->is_writing, is_open && is_writing);
+	event_watch(&visit->read_event, &visit->is_reading, is_open && is_reading);
+	event_watch(&visit->write_event, &visit->is_writing, is_open && is_writing);
 }
 
 static void on_socket(evutil_socket_t fd, short what, void *context)
@@ -339,8 +339,8 @@ void visit_use_socket(struct visit *visit, int fd)
 void visit_drop_socket(struct visit *visit)
 {
 	assert(!visit->session);
-	watch(&visit->read_event, &visit->is_reading, false);
-	watch(&visit->write_event, &visit->is_writing, false);
+	event_watch(&visit->read_event, &visit->is_reading, false);
+	event_watch(&visit->write_event, &visit->is_writing, false);
 	if (visit->fd >= 0)
 		(void)close(visit->fd);
 	visit->fd = -1;
