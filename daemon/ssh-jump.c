@@ -11,7 +11,9 @@
 #include <sys/socket.h>
 
 enum {
-	OPENING_MAX = 32, /* channels of one jump at a time: each looks at the session */
+	OPENING_MAX =
+		256, /* channels of one jump at a time; hosts that say nothing hold one long */
+	ERROR_KEPT = 200,
 	PIECE_MAX = 32 << 10,
 	LINGER_SECONDS = 10, /* without anybody behind it */
 };
@@ -43,6 +45,7 @@ struct jump {
 	struct engine *engine;
 	struct visit *visit;
 	bool is_open;
+	char last_error[ERROR_KEPT]; /* libssh's, when the channels were looked at */
 	char *before;
 	/* Not open yet (waiting or opening, in order), carrying, and carrying but held up by the
 	 * session */
@@ -323,13 +326,18 @@ static void refused(struct tunnel *tunnel)
 				      reason && strlen(reason) > 10 ? reason + 10 : text));
 }
 
-static void go_on_opening(struct tunnel *tunnel)
+/*
+ * has_failed: a channel was refused, any. libssh tells of which only where each is asked for, and
+ * that costs a poll(2).
+ */
+static void go_on_opening(struct tunnel *tunnel, bool has_failed)
 {
-	if (tunnel->state == TUNNEL_WAITING) {
-		if (tunnel->jump->opening >= OPENING_MAX)
-			return;
+	if (tunnel->state == TUNNEL_WAITING && tunnel->jump->opening >= OPENING_MAX)
+		return;
+	if (tunnel->state == TUNNEL_WAITING)
 		begin_opening(tunnel);
-	}
+	else if (!has_failed && !ssh_channel_is_open(tunnel->channel))
+		return;
 	switch (ssh_channel_open_forward(tunnel->channel, tunnel->visit->address_name,
 					 tunnel->visit->port, "127.0.0.1", 0)) {
 	case SSH_OK:
@@ -352,10 +360,22 @@ const char *jump_before(const struct jump *jump)
 	return jump->before;
 }
 
+/* Each refusal has a text of its own, since it names the channel. */
+static bool has_failed_channel(struct jump *jump)
+{
+	const char *text = ssh_get_error(jump->visit->session);
+
+	if (strncmp(jump->last_error, text, ERROR_KEPT - 1) == 0)
+		return false;
+	(void)snprintf(jump->last_error, ERROR_KEPT, "%s", text);
+	return true;
+}
+
 /* Its session moves: opens, and goes on with what was held up. */
 static void carry(struct jump *jump)
 {
 	struct tunnel *tunnel, *next;
+	bool has_failed = has_failed_channel(jump);
 	size_t looked = 0;
 
 	jump->is_open = true;
@@ -363,7 +383,7 @@ static void carry(struct jump *jump)
 	     tunnel = next) {
 		next = TAILQ_NEXT(tunnel, link);
 		looked++;
-		go_on_opening(tunnel);
+		go_on_opening(tunnel, has_failed);
 	}
 	for (tunnel = TAILQ_FIRST(&jump->stuck); tunnel; tunnel = next) {
 		next = TAILQ_NEXT(tunnel, link);
@@ -378,7 +398,8 @@ enum progress visit_step_carry(struct visit *visit)
 	if (visit_is_lost(visit))
 		return visit_lost(visit);
 	carry(visit->jump);
-	return PROGRESS_AGAIN;
+	/* It may be what was carried that found the session lost. */
+	return visit_is_lost(visit) ? visit_lost(visit) : PROGRESS_AGAIN;
 }
 
 static bool is_unused(const struct jump *jump)

@@ -121,6 +121,24 @@ job() {
 	wait_until "$BOUND" is_changed
 }
 
+@test "hosts behind it that say nothing, or no, hold up nobody" {
+	jump_sshd
+	in_net "$BEHIND" start_sshd
+	# One is silent, one refuses
+	ip -n "$BETWEEN" route add blackhole 10.77.4.0/24
+	ip netns exec "$BEHIND" nft add table ip silent
+	ip netns exec "$BEHIND" nft add chain ip silent in '{ type filter hook input priority 0; }'
+	ip netns exec "$BEHIND" nft add rule ip silent in ip daddr 10.77.3.128/25 drop
+	in_net "$HERE" start_jobd
+	id=$(jobctl start ssh --login root --host-key off --port "$SSH_PORT" --connect-timeout 60s \
+		--jump "root@10.77.1.2:$JUMP_PORT" '10.77.3.[129-229]' '10.77.4.[1-20]' '10.77.3.[1-40]' -- true)
+	is_past() { [ "$(jobctl list "$id" --json | jq -r '"\(.succeeded) \(.failed) \(.running)"')" = "40 20 101" ]; }
+	wait_until "$BOUND" is_past
+	jobctl stop "$id"
+	wait_until "$BOUND" is_state "$id" stopped
+	jobctl show "$id" --json | jq -e '.errors == {"unreachable": 20}'
+}
+
 @test "what goes wrong at the jump host is told as that" {
 	jump_sshd "AllowTcpForwarding no"
 	in_net "$BEHIND" start_sshd
