@@ -43,6 +43,9 @@ static void print_errors(const json_t *job)
 	}
 }
 
+/* Thousands of commands or of hosts are for programs. */
+enum { OPTION_SHOWN_MAX = 200 };
+
 /* "retryDelayUsec": 1000000 as people say it: --retry-delay 1.0 s. */
 static void print_option(const char *name, const json_t *value)
 {
@@ -58,9 +61,11 @@ static void print_option(const char *name, const json_t *value)
 	} else if (json_is_true(value)) {
 		printf("\n");
 	} else {
-		autofree char *dump = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+		autofree char *dump =
+			json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII);
+		bool is_long = strlen(dump) > OPTION_SHOWN_MAX;
 
-		printf(" %s\n", dump);
+		printf(" %.*s%s\n", OPTION_SHOWN_MAX, dump, is_long ? "... (--json has all)" : "");
 	}
 }
 
