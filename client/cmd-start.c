@@ -142,10 +142,10 @@ static void take_stdin(const char *path, json_t *ssh)
 /* Its copies here live as long as the program, a moment. */
 static void take_password(json_t *ssh)
 {
-	autofree char *password = ask_secret("Password for the targets: ");
+	char *password = ask_secret("Password for the targets: ");
 
 	(void)json_object_set_new(ssh, "password", text_value(password, "the password"));
-	explicit_bzero(password, strlen(password));
+	secret_free(password);
 }
 
 static void take_kind(struct words *words, const char *kind)

@@ -158,14 +158,15 @@ static void take_names(struct inventory *inventory, struct group *group, const c
 	struct target_list *list;
 	char name[TARGET_TEXT_MAX];
 
-	for (char c = letters ? letters[1] : '\1'; letters && c <= letters[3]; c++) {
-		autofree char *one =
-			xasprintf("%.*s%c%s", (int)(letters - pattern), pattern, c, letters + 5);
+	if (letters) {
+		for (char c = letters[1]; c <= letters[3]; c++) {
+			autofree char *one = xasprintf("%.*s%c%s", (int)(letters - pattern),
+						       pattern, c, letters + 5);
 
-		take_names(inventory, group, one, variables);
-	}
-	if (letters)
+			take_names(inventory, group, one, variables);
+		}
 		return;
+	}
 	if (target_list_new(&pattern, 1, NULL, 0, TARGET_NAMES_MAX, &list, &error) < 0)
 		fail(STATUS_WORDS, "%s:%u: %s", inventory->path, inventory->line, error.sentence);
 	for (uint64_t i = 0; i < target_list_count(list); i++) {

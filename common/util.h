@@ -2,10 +2,12 @@
 /* The few helpers that every room uses. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -38,6 +40,9 @@ static inline void close_fd(const int *fd)
 #define autoclose __attribute__((cleanup(close_fd)))
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
+
+/* The same file, and unchanged as far as its status tells */
+bool is_same_file(const struct stat *a, const struct stat *b);
 
 static inline int streq(const char *a, const char *b)
 {

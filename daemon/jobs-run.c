@@ -213,8 +213,10 @@ static unsigned choose_worker(const struct live_job *job, const char *target, un
 	unsigned first, count;
 	uint32_t hash = kind->affinity ? kind->affinity(job->job.options->kind_options, target) : 0;
 
+	if (hash == 0)
+		return best;
 	workers_range(job->jobs->workers, kind, &first, &count);
-	return hash == 0 ? best : first + hash % count;
+	return first + hash % count;
 }
 
 struct task *job_next_task(struct dispatch_source *source, unsigned worker, void *context)

@@ -45,15 +45,12 @@ static const char *const policy_words[] = {
 	NULL,
 };
 
-#define FIELD(name, type, member, min, max, fallback)                                      \
-	{                                                                                  \
-		name, type, offsetof(struct ssh_options, member), min, max, fallback, NULL \
+#define FIELD_OF(structure, name, type, member, min, max, fallback)               \
+	{                                                                         \
+		name, type, offsetof(structure, member), min, max, fallback, NULL \
 	}
-
-#define HOST_FIELD(name, type, member, min, max, fallback)                              \
-	{                                                                               \
-		name, type, offsetof(struct ssh_host, member), min, max, fallback, NULL \
-	}
+#define FIELD(...)      FIELD_OF(struct ssh_options, __VA_ARGS__)
+#define HOST_FIELD(...) FIELD_OF(struct ssh_host, __VA_ARGS__)
 
 static const struct field host_fields[] = {
 	HOST_FIELD("targets", FIELD_STRINGS, words, 1, TARGET_TEXT_MAX, 0),

@@ -112,8 +112,7 @@ struct ssh_options {
 	X(STEP_RUN, "the command", visit_step_run, TO(STEP_OPEN) | TO(STEP_QUIT))                 \
 	X(STEP_TERMINAL, "the request for a terminal", visit_step_terminal, TO(STEP_SHELL))       \
 	X(STEP_SHELL, "the request for a shell", visit_step_shell, TO(STEP_PROMPT))               \
-	X(STEP_PROMPT, "the wait for its prompt", visit_step_prompt,                              \
-	  TO(STEP_TALK) | TO(STEP_QUIT))                                                          \
+	X(STEP_PROMPT, "the wait for its prompt", visit_step_talk, TO(STEP_TALK) | TO(STEP_QUIT)) \
 	X(STEP_TALK, "the commands", visit_step_talk, TO(STEP_QUIT))                              \
 	X(STEP_CARRY, "its work as a jump host", visit_step_carry, 0)                             \
 	X(STEP_QUIT, "the end of the command", visit_step_quit, 0)

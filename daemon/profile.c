@@ -11,8 +11,7 @@
 #include <ini.h>
 #include <stdio.h>
 
-#define GENERIC "generic"
-#define SUFFIX  ".profile"
+#define SUFFIX ".profile"
 
 enum { PROFILE_FILE_MAX = 64 << 10, WHY_MAX = 200 };
 
@@ -341,7 +340,7 @@ struct profiles *profiles_load(const char *const *folders)
 	}
 	for (; *folders; folders++)
 		read_folder(profiles, *folders);
-	generic = profiles_find(profiles, GENERIC);
+	generic = profiles_generic(profiles);
 	for (size_t i = 0; i < profiles->count; i++)
 		if (profiles->items[i] != generic)
 			profiles->items[i]->generic = generic;
@@ -371,6 +370,11 @@ const struct profile *profiles_find(const struct profiles *profiles, const char 
 	return NULL;
 }
 
+const struct profile *profiles_generic(const struct profiles *profiles)
+{
+	return profiles_find(profiles, "generic");
+}
+
 /* --- Asking one --- */
 
 static bool matches_own(const struct profile *profile, enum profile_pattern pattern,
@@ -387,6 +391,13 @@ bool profile_matches(const struct profile *profile, enum profile_pattern pattern
 	return matches_own(profile, pattern, line);
 }
 
+const char *profile_answer(const struct profile *profile, const char *line)
+{
+	const char *text = answers_find(profile->answers, profile->answer_count, line);
+
+	return text || !profile->generic ? text : profile_answer(profile->generic, line);
+}
+
 const char *profile_say(const struct profile *profile, enum profile_text text)
 {
 	if (!profile->texts[text] && profile->generic)
@@ -399,7 +410,7 @@ const char *profile_say(const struct profile *profile, enum profile_text text)
 const struct profile *profiles_recognise(const struct profiles *profiles, const char *version,
 					 const char *banner, const char *prompt)
 {
-	const struct profile *best = profiles_find(profiles, GENERIC);
+	const struct profile *best = profiles_generic(profiles);
 	int best_score = 0;
 
 	for (size_t i = 0; i < profiles->count; i++) {

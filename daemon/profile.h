@@ -71,11 +71,14 @@ void profiles_free(struct profiles *profiles);
 /* By their place, in the order of their names; NULL behind the last. */
 const struct profile *profiles_at(const struct profiles *profiles, size_t place);
 const struct profile *profiles_find(const struct profiles *profiles, const char *name);
+const struct profile *profiles_generic(const struct profiles *profiles);
 /* What a device is, by what it showed; generic where nothing fits. */
 const struct profile *profiles_recognise(const struct profiles *profiles, const char *version,
 					 const char *banner, const char *prompt);
 
 bool profile_matches(const struct profile *profile, enum profile_pattern pattern, const char *line);
+/* What it says to a question in the last line, or generic; NULL for nothing */
+const char *profile_answer(const struct profile *profile, const char *line);
 /* "" where neither it nor generic says it */
 const char *profile_say(const struct profile *profile, enum profile_text text);
 

@@ -226,17 +226,8 @@ static int split(char *line, char *ret_words[static WORDS_MAX], size_t *ret_coun
 		}
 		if (is_quoted)
 			return -EINVAL;
-		if (*at == '=') {
-			at++;
-			*out = '\0';
-			at += strspn(at, " \t");
-		} else if (*at != '\0') {
-			at++;
-			*out = '\0';
-		} else {
-			*out = '\0';
-			return 0;
-		}
+		at += *at != '\0';
+		*out = '\0';
 	}
 }
 
@@ -497,10 +488,7 @@ static bool has_changed(const struct config_file *file)
 
 	if (stat(file->path, &status) < 0)
 		return file->status.st_ino != 0;
-	return status.st_ino != file->status.st_ino || status.st_dev != file->status.st_dev ||
-	       status.st_size != file->status.st_size ||
-	       status.st_mtim.tv_sec != file->status.st_mtim.tv_sec ||
-	       status.st_mtim.tv_nsec != file->status.st_mtim.tv_nsec;
+	return !is_same_file(&status, &file->status);
 }
 
 static void refresh(struct ssh_config *config)
@@ -607,10 +595,7 @@ struct asking {
 static bool holds(const struct asking *asking, const struct criterion *criterion)
 {
 	const struct ssh_settings *settings = asking->settings;
-	autofree char *name = settings->host_name
-				      ? ssh_config_expand(settings->host_name, NULL, asking->host,
-							  0, "", asking->local_user)
-				      : NULL;
+	autofree char *name = NULL;
 	const char *subject = "";
 
 	switch (criterion->type) {
@@ -620,6 +605,9 @@ static bool holds(const struct asking *asking, const struct criterion *criterion
 		subject = asking->original;
 		break;
 	case CRITERION_HOST:
+		if (settings->host_name)
+			name = ssh_config_expand(settings->host_name, NULL, asking->host, 0, "",
+						 asking->local_user);
 		subject = name ? name : asking->host;
 		break;
 	case CRITERION_USER:

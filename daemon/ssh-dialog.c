@@ -115,7 +115,7 @@ void dialog_typed(struct dialog *dialog, size_t size)
 
 static const struct profile *rules(const struct dialog *dialog)
 {
-	return dialog->profile ? dialog->profile : profiles_find(dialog->plan->profiles, "generic");
+	return dialog->profile ? dialog->profile : profiles_generic(dialog->plan->profiles);
 }
 
 static void type_line(struct dialog *dialog, const char *text, int64_t now_us)
@@ -130,14 +130,11 @@ static void type_line(struct dialog *dialog, const char *text, int64_t now_us)
 /* Blanks are left out: a long line may have been broken where it is echoed. */
 static char *without_blanks(const char *a, const char *b)
 {
-	char *text = xmalloc(strlen(a) + strlen(b) + 1), *out = text;
+	char *text = xasprintf("%s%s", a, b), *out = text;
 
-	for (; *a; a++)
-		if (!isspace((unsigned char)*a))
-			*out++ = *a;
-	for (; *b; b++)
-		if (!isspace((unsigned char)*b))
-			*out++ = *b;
+	for (const char *in = text; *in; in++)
+		if (!isspace((unsigned char)*in))
+			*out++ = *in;
 	*out = '\0';
 	return text;
 }
@@ -343,14 +340,10 @@ static bool answer_login(struct dialog *dialog, int64_t now_us)
 static bool answer_question(struct dialog *dialog, int64_t now_us)
 {
 	const struct dialog_plan *plan = dialog->plan;
-	const struct profile *profile = rules(dialog);
 	const char *text = answers_find(plan->answers, plan->answer_count, dialog->last);
 
 	if (!text)
-		text = answers_find(profile->answers, profile->answer_count, dialog->last);
-	if (!text && profile->generic)
-		text = answers_find(profile->generic->answers, profile->generic->answer_count,
-				    dialog->last);
+		text = profile_answer(rules(dialog), dialog->last);
 	if (!text)
 		return false;
 	type_line(dialog, text, now_us);

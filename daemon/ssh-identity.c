@@ -100,12 +100,6 @@ static int parse_key(int fd, const char *passphrase, ssh_key *ret_key)
 	return r;
 }
 
-static bool is_same(const struct stat *a, const struct stat *b)
-{
-	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
-	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
-}
-
 /* The blob of a public key or a certificate; 0 or -EBADMSG. The caller frees. */
 static int export(ssh_key key, char **ret_bytes, size_t *ret_size)
 {
@@ -181,7 +175,7 @@ static bool is_stale(const struct identity *identity, const char *path)
 
 	if (!identity->key && now_monotonic_us() >= identity->failed_us + FAILURE_KEPT_US)
 		return true;
-	return stat(path, &status) < 0 || !is_same(&status, &identity->status);
+	return stat(path, &status) < 0 || !is_same_file(&status, &identity->status);
 }
 
 int identity_get(struct identities *identities, const char *path, const char *certificate,

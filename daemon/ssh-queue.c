@@ -47,6 +47,15 @@ void visit_leave_queue(struct visit *visit)
 	visit_wait_end(visit);
 }
 
+/* For those who wait: the timer, if it is not set. */
+static void look_later(struct event *timer, const struct visits *queue)
+{
+	const struct timeval look = {.tv_usec = LOOK_US};
+
+	if (!TAILQ_EMPTY(queue) && !event_pending(timer, EV_TIMEOUT, NULL))
+		(void)event_add(timer, &look);
+}
+
 /* --- Places: few unauthenticated connections to one address, and as many sessions as the job says
  */
 
@@ -174,24 +183,20 @@ void engine_feed_starved(struct engine *engine)
 /* It may have been somebody else's. */
 static void on_starved_timer(evutil_socket_t fd, short what, void *context)
 {
-	const struct timeval look = {.tv_usec = LOOK_US};
 	struct engine *engine = context;
 
 	(void)fd;
 	(void)what;
 	engine_feed_starved(engine);
-	if (!TAILQ_EMPTY(&engine->starved))
-		(void)event_add(engine->starved_timer, &look);
+	look_later(engine->starved_timer, &engine->starved);
 }
 
 enum progress visit_starve(struct visit *visit)
 {
-	const struct timeval look = {.tv_usec = LOOK_US};
 	struct engine *engine = visit->engine;
 
 	join_queue(visit, &engine->starved);
-	if (!event_pending(engine->starved_timer, EV_TIMEOUT, NULL))
-		(void)event_add(engine->starved_timer, &look);
+	look_later(engine->starved_timer, &engine->starved);
 	return PROGRESS_WAIT;
 }
 
@@ -222,7 +227,6 @@ static void take(struct visit *visit, struct gate *gate)
 
 static void let_in(struct gate *gate)
 {
-	const struct timeval look = {.tv_usec = LOOK_US};
 	struct visit *next;
 
 	while (!is_full(gate) && (next = TAILQ_FIRST(&gate->queue))) {
@@ -231,8 +235,7 @@ static void let_in(struct gate *gate)
 		take(next, gate);
 		visit_wake(next);
 	}
-	if (!TAILQ_EMPTY(&gate->queue) && !event_pending(gate->timer, EV_TIMEOUT, NULL))
-		(void)event_add(gate->timer, &look);
+	look_later(gate->timer, &gate->queue);
 }
 
 void visit_leave_gate(struct visit *visit)

@@ -45,22 +45,16 @@
 /* libssh takes whole lists only ("+diffie-hellman-group1-sha1" it refuses). */
 static const struct {
 	enum algorithm_list list;
-	enum ssh_options_e options[2]; /* client to server, server to client; or the same */
+	enum ssh_options_e option;
 	const char *usual, *legacy;
 } algorithms[] = {
-	{LIST_KEY_EXCHANGE,
-	 {SSH_OPTIONS_KEY_EXCHANGE, SSH_OPTIONS_KEY_EXCHANGE},
-	 KEY_EXCHANGES,
+	{LIST_KEY_EXCHANGE, SSH_OPTIONS_KEY_EXCHANGE, KEY_EXCHANGES,
 	 KEY_EXCHANGES OLD_KEY_EXCHANGES},
-	{LIST_CIPHER,
-	 {SSH_OPTIONS_CIPHERS_C_S, SSH_OPTIONS_CIPHERS_S_C},
-	 CIPHERS,
-	 CIPHERS OLD_CIPHERS},
-	{LIST_MAC, {SSH_OPTIONS_HMAC_C_S, SSH_OPTIONS_HMAC_S_C}, MACS, MACS OLD_MACS},
-	{LIST_USER_KEY,
-	 {SSH_OPTIONS_PUBLICKEY_ACCEPTED_TYPES, SSH_OPTIONS_PUBLICKEY_ACCEPTED_TYPES},
-	 USER_KEYS,
-	 USER_KEYS ",ssh-rsa"},
+	{LIST_CIPHER, SSH_OPTIONS_CIPHERS_C_S, CIPHERS, CIPHERS OLD_CIPHERS},
+	{LIST_CIPHER, SSH_OPTIONS_CIPHERS_S_C, CIPHERS, CIPHERS OLD_CIPHERS},
+	{LIST_MAC, SSH_OPTIONS_HMAC_C_S, MACS, MACS OLD_MACS},
+	{LIST_MAC, SSH_OPTIONS_HMAC_S_C, MACS, MACS OLD_MACS},
+	{LIST_USER_KEY, SSH_OPTIONS_PUBLICKEY_ACCEPTED_TYPES, USER_KEYS, USER_KEYS ",ssh-rsa"},
 };
 
 /* Types of keys as known_hosts has them, and the algorithms that use them. */
@@ -171,8 +165,7 @@ static int set_algorithms(struct visit *visit, ssh_session session)
 			algorithm_list(is_legacy ? algorithms[i].legacy : algorithms[i].usual,
 				       visit->settings.lists[algorithms[i].list]);
 
-		for (size_t n = 0; r == 0 && n < 2; n++)
-			r = ssh_options_set(session, algorithms[i].options[n], list);
+		r = ssh_options_set(session, algorithms[i].option, list);
 	}
 	/* Whoever asks for SHA-1 signatures by RSA has a device that may have a short key, too. */
 	if (r == 0 && (is_legacy || strstr(host_keys_list, ",ssh-rsa")))

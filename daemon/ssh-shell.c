@@ -96,8 +96,7 @@ static const char *terminal(const struct visit *visit)
 {
 	const struct profile *profile = visit_profile(visit);
 
-	return profile_say(profile ? profile
-				   : profiles_find(visit->engine->config->profiles, "generic"),
+	return profile_say(profile ? profile : profiles_generic(visit->engine->config->profiles),
 			   TEXT_TERMINAL);
 }
 
@@ -234,9 +233,4 @@ enum progress visit_step_talk(struct visit *visit)
 	    (visit->has_eof || visit->is_closed || visit_is_lost(visit)))
 		return fail_ended(visit);
 	return progress;
-}
-
-enum progress visit_step_prompt(struct visit *visit)
-{
-	return visit_step_talk(visit);
 }

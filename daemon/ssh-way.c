@@ -30,9 +30,9 @@ const char *visit_local_user(const struct visit *visit)
 	return engine_user_name(visit->engine, visit->task->options->uid);
 }
 
-static char *expand(const struct visit *visit, const char *text, const char *user)
+static char *expand(const struct visit *visit, const char *text, const char *host, const char *user)
 {
-	return ssh_config_expand(text, visit->engine->home, visit->address_name, visit->port, user,
+	return ssh_config_expand(text, visit->engine->home, host, visit->port, user,
 				 visit_local_user(visit));
 }
 
@@ -84,13 +84,8 @@ void visit_find_way(struct visit *visit)
 	choose_credential(visit);
 	gather(visit, settings);
 	visit->port = settings->port > 0 ? (uint16_t)settings->port : PORT_DEFAULT;
-	visit->address_name = xstrdup(visit->target.host);
-	if (settings->host_name) {
-		char *name = expand(visit, settings->host_name, "");
-
-		free(visit->address_name);
-		visit->address_name = name;
-	}
+	visit->address_name = expand(visit, settings->host_name ? settings->host_name : "%h",
+				     visit->target.host, "");
 	if (settings->connect_timeout_us <= 0)
 		settings->connect_timeout_us = CONNECT_TIMEOUT_SECONDS * US_PER_SEC;
 	if (settings->host_key < 0)
@@ -102,7 +97,7 @@ void visit_find_way(struct visit *visit)
 	set_text(&settings->user, visit_local_user(visit));
 	visit->known_hosts = visit->engine->known_hosts;
 	if (settings->known_hosts) {
-		autofree char *file = expand(visit, settings->known_hosts, settings->user);
+		autofree char *file = visit_file(visit, settings->known_hosts);
 
 		visit->known_hosts = engine_known_hosts(visit->engine, file);
 	}
@@ -136,5 +131,5 @@ bool visit_has_shell(const struct visit *visit)
 
 char *visit_file(const struct visit *visit, const char *text)
 {
-	return expand(visit, text, visit->settings.user);
+	return expand(visit, text, visit->address_name, visit->settings.user);
 }
