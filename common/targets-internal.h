@@ -5,6 +5,8 @@
 #include "common/permutation.h"
 #include "common/targets.h"
 
+#include <stdatomic.h>
+
 /* An IPv6 address as a number; IPv4 addresses use the low 32 bits. */
 typedef unsigned __int128 address_number;
 
@@ -40,6 +42,7 @@ struct term {
 };
 
 struct target_list {
+	atomic_uint references;
 	struct term *terms;
 	size_t count, capacity;
 	uint64_t target_count;

@@ -339,8 +339,10 @@ int target_list_new(const char *const *include, size_t include_count, const char
 		    struct error *ret_error)
 {
 	struct making making = {.list = xcalloc(1, sizeof(struct target_list))};
-	int r = add_words(&making, exclude, exclude_count, false, ret_error);
+	int r;
 
+	atomic_init(&making.list->references, 1);
+	r = add_words(&making, exclude, exclude_count, false, ret_error);
 	if (r == 0)
 		r = add_words(&making, include, include_count, true, ret_error);
 	if (r == 0)
@@ -360,9 +362,15 @@ void target_list_shuffle(struct target_list *list, uint64_t seed)
 	list->order = permutation_of(list->target_count, seed);
 }
 
+struct target_list *target_list_ref(struct target_list *list)
+{
+	(void)atomic_fetch_add_explicit(&list->references, 1, memory_order_relaxed);
+	return list;
+}
+
 void target_list_free(struct target_list *list)
 {
-	if (!list)
+	if (!list || atomic_fetch_sub_explicit(&list->references, 1, memory_order_acq_rel) != 1)
 		return;
 	for (size_t i = 0; i < list->count; i++)
 		term_done(&list->terms[i]);

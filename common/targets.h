@@ -34,13 +34,16 @@ struct target_list;
 
 /*
  * Parses; a list holds at least one and at most limit targets, else ERROR_INVALID_TARGET or
- * ERROR_LIMIT_REACHED ("max-targets"). Immutable afterwards, any thread may read.
+ * ERROR_LIMIT_REACHED ("max-targets"). Immutable afterwards, any thread may read, and hold it by a
+ * reference of its own.
  */
 int target_list_new(const char *const *include, size_t include_count, const char *const *exclude,
 		    size_t exclude_count, uint64_t limit, struct target_list **ret_list,
 		    struct error *ret_error);
 /* Another order, by chance but the same for the same seed; right after it was made. */
 void target_list_shuffle(struct target_list *list, uint64_t seed);
+struct target_list *target_list_ref(struct target_list *list);
+/* Gives up a reference, the first or another; with the last it is gone. NULL is fine. */
 void target_list_free(struct target_list *list);
 uint64_t target_list_count(const struct target_list *list);
 /* The text of target number index < count; O(log of the number of terms). */

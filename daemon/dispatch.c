@@ -11,7 +11,7 @@
  * dynamic thresholds, 1998): alone 8 of 9, two of them 8 of 17 each, so that a newcomer always
  * finds some, however long the tasks of the others take.
  */
-enum { KINDS_MAX = 8, TURN_MAX = 4096, QUANTUM = 16, SHARE = 8 };
+enum { KINDS_MAX = 8, TURN_MAX = 4096, QUANTUM = 16, SPAN_MAX = 1024, SHARE = 8 };
 
 struct lane {
 	struct task_batch taken; /* for this worker, not yet handed over */
@@ -100,11 +100,11 @@ void dispatch_drop(struct dispatch *dispatch, struct dispatch_source *source)
 }
 
 static void count_returned(struct dispatch *dispatch, struct dispatch_source *source,
-			   unsigned worker)
+			   unsigned worker, uint32_t count)
 {
-	dispatch->lanes[worker].load--;
-	source->running--;
-	lineup_of(dispatch, source->kind)->running--;
+	dispatch->lanes[worker].load -= count;
+	source->running -= count;
+	lineup_of(dispatch, source->kind)->running -= count;
 }
 
 /* The worker with the fewest tasks among those that the kind may use. */
@@ -120,37 +120,55 @@ static unsigned choose_worker(const struct dispatch *dispatch, const struct kind
 	return best;
 }
 
-/* Is there a place for one more of this source? */
-static bool has_place(const struct lineup *lineup, size_t bound,
-		      const struct dispatch_source *source)
+/* For so many more of this source there are places. */
+static uint64_t places(const struct lineup *lineup, size_t bound,
+		       const struct dispatch_source *source)
 {
-	return lineup->running < bound && source->running < SHARE * (bound - lineup->running);
+	uint64_t share;
+
+	if (lineup->running >= bound)
+		return 0;
+	/* The last of n is taken while it has less than SHARE times what is free then. */
+	share = SHARE * (bound - lineup->running + 1);
+	return share > source->running ? (share - source->running) / (SHARE + 1) : 0;
+}
+
+/* So many may be taken together; 0: the source is at its own bound. */
+static uint32_t most_at_once(uint64_t free, const struct dispatch_source *source)
+{
+	uint64_t most = free < SPAN_MAX ? free : SPAN_MAX;
+
+	if (source->parallel == 0 || source->running + most <= source->parallel)
+		return (uint32_t)most;
+	return source->running < source->parallel ? (uint32_t)(source->parallel - source->running)
+						  : 0;
 }
 
 /*
- * Up to QUANTUM tasks of one source; returns how many. A source that has nothing or is at its own
- * bound leaves the ring: dispatch_ready and dispatch_returned bring it back.
+ * Up to QUANTUM tasks of one source, and a span whole; returns how many. A source that has nothing
+ * or is at its own bound leaves the ring: dispatch_ready and dispatch_returned bring it back.
  */
 static unsigned take_from(struct dispatch *dispatch, struct lineup *lineup, size_t bound,
 			  struct dispatch_source *source)
 {
 	unsigned taken = 0;
 
-	while (taken < QUANTUM && has_place(lineup, bound, source)) {
+	while (taken < QUANTUM && places(lineup, bound, source) > 0) {
 		unsigned worker = choose_worker(dispatch, source->kind);
-		bool is_full = source->parallel != 0 && source->running >= source->parallel;
+		uint32_t most = most_at_once(places(lineup, bound, source), source);
 		struct task *task =
-			is_full ? NULL : dispatch->next(source, worker, dispatch->context);
+			most > 0 ? dispatch->next(source, worker, most, dispatch->context) : NULL;
 
 		if (!task) {
 			dispatch_drop(dispatch, source);
 			return taken;
 		}
 		STAILQ_INSERT_TAIL(&dispatch->lanes[task->worker].taken, task, link);
-		dispatch->lanes[task->worker].load++;
-		source->running++;
-		lineup->running++;
-		taken++;
+		assert(task->count <= most);
+		dispatch->lanes[task->worker].load += task->count;
+		source->running += task->count;
+		lineup->running += task->count;
+		taken += task->count;
 	}
 	/* Served: to the end of the ring. */
 	dispatch_drop(dispatch, source);
@@ -171,7 +189,7 @@ bool dispatch_take(struct dispatch *dispatch)
 		/* Once round the ring since the first that has its share: places only get fewer. */
 		while (taken < TURN_MAX && lineup->running < bound &&
 		       (source = TAILQ_FIRST(&lineup->ring)) && source != held_up) {
-			if (!held_up && !has_place(lineup, bound, source))
+			if (!held_up && places(lineup, bound, source) == 0)
 				held_up = source;
 			taken += take_from(dispatch, lineup, bound, source);
 		}
@@ -198,7 +216,7 @@ void dispatch_forget(struct dispatch *dispatch, struct dispatch_source *source)
 		while ((task = STAILQ_FIRST(taken))) {
 			STAILQ_REMOVE_HEAD(taken, link);
 			if (task->key.job == source->job) {
-				count_returned(dispatch, source, i);
+				count_returned(dispatch, source, i, task->count);
 				task_free(task);
 			} else {
 				STAILQ_INSERT_TAIL(&kept, task, link);
@@ -211,7 +229,7 @@ void dispatch_forget(struct dispatch *dispatch, struct dispatch_source *source)
 
 void dispatch_returned(struct dispatch *dispatch, struct dispatch_source *source, unsigned worker)
 {
-	count_returned(dispatch, source, worker);
+	count_returned(dispatch, source, worker, 1);
 	dispatch_ready(dispatch, source);
 }
 

@@ -27,12 +27,12 @@ struct dispatch_source {
 };
 
 /*
- * Makes the next task of a source (the caller passes ownership), or returns NULL where it has none
- * just now: it then leaves the ring until dispatch_ready. worker: where it had best run; where it
- * will, the task says.
+ * Makes the next task of a source (the caller passes ownership), or a span of at most so many, or
+ * returns NULL where it has none just now: it then leaves the ring until dispatch_ready. worker:
+ * where it had best run; where it will, the task says.
  */
 typedef struct task *dispatch_next_fn(struct dispatch_source *source, unsigned worker,
-				      void *context);
+				      uint32_t most, void *context);
 
 struct dispatch *dispatch_new(struct workers *workers, const struct config *config,
 			      dispatch_next_fn *next, void *context);
@@ -49,7 +49,7 @@ bool dispatch_take(struct dispatch *dispatch);
 void dispatch_hand_over(struct dispatch *dispatch);
 /* Frees what was taken of this source and not handed over: its job was never made. */
 void dispatch_forget(struct dispatch *dispatch, struct dispatch_source *source);
-/* A task came back from this worker. */
+/* A task, or a target of a span, came back from this worker. */
 void dispatch_returned(struct dispatch *dispatch, struct dispatch_source *source, unsigned worker);
 /* Tasks taken and not yet returned, of all sources. */
 size_t dispatch_running(const struct dispatch *dispatch);

@@ -30,9 +30,13 @@ void job_set_gate(struct live_job *job)
 		job->gate += size;
 }
 
-bool job_is_gate_shut(const struct live_job *job)
+uint64_t job_before_gate(const struct live_job *job)
 {
-	return job->job.row.next_index >= job->gate;
+	uint64_t end = target_list_count(job->job.targets), next = job->job.row.next_index;
+
+	if (end > job->gate)
+		end = job->gate;
+	return end > next ? end - next : 0;
 }
 
 /* How many tasks may fail before the job gives up. */
@@ -70,7 +74,7 @@ void job_check_batch(struct live_job *job)
 		return;
 	if (failures > failures_allowed(job)) {
 		give_up(job, failures);
-	} else if (job_is_gate_shut(job) && TAILQ_EMPTY(&job->running) &&
+	} else if (job_before_gate(job) == 0 && counts[TASK_RUNNING] == 0 &&
 		   TAILQ_EMPTY(&job->waiting)) {
 		job->gate += batch_size(job);
 		if (state != JOB_PAUSED)

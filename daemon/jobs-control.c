@@ -43,6 +43,17 @@ bool job_take_skipped(struct live_job *job, uint32_t index)
 	return true;
 }
 
+uint32_t job_unskipped(const struct live_job *job, uint32_t index, uint32_t most)
+{
+	uint32_t count = 0;
+
+	if (HASH_COUNT(job->skipped) == 0)
+		return most;
+	while (count < most && !find_skipped(job, index + count))
+		count++;
+	return count;
+}
+
 uint64_t job_never_begun(const struct live_job *job)
 {
 	return target_list_count(job->job.targets) - job->job.row.next_index -
@@ -58,7 +69,7 @@ static bool stop_never_begun(struct live_job *job, uint32_t index)
 	    job->job.row.state == JOB_STOPPING || find_skipped(job, index))
 		return false;
 	job_skip(job, index);
-	task = live_task_new(job, index);
+	task = live_task_new(job, index, 1);
 	live_task_record(task);
 	end_as_stopped(task);
 	return true;
@@ -103,10 +114,13 @@ bool jobs_stop_task(struct jobs *jobs, struct job *public_job, uint32_t index, i
 
 	(void)jobs;
 	TAILQ_FOREACH (task, &job->running, link) {
-		if (task->index == index) {
+		if (!live_task_has(task, index))
+			continue;
+		if (task->count > 1)
+			live_task_stop_target(task, index);
+		else
 			live_task_stop(task, grace_us);
-			return true;
-		}
+		return true;
 	}
 	TAILQ_FOREACH (task, &job->waiting, link) {
 		if (task->index == index) {

@@ -13,13 +13,15 @@ struct live_job;
 
 /*
  * A task that is in memory: it runs (has a run number), or it waits for another attempt. Tasks that
- * were never begun are only counted.
+ * were never begun are only counted. Of a span there is one for all its targets; one that ends
+ * becomes a task of its own for what is left to do.
  */
 struct live_task {
 	TAILQ_ENTRY(live_task) link; /* in job->running or job->waiting */
 	struct live_job *job;
-	uint64_t run; /* 0: waiting */
-	uint32_t index;
+	uint64_t run;         /* 0: waiting */
+	uint32_t index;       /* of the first */
+	uint32_t count, left; /* targets, and those that have not ended; a span has more than 1 */
 	unsigned worker;
 	bool has_row;                   /* in the store; or not yet, while it runs */
 	unsigned attempts;              /* begun so far */
@@ -37,6 +39,10 @@ struct live_task {
 	size_t stored_bytes;
 	bool is_handed; /* the worker has it, so that it may be told */
 	int64_t grace_us;
+	uint32_t *stops; /* targets of a span to stop */
+	size_t stop_count;
+
+	uint64_t ended[]; /* bits: targets of a span */
 };
 TAILQ_HEAD(live_tasks, live_task);
 
@@ -58,7 +64,7 @@ struct live_job {
 	struct job job;
 	struct dispatch_source source;
 	struct live_tasks running;                 /* those without a row by index */
-	uint64_t unrecorded;                       /* of them, without a row */
+	uint64_t unrecorded;                       /* targets in them without a row */
 	struct live_tasks waiting;                 /* by not_before_us */
 	struct skipped_task *skipped;              /* at next_index or above */
 	uint64_t gate;                             /* no task at or above begins yet */
@@ -112,15 +118,16 @@ uint64_t job_parallel(const struct job_options *options);
 void job_check_end(struct live_job *job);
 
 /* jobs-run.c */
-struct task *job_next_task(struct dispatch_source *source, unsigned worker, void *context);
-struct live_task *live_task_new(struct live_job *job, uint32_t index);
+struct task *job_next_task(struct dispatch_source *source, unsigned worker, uint32_t most,
+			   void *context);
+struct live_task *live_task_new(struct live_job *job, uint32_t index, uint32_t count);
 void live_task_free(struct live_task *task);
 /* Makes the task's row, if it has none. */
 void live_task_record(struct live_task *task);
 /* All tasks that were begun and are below this have a row. */
 uint64_t job_recorded_index(const struct live_job *job);
-/* A task moves from one state to another in its job's counters. */
-void job_count(struct live_job *job, enum task_state from, enum task_state to);
+/* Tasks move from one state to another in their job's counters. */
+void job_count(struct live_job *job, enum task_state from, enum task_state to, uint32_t tasks);
 /* The task gets its final state, in the store as well, which takes message and result; it is freed.
  */
 void live_task_end(struct live_task *task, enum task_state from, struct outcome *outcome,
@@ -129,12 +136,17 @@ void live_task_end(struct live_task *task, enum task_state from, struct outcome 
 void live_task_wait(struct live_task *task, int64_t delay_us);
 /* The worker is told to stop it, after the commit. */
 void live_task_stop(struct live_task *task, int64_t grace_us);
+/* The same of one target of a span that has not ended. */
+void live_task_stop_target(struct live_task *span, uint32_t index);
+/* Is it one, and has not ended? */
+bool live_task_has(const struct live_task *task, uint32_t index);
 void job_tell_workers(struct jobs *jobs, bool is_stored);
 
 /* jobs-batch.c */
 /* Where it is by the options, for a job that is new or goes on. */
 void job_set_gate(struct live_job *job);
-bool job_is_gate_shut(const struct live_job *job);
+/* So many more tasks may begin, if no other bound holds them back. */
+uint64_t job_before_gate(const struct live_job *job);
 /* A task has ended: the next batch, or the end of all trying. */
 void job_check_batch(struct live_job *job);
 
@@ -153,5 +165,7 @@ void job_drop_queued(struct live_job *job);
 void job_skip(struct live_job *job, uint32_t index);
 /* Was it to be passed over? Once. */
 bool job_take_skipped(struct live_job *job, uint32_t index);
+/* So many tasks from this one on are not to be passed over, of at most so many. */
+uint32_t job_unskipped(const struct live_job *job, uint32_t index, uint32_t most);
 /* How many tasks were never begun. */
 uint64_t job_never_begun(const struct live_job *job);

@@ -63,7 +63,7 @@ static void settle_orphan(struct live_task *task, const struct task_row *row)
 		live_task_end(task, TASK_RUNNING, &outcome, now_real_us());
 	} else {
 		store_put_task_queued(job->jobs->store, row->key);
-		job_count(job, TASK_RUNNING, TASK_QUEUED);
+		job_count(job, TASK_RUNNING, TASK_QUEUED, 1);
 		live_task_wait(task, 0);
 	}
 }
@@ -76,7 +76,7 @@ static int read_task(const struct task_row *row, void *context)
 
 	if (!job)
 		return 0;
-	task = live_task_new(job, row->key.index);
+	task = live_task_new(job, row->key.index, 1);
 	task->has_row = true;
 	task->attempts = row->attempts;
 	memcpy(task->offsets, row->output_sizes, sizeof(task->offsets));
@@ -99,7 +99,7 @@ static void settle_gap(struct gaps *gaps, uint64_t end)
 	struct live_job *job = gaps->job;
 
 	for (; gaps->filled < end && gaps->filled < job->job.row.next_index; gaps->filled++) {
-		struct live_task *task = live_task_new(job, (uint32_t)gaps->filled);
+		struct live_task *task = live_task_new(job, (uint32_t)gaps->filled, 1);
 		struct task_row row = {
 			.key = {.job = job->job.row.id, .index = task->index},
 			.attempts = 1,

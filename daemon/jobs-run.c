@@ -5,6 +5,9 @@
  * A task is picked before the commit and handed over after it, so that what runs was recorded. What
  * a worker must hear back (output is stored, "sent" is stored, stop) is noted in jobs->told and
  * said after the commit, when the worker has the task for certain.
+ *
+ * Where a kind needs no more than a target's place in the list, a row of them is picked as a span:
+ * one struct here and at the worker, and a bit for each.
  */
 #include "daemon/jobs-internal.h"
 
@@ -31,12 +34,16 @@ static struct task_key key_of(const struct live_task *task)
 	return (struct task_key){.job = task->job->job.row.id, .index = task->index};
 }
 
-struct live_task *live_task_new(struct live_job *job, uint32_t index)
+enum { WORD_BITS = 64 };
+
+struct live_task *live_task_new(struct live_job *job, uint32_t index, uint32_t count)
 {
-	struct live_task *task = xcalloc(1, sizeof(*task));
+	size_t words = count > 1 ? (count + WORD_BITS - 1) / WORD_BITS : 0;
+	struct live_task *task = xcalloc(1, sizeof(*task) + words * sizeof(*task->ended));
 
 	task->job = job;
 	task->index = index;
+	task->count = task->left = count;
 	TAILQ_INSERT_HEAD(&job->waiting, task, link);
 	return task;
 }
@@ -51,10 +58,22 @@ void live_task_record(struct live_task *task)
 	task->has_row = true;
 	if (task->run == 0)
 		return;
-	job->unrecorded--;
+	job->unrecorded--; /* no span has a row */
 	/* Behind those without a row, whose first tells job_recorded_index. */
 	TAILQ_REMOVE(&job->running, task, link);
 	TAILQ_INSERT_TAIL(&job->running, task, link);
+}
+
+/* The first target of a span that has not ended. */
+static uint32_t first_left(const struct live_task *task)
+{
+	uint32_t word = 0;
+
+	if (task->count == 1)
+		return task->index;
+	while (task->ended[word] == UINT64_MAX)
+		word++;
+	return task->index + word * WORD_BITS + (uint32_t)__builtin_ctzll(~task->ended[word]);
 }
 
 uint64_t job_recorded_index(const struct live_job *job)
@@ -65,7 +84,7 @@ uint64_t job_recorded_index(const struct live_job *job)
 		return job->job.row.next_index;
 	while (task->has_row)
 		task = TAILQ_NEXT(task, link);
-	return task->index;
+	return first_left(task);
 }
 
 static void leave_run(struct live_task *task)
@@ -75,7 +94,7 @@ static void leave_run(struct live_task *task)
 	if (task->run == 0)
 		return;
 	if (!task->has_row)
-		task->job->unrecorded--;
+		task->job->unrecorded -= task->left;
 	task->run = 0;
 	if (task->is_in_told)
 		TAILQ_REMOVE(&jobs->told, task, told_link);
@@ -89,17 +108,57 @@ void live_task_free(struct live_task *task)
 
 	TAILQ_REMOVE(task->run != 0 ? &job->running : &job->waiting, task, link);
 	leave_run(task);
+	free(task->stops);
 	free(task);
 }
 
-void job_count(struct live_job *job, enum task_state from, enum task_state to)
+void job_count(struct live_job *job, enum task_state from, enum task_state to, uint32_t tasks)
 {
 	uint64_t *counts = job->job.row.counts;
 
-	assert(counts[from] > 0);
-	counts[from]--;
-	counts[to]++;
+	assert(counts[from] >= tasks);
+	counts[from] -= tasks;
+	counts[to] += tasks;
 	job_mark_dirty(job);
+}
+
+/* --- Spans --- */
+
+static bool has_ended(const struct live_task *span, uint32_t place)
+{
+	return span->ended[place / WORD_BITS] >> place % WORD_BITS & 1;
+}
+
+bool live_task_has(const struct live_task *task, uint32_t index)
+{
+	uint32_t place = index - task->index;
+
+	if (index < task->index || place >= task->count)
+		return false;
+	return task->count == 1 || !has_ended(task, place);
+}
+
+/*
+ * A target of a span that has come back as a task of its own, which runs as far as the job knows.
+ * The span is freed with its last.
+ */
+static struct live_task *take_out(struct live_task *span, uint32_t index)
+{
+	struct live_job *job = span->job;
+	struct live_task *task = live_task_new(job, index, 1);
+	uint32_t place = index - span->index;
+
+	assert(live_task_has(span, index));
+	task->run = span->run;
+	task->worker = span->worker;
+	task->attempts = span->attempts;
+	task->started_us = span->started_us;
+	TAILQ_REMOVE(&job->waiting, task, link);
+	TAILQ_INSERT_BEFORE(span, task, link);
+	span->ended[place / WORD_BITS] |= UINT64_C(1) << place % WORD_BITS;
+	if (--span->left == 0)
+		live_task_free(span);
+	return task;
 }
 
 /* --- Waiting for another attempt --- */
@@ -172,8 +231,24 @@ static void take_turn(struct live_job *job)
 
 /* --- Picking --- */
 
-/* The next one that waits and is due, else one never begun, else NULL. */
-static struct live_task *pick(struct live_job *job)
+/* How many of those never begun go together, of at most so many. */
+static uint32_t span_size(const struct live_job *job, uint32_t most)
+{
+	const struct job_options *options = job->job.options;
+	uint32_t next = (uint32_t)job->job.row.next_index;
+	uint64_t allowed = job_before_gate(job);
+	char target[TARGET_TEXT_MAX];
+
+	if (allowed < most)
+		most = (uint32_t)allowed;
+	if (most == 1 || !options->kind->is_plain)
+		return 1;
+	target_list_text(job->job.targets, next, target);
+	return options->kind->is_plain(options, target) ? job_unskipped(job, next, most) : 1;
+}
+
+/* The next one that waits and is due, else some never begun, at most so many, else NULL. */
+static struct live_task *pick(struct live_job *job, uint32_t most)
 {
 	struct job_row *row = &job->job.row;
 	struct live_task *task = TAILQ_FIRST(&job->waiting);
@@ -182,13 +257,15 @@ static struct live_task *pick(struct live_job *job)
 		return task;
 	while (job_take_skipped(job, (uint32_t)row->next_index))
 		row->next_index++;
-	if (row->next_index >= target_list_count(job->job.targets) || job_is_gate_shut(job)) {
+	if (job_before_gate(job) == 0) {
 		/* A timer may come a moment early; then it is set once more. */
 		if (task)
 			look_for_waiting(job);
 		return NULL;
 	}
-	return live_task_new(job, (uint32_t)row->next_index++);
+	task = live_task_new(job, (uint32_t)row->next_index, span_size(job, most));
+	row->next_index += task->count;
+	return task;
 }
 
 /* That a task of a repeatable kind was begun, next_index of the job's row tells, until its end. */
@@ -201,7 +278,7 @@ static void note_begun(struct live_task *task)
 				       task->started_us);
 		return;
 	}
-	task->job->unrecorded++;
+	task->job->unrecorded += task->count;
 	if (!task->job->source.kind->is_repeatable)
 		live_task_record(task);
 }
@@ -219,34 +296,50 @@ static unsigned choose_worker(const struct live_job *job, const char *target, un
 	return first + hash % count;
 }
 
-struct task *job_next_task(struct dispatch_source *source, unsigned worker, void *context)
+/* What the worker gets of it. */
+static struct task *hand_out(struct live_task *task, unsigned worker)
+{
+	struct live_job *job = task->job;
+	struct job_options *options = job->job.options;
+	char target[TARGET_TEXT_MAX];
+	struct task *handed;
+
+	if (task->count > 1) {
+		handed = task_new_span(key_of(task), task->count, task->run, options,
+				       job->job.targets);
+		handed->worker = task->worker = worker;
+	} else {
+		target_list_text(job->job.targets, task->index, target);
+		handed = task_new(key_of(task), task->attempts, task->run, options, target);
+		handed->worker = task->worker = choose_worker(job, target, worker);
+	}
+	handed->owner = task;
+	return handed;
+}
+
+struct task *job_next_task(struct dispatch_source *source, unsigned worker, uint32_t most,
+			   void *context)
 {
 	struct jobs *jobs = context;
 	struct live_job *job = live_job_find(jobs, source->job);
-	char target[TARGET_TEXT_MAX];
 	struct live_task *task;
-	struct task *handed;
 
 	if (job->job.row.state != JOB_QUEUED && job->job.row.state != JOB_RUNNING)
 		return NULL;
-	task = has_turn(job) ? pick(job) : NULL;
+	task = has_turn(job) ? pick(job, most) : NULL;
 	if (!task)
 		return NULL;
 	take_turn(job);
 	TAILQ_REMOVE(&job->waiting, task, link);
 	TAILQ_INSERT_TAIL(&job->running, task, link);
 	task->run = ++jobs->last_run;
-	job_count(job, TASK_QUEUED, TASK_RUNNING);
+	job_count(job, TASK_QUEUED, TASK_RUNNING, task->count);
 	if (job->job.row.started_us == 0)
 		job->job.row.started_us = now_real_us();
 	if (job->job.row.state == JOB_QUEUED)
 		job_set_state(job, JOB_RUNNING);
 	note_begun(task);
-	target_list_text(job->job.targets, task->index, target);
-	handed = task_new(key_of(task), task->attempts, task->run, job->job.options, target);
-	handed->worker = task->worker = choose_worker(job, target, worker);
-	handed->owner = task;
-	return handed;
+	return hand_out(task, worker);
 }
 
 /* --- Telling workers --- */
@@ -265,6 +358,27 @@ void live_task_stop(struct live_task *task, int64_t grace_us)
 	task->is_to_stop = true;
 	task->grace_us = grace_us;
 	tell(task);
+}
+
+void live_task_stop_target(struct live_task *span, uint32_t index)
+{
+	span->stops = xrealloc(span->stops, (span->stop_count + 1) * sizeof(*span->stops));
+	span->stops[span->stop_count++] = index;
+	tell(span);
+}
+
+/* What holds while commits fail as well. */
+static void tell_stops(struct jobs *jobs, struct live_task *task)
+{
+	if (!task->is_handed)
+		return;
+	if (task->is_to_stop)
+		workers_stop(jobs->workers, task->worker, task->run,
+			     jobs->is_shutting_down ? STOP_SHUTDOWN : STOP_ASKED, task->grace_us);
+	for (size_t i = 0; i < task->stop_count; i++)
+		workers_stop_target(jobs->workers, task->worker, task->run, task->stops[i]);
+	task->is_to_stop = false;
+	task->stop_count = 0;
 }
 
 /*
@@ -291,13 +405,9 @@ void job_tell_workers(struct jobs *jobs, bool is_stored)
 			task->is_going = false;
 			task->stored_bytes = 0;
 		}
-		if (task->is_to_stop && task->is_handed) {
-			workers_stop(jobs->workers, task->worker, task->run,
-				     jobs->is_shutting_down ? STOP_SHUTDOWN : STOP_ASKED,
-				     task->grace_us);
-			task->is_to_stop = false;
-		}
-		if (task->is_going || task->stored_bytes > 0 || task->is_to_stop)
+		tell_stops(jobs, task);
+		if (task->is_going || task->stored_bytes > 0 || task->is_to_stop ||
+		    task->stop_count > 0)
 			tell(task);
 	}
 }
@@ -339,7 +449,7 @@ void live_task_end(struct live_task *task, enum task_state from, struct outcome 
 	job->job.row.last_position = position;
 	if (outcome->class != CLASS_NONE)
 		job->job.row.class_counts[outcome->class]++;
-	job_count(job, from, outcome->state);
+	job_count(job, from, outcome->state, 1);
 	live_task_free(task);
 	job_check_end(job);
 	job_check_batch(job);
@@ -380,6 +490,14 @@ static int64_t backed_off(int64_t first_us, unsigned tries, unsigned doublings_m
 	return delay_us - spread_us / 2 + (int64_t)arc4random_uniform((uint32_t)spread_us + 1);
 }
 
+static void queue_again(struct live_task *task, int64_t delay_us)
+{
+	live_task_record(task);
+	store_put_task_queued(task->job->jobs->store, key_of(task));
+	job_count(task->job, TASK_RUNNING, TASK_QUEUED, 1);
+	live_task_wait(task, delay_us);
+}
+
 /* May this attempt be followed by another? Then it waits for that, and the answer is true. */
 static bool try_again(struct live_task *task, const struct outcome *outcome)
 {
@@ -395,10 +513,7 @@ static bool try_again(struct live_task *task, const struct outcome *outcome)
 			backed_off(options->retry_delay_us, ++task->failures, RETRY_DOUBLINGS_MAX);
 	else
 		return false;
-	live_task_record(task);
-	store_put_task_queued(task->job->jobs->store, key_of(task));
-	job_count(task->job, TASK_RUNNING, TASK_QUEUED);
-	live_task_wait(task, delay_us);
+	queue_again(task, delay_us);
 	return true;
 }
 
@@ -410,11 +525,10 @@ static void cut_off(struct outcome *outcome, const struct cut_off *why)
 	outcome->message = xstrdup(why->message);
 }
 
-static void take_end(struct live_task *task, struct report *report)
+static void take_end(struct live_task *task, struct outcome *outcome, int64_t at_us)
 {
 	struct live_job *job = task->job;
 	struct jobs *jobs = job->jobs;
-	struct outcome *outcome = &report->outcome;
 
 	dispatch_returned(jobs->dispatch, &job->source, task->worker);
 	if (jobs->is_shutting_down && outcome->state == TASK_STOPPED &&
@@ -426,8 +540,14 @@ static void take_end(struct live_task *task, struct report *report)
 	}
 	if (outcome->state == TASK_STOPPED && job->cut_off)
 		cut_off(outcome, job->cut_off);
-	if (!try_again(task, outcome))
-		live_task_end(task, TASK_RUNNING, outcome, report->at_us);
+	if (outcome->state == TASK_QUEUED && job->job.row.state == JOB_STOPPING)
+		outcome->state = TASK_STOPPED;
+	if (outcome->state == TASK_QUEUED) {
+		task->attempts = 0; /* nothing was tried */
+		queue_again(task, 0);
+	} else if (!try_again(task, outcome)) {
+		live_task_end(task, TASK_RUNNING, outcome, at_us);
+	}
 }
 
 void jobs_report(struct jobs *jobs, struct report *report)
@@ -444,7 +564,14 @@ void jobs_report(struct jobs *jobs, struct report *report)
 		tell(task);
 		break;
 	case REPORT_ENDED:
-		take_end(task, report);
+		take_end(task, &report->outcome, report->at_us);
+		break;
+	case REPORT_ENDINGS:
+		for (size_t i = 0; i < report->ending_count; i++) {
+			struct ending *ending = &report->endings[i];
+
+			take_end(take_out(task, ending->index), &ending->outcome, ending->at_us);
+		}
 		break;
 	}
 	report_free(report);

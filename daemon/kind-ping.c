@@ -237,6 +237,8 @@ const struct kind kind_ping = {
 	.job_adjusted = ping_job_adjusted,
 	.task_start = ping_task_start,
 	.task_stop = ping_task_stop,
+	.target_stop = ping_target_stop,
+	.is_plain = ping_is_plain,
 	.task_resolved = ping_task_resolved,
 	.task_output_stored = ping_task_output_stored,
 };

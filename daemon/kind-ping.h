@@ -9,7 +9,8 @@
  *   ping-watch    what a long ping tells while it runs
  *   ping-request  requests under way, and what became of them
  *   ping-group    a target with several addresses
- *   ping-task     targets: how a task begins and ends
+ *   ping-task     targets that are more than a request: how one begins and ends
+ *   ping-span     rows of targets, most of them flat
  *   ping-engine   the turn: whose request goes next, and when to look again
  *   kind-ping     options, and the row of the table of kinds
  */

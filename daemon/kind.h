@@ -5,8 +5,9 @@
  *
  * Options are parsed and checked on main, then shared read-only. An engine is what one worker holds
  * for one kind; all calls to it come on that worker's thread, from its event loop, and must return
- * at once. For each task_start the engine calls worker_ended exactly once, sooner or later, also
- * after task_stop; it must see to every time-out itself (options->timeout_us included).
+ * at once. For each target of each task_start the engine calls worker_target_ended (or
+ * worker_ended) exactly once, sooner or later, also after task_stop; it must see to every time-out
+ * itself (options->timeout_us included).
  */
 #pragma once
 
@@ -66,6 +67,9 @@ struct kind {
 	int64_t (*job_rate)(const void *options);
 	/* Tasks of one hash run on one worker; 0: on any. NULL: always on any. */
 	uint32_t (*affinity)(const void *options, const char *target);
+	/* May a span of the job begin with this target? It is repeatable then, writes no output,
+	 * and what follows and does not belong in it comes back. NULL: a kind without spans. */
+	bool (*is_plain)(const struct job_options *options, const char *target);
 	/* A few words on what the job does ("show version"), or NULL; into options */
 	const char *(*command)(const void *options);
 
@@ -77,6 +81,8 @@ struct kind {
 	/* grace_us: between TERM and KILL on the far side; at most a second to the outcome if 0 */
 	void (*task_stop)(struct engine *engine, struct task *task, enum stop_reason reason,
 			  int64_t grace_us);
+	/* One target of a span: TASK_STOPPED. NULL where the kind has no spans. */
+	void (*target_stop)(struct engine *engine, struct task *task, uint32_t index);
 	/* The options of a job with tasks here were adjusted; NULL where later tasks are enough. */
 	void (*job_adjusted)(struct engine *engine, uint64_t job,
 			     const struct job_options *options);

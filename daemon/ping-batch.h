@@ -21,6 +21,7 @@ union control {
 
 struct outgoing {
 	struct ping_request *request;
+	union ping_address to;
 	struct iovec parts[2]; /* head, zeros */
 	unsigned char head[ECHO_HEAD_SIZE];
 	union control control;

@@ -60,20 +60,25 @@ static int64_t pace_next_us(const struct ping_pace *pace, int64_t now_us)
 
 struct ping_job *ping_job_of(struct engine *engine, const struct task *task)
 {
+	static const struct request_list none = {NO_REQUEST, NO_REQUEST};
 	const struct ping_options *options = task->options->kind_options;
 	struct ping_job *job = NULL;
 
 	HASH_FIND(hh, engine->jobs, &task->key.job, sizeof(job->id), job);
 	if (!job) {
 		job = xcalloc(1, sizeof(*job));
+		job->engine = engine;
 		job->id = task->key.job;
 		job->timer.type = TIMER_JOB;
+		job->look.type = TIMER_LOOK;
 		TAILQ_INIT(&job->ready);
+		TAILQ_INIT(&job->line);
+		job->again = job->recent = job->awaited = job->paused = none;
 		HASH_ADD(hh, engine->jobs, id, sizeof(job->id), job);
 	}
-	/* Of its newest task: the rate may have been adjusted. */
+	/* Of its newest span: the rate may have been adjusted. */
 	pace_set(&job->pace, options->rate);
-	job->tasks++;
+	job->spans++;
 	return job;
 }
 
@@ -96,51 +101,63 @@ void ping_job_adjusted(struct engine *engine, uint64_t id, const struct job_opti
 	}
 }
 
-static void job_leave_ring(struct engine *engine, struct ping_job *job)
+static bool may_send(const struct ping_job *job)
+{
+	return !TAILQ_EMPTY(&job->ready) || job->again.first != NO_REQUEST ||
+	       !TAILQ_EMPTY(&job->line);
+}
+
+static void job_leave_ring(struct ping_job *job)
 {
 	if (job->is_in_ring)
-		TAILQ_REMOVE(&engine->ring, job, ring_link);
+		TAILQ_REMOVE(&job->engine->ring, job, ring_link);
 	job->is_in_ring = false;
 }
 
-/* At the end of the ring, if it has something to send and its pace allows. */
-static void job_enter_ring(struct engine *engine, struct ping_job *job)
+/* In the ring, at its end where it is new there, if it has something to send and its pace allows.
+ */
+void ping_job_tend(struct ping_job *job)
 {
-	if (job->is_in_ring || TAILQ_EMPTY(&job->ready) || job->timer.due_us > 0)
-		return;
-	TAILQ_INSERT_TAIL(&engine->ring, job, ring_link);
-	job->is_in_ring = true;
+	if (!may_send(job) || job->timer.due_us > 0) {
+		job_leave_ring(job);
+	} else if (!job->is_in_ring) {
+		TAILQ_INSERT_TAIL(&job->engine->ring, job, ring_link);
+		job->is_in_ring = true;
+	}
 }
 
-static void job_free(struct engine *engine, struct ping_job *job)
+static void job_free(struct ping_job *job)
 {
+	struct engine *engine = job->engine;
+
+	job_leave_ring(job);
 	wheel_clear(&engine->wheel, &job->timer);
+	wheel_clear(&engine->wheel, &job->look);
 	HASH_DEL(engine->jobs, job);
 	free(job);
 }
 
-void ping_job_drop_task(struct engine *engine, struct ping_job *job)
+void ping_job_drop_span(struct ping_job *job)
 {
-	int64_t now_us = worker_now_us(engine->worker);
+	struct engine *engine = job->engine;
 
-	if (TAILQ_EMPTY(&job->ready))
-		job_leave_ring(engine, job);
-	if (--job->tasks > 0)
+	ping_job_tend(job);
+	if (--job->spans > 0)
 		return;
-	/* It may come back in a moment with its next task, whose turn its pace has not forgotten.
+	/* It may come back in a moment with its next span, whose turn its pace has not forgotten.
 	 */
-	if (!pace_allows(&job->pace, now_us))
+	if (!pace_allows(&job->pace, worker_now_us(engine->worker)))
 		wheel_set(&engine->wheel, &job->timer, job->pace.due_ns / 1000 + 1);
 	else
-		job_free(engine, job);
+		job_free(job);
 }
 
-static void job_on_timer(struct engine *engine, struct ping_job *job)
+static void job_on_timer(struct ping_job *job)
 {
-	if (job->tasks > 0)
-		job_enter_ring(engine, job);
+	if (job->spans > 0)
+		ping_job_tend(job);
 	else
-		job_free(engine, job);
+		job_free(job);
 }
 
 /* --- Waiting for a turn --- */
@@ -156,27 +173,25 @@ void ping_task_make_ready(struct ping_task *task)
 {
 	assert(!task->is_ready);
 	task->is_ready = true;
-	TAILQ_INSERT_TAIL(&task->job->ready, task, ready_link);
-	job_enter_ring(task->engine, task->job);
+	TAILQ_INSERT_TAIL(&task->span->job->ready, task, ready_link);
+	ping_job_tend(task->span->job);
 }
 
 void ping_task_leave_ready(struct ping_task *task)
 {
-	if (task->is_ready)
-		TAILQ_REMOVE(&task->job->ready, task, ready_link);
+	if (!task->is_ready)
+		return;
+	TAILQ_REMOVE(&task->span->job->ready, task, ready_link);
 	task->is_ready = false;
+	ping_job_tend(task->span->job);
 }
 
 /* --- Time --- */
 
 static void on_wheel(struct wheel_timer *timer, void *context)
 {
-	struct engine *engine = context;
-
+	(void)context;
 	switch ((enum ping_timer)timer->type) {
-	case TIMER_REQUEST:
-		ping_request_on_timer(CONTAINER(timer, struct ping_request, timer));
-		break;
 	case TIMER_PAUSE:
 		ping_task_make_ready(CONTAINER(timer, struct ping_task, pause));
 		break;
@@ -187,55 +202,97 @@ static void on_wheel(struct wheel_timer *timer, void *context)
 		ping_watch_on_period(CONTAINER(timer, struct ping_task, period));
 		break;
 	case TIMER_JOB:
-		job_on_timer(engine, CONTAINER(timer, struct ping_job, timer));
+		job_on_timer(CONTAINER(timer, struct ping_job, timer));
+		break;
+	case TIMER_LOOK:
+		ping_job_on_look(CONTAINER(timer, struct ping_job, look));
 		break;
 	}
 }
 
 /* --- A turn --- */
 
-/* The next task that may send just now, out of its queue; or NULL. */
-static struct ping_task *next_task(struct engine *engine, int64_t now_us)
+/* Where the next request of a job goes, or NULL: it has none after all. */
+static struct ping_socket *next_socket(struct ping_job *job)
 {
+	struct ping_socket *socket = NULL;
+
+	/* Looking at a span may make a task ready, or end it. */
+	while (!socket && may_send(job)) {
+		if (!TAILQ_EMPTY(&job->ready))
+			socket = TAILQ_FIRST(&job->ready)->socket;
+		else if (job->again.first != NO_REQUEST)
+			socket =
+				&job->engine->sockets[ping_request_at(job->engine, job->again.first)
+							      ->socket];
+		else
+			socket = ping_span_peek(TAILQ_FIRST(&job->line));
+	}
+	return socket;
+}
+
+/* The request that next_socket is about. */
+static struct ping_request *take_request(struct ping_job *job, int64_t now_us)
+{
+	struct ping_task *task = TAILQ_FIRST(&job->ready);
+	struct ping_request *request;
+
+	if (task) {
+		ping_task_leave_ready(task);
+		ping_task_start_clock(task, now_us);
+		return ping_request_new(task);
+	}
+	request = ping_request_at(job->engine, job->again.first);
+	if (!request)
+		return ping_span_take(TAILQ_FIRST(&job->line));
+	ping_request_again(request);
+	return request;
+}
+
+/* The next request that may go just now, or NULL. */
+static struct ping_request *next_request(struct engine *engine, int64_t now_us)
+{
+	struct ping_request *request = NULL;
 	struct ping_job *job, *held_up = NULL;
 
-	while ((job = TAILQ_FIRST(&engine->ring)) && job != held_up) {
-		struct ping_task *task = TAILQ_FIRST(&job->ready);
-		struct ping_socket *socket = task->socket;
+	while (!request && (job = TAILQ_FIRST(&engine->ring)) && job != held_up) {
+		struct ping_socket *socket;
 
 		if (!pace_allows(&engine->pace, now_us) || !ping_request_is_free(engine))
 			return NULL;
-		job_leave_ring(engine, job);
-		/* Others may have another socket: once round the ring. */
-		if (now_us < socket->paused_until_us || socket->expected > socket->buffer) {
+		job->spans++; /* it stays while its last span ends */
+		job_leave_ring(job);
+		socket = next_socket(job);
+		if (!socket) {
+			/* Nothing is left of what it had */
+		} else if (now_us < socket->paused_until_us || socket->expected > socket->buffer) {
+			/* Others may have another socket: once round the ring. */
 			held_up = held_up ? held_up : job;
-			job_enter_ring(engine, job);
-			continue;
-		}
-		if (!pace_allows(&job->pace, now_us)) {
+		} else if (!pace_allows(&job->pace, now_us)) {
 			wheel_set(&engine->wheel, &job->timer, pace_next_us(&job->pace, now_us));
-			continue;
+		} else {
+			pace_take(&engine->pace, now_us);
+			pace_take(&job->pace, now_us);
+			request = take_request(job, now_us);
 		}
-		pace_take(&engine->pace, now_us);
-		pace_take(&job->pace, now_us);
-		ping_task_leave_ready(task);
-		job_enter_ring(engine, job); /* behind the others */
-		return task;
+		ping_job_tend(job); /* behind the others */
+		ping_job_drop_span(job);
 	}
-	return NULL;
+	return request;
 }
 
 /* Until a batch is full or nothing may be sent; false where there was nothing at all. */
 static bool fill_batches(struct engine *engine, int64_t now_us)
 {
 	bool has_added = false;
-	struct ping_task *task;
+	struct ping_request *request;
 
-	while ((task = next_task(engine, now_us))) {
-		ping_task_start_clock(task, now_us);
-		ping_socket_add(task->socket, ping_request_new(task));
+	while ((request = next_request(engine, now_us))) {
+		struct ping_socket *socket = &engine->sockets[request->socket];
+
+		ping_socket_add(socket, request);
 		has_added = true;
-		if (ping_socket_is_full(task->socket))
+		if (ping_socket_is_full(socket))
 			break;
 	}
 	return has_added;
@@ -351,8 +408,8 @@ struct engine *ping_engine_new(struct worker *worker, const struct config *confi
 	if (!engine->timer)
 		abort();
 	wheel_init(&engine->wheel, worker_now_us(worker));
-	TAILQ_INIT(&engine->free_requests);
-	TAILQ_INIT(&engine->closed_requests);
+	engine->requests = xcalloc(PING_REQUESTS, sizeof(*engine->requests));
+	engine->free = engine->closed = (struct request_list){NO_REQUEST, NO_REQUEST};
 	TAILQ_INIT(&engine->ring);
 	ping_configured(engine, config);
 	for (unsigned i = 0; i < PING_SOCKET_COUNT; i++)
@@ -368,13 +425,12 @@ void ping_engine_free(struct engine *engine)
 		return;
 	assert(engine->recent == 0);
 	HASH_ITER (hh, engine->jobs, job, next) {
-		assert(job->tasks == 0);
-		job_free(engine, job);
+		assert(job->spans == 0);
+		job_free(job);
 	}
 	for (unsigned i = 0; i < PING_SOCKET_COUNT; i++)
 		ping_socket_close(&engine->sockets[i]);
-	for (unsigned i = 0; i < engine->chunk_count; i++)
-		free(engine->chunks[i]);
+	free(engine->requests);
 	event_free(engine->timer);
 	free(engine);
 }

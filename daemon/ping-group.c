@@ -8,8 +8,7 @@
 #include "daemon/resolver.h"
 
 struct ping_group {
-	LIST_HEAD(, ping_task) legs; /* that have not ended */
-	size_t size;
+	size_t size;                /* legs that have not ended */
 	union ping_address address; /* the first */
 	/* Of those that have ended */
 	struct outcome outcome; /* the first that did not succeed; without result */
@@ -21,19 +20,12 @@ void ping_group_join(struct ping_task *leg, struct ping_group **group)
 {
 	if (!*group) {
 		*group = xcalloc(1, sizeof(**group));
-		LIST_INIT(&(*group)->legs);
 		(*group)->outcome.state = TASK_SUCCEEDED;
 		(*group)->address = leg->address;
 		(*group)->min_us = INT64_MAX;
 	}
 	leg->group = *group;
-	LIST_INSERT_HEAD(&(*group)->legs, leg, leg_link);
 	(*group)->size++;
-}
-
-size_t ping_group_size(const struct ping_task *leg)
-{
-	return leg->group ? leg->group->size : 1;
 }
 
 static void add_leg(struct ping_group *group, const struct ping_task *leg,
@@ -107,13 +99,10 @@ bool ping_group_leave(struct ping_task *leg, struct outcome *outcome)
 {
 	struct ping_group *group = leg->group;
 
-	LIST_REMOVE(leg, leg_link);
 	add_leg(group, leg, outcome);
 	take_outcome(group, leg, outcome);
-	if (--group->size > 0) {
-		leg->task->engine_task = LIST_FIRST(&group->legs);
+	if (--group->size > 0)
 		return false;
-	}
 	*outcome = group->outcome;
 	outcome->result = whole_json(group);
 	free(group);

@@ -15,8 +15,6 @@ struct ping_task;
 
 /* Joins the leg, whose address is known, to the group of its task, made with the first. */
 void ping_group_join(struct ping_task *leg, struct ping_group **group);
-/* Legs that have not ended; 1 of a task without a group. */
-size_t ping_group_size(const struct ping_task *leg);
 /* Takes the outcome of a leg, which leaves. True: it was the last; then *outcome is the whole's,
  * and the group is gone. */
 bool ping_group_leave(struct ping_task *leg, struct outcome *outcome);

@@ -6,49 +6,188 @@
  * bytes of that request alone. A request that was answered or given up keeps its place for a while,
  * so that duplicates and late replies are known for what they are; then the oldest place is the
  * next to be used.
+ *
+ * A list for each state, of numbers instead of pointers, costs four bytes a request and a
+ * nanosecond a change. It is what waits in the order of time, too, since one job waits equally long
+ * for each of its replies: no request has a timer, only the first of a list is looked at.
  */
 #include "daemon/ping-engine.h"
 
 #include "common/util.h"
 #include "daemon/worker.h"
 
+#include <assert.h>
 #include <errno.h>
+
+/* --- Lists --- */
+
+static struct engine *engine_of(const struct ping_request *request)
+{
+	return request->span->job->engine;
+}
+
+struct ping_request *ping_request_at(struct engine *engine, uint16_t number)
+{
+	return number == NO_REQUEST ? NULL : &engine->requests[number];
+}
+
+uint16_t ping_request_number(const struct ping_request *request)
+{
+	return (uint16_t)(request - engine_of(request)->requests);
+}
+
+static void append(struct engine *engine, struct request_list *list, struct ping_request *request)
+{
+	uint16_t number = (uint16_t)(request - engine->requests);
+	struct ping_request *last = ping_request_at(engine, list->last);
+
+	request->previous = list->last;
+	request->next = NO_REQUEST;
+	if (last)
+		last->next = number;
+	else
+		list->first = number;
+	list->last = number;
+}
+
+static void take_out(struct engine *engine, struct request_list *list,
+		     const struct ping_request *request)
+{
+	struct ping_request *previous = ping_request_at(engine, request->previous);
+	struct ping_request *next = ping_request_at(engine, request->next);
+
+	if (previous)
+		previous->next = request->next;
+	else
+		list->first = request->next;
+	if (next)
+		next->previous = request->previous;
+	else
+		list->last = request->previous;
+}
+
+/* --- States --- */
+
+/* Where those of a state are; NULL: in the batch. */
+static struct request_list *list_of(struct engine *engine, struct ping_job *job,
+				    enum request_state state)
+{
+	switch (state) {
+	case REQUEST_FREE:
+		return &engine->free;
+	case REQUEST_BATCHED:
+		return NULL;
+	case REQUEST_RECENT:
+		return &job->recent;
+	case REQUEST_AWAITED:
+		return &job->awaited;
+	case REQUEST_PAUSED:
+		return &job->paused;
+	case REQUEST_AGAIN:
+		return &job->again;
+	case REQUEST_ANSWERED:
+	case REQUEST_GIVEN_UP:
+		return &engine->closed;
+	}
+	abort(); /* a state that does not exist */
+}
+
+static bool is_in_window(enum request_state state)
+{
+	return state == REQUEST_BATCHED || state == REQUEST_RECENT;
+}
+
+bool ping_request_is_open(const struct ping_request *request)
+{
+	return is_in_window(request->state) || request->state == REQUEST_AWAITED;
+}
+
+/* Into the window (by 1), or out of it (by -1). */
+static void count_in_window(struct ping_request *request, int by)
+{
+	struct engine *engine = engine_of(request);
+	struct ping_socket *socket = &engine->sockets[request->socket];
+	size_t charge = ping_socket_charge(request->span->options->size);
+
+	engine->recent += (unsigned)by;
+	socket->expected = by > 0 ? socket->expected + charge : socket->expected - charge;
+}
+
+/* When one of the lists that are watched is to be looked at for this one. */
+static int64_t due_us(const struct ping_request *request)
+{
+	const struct ping_options *options = request->span->options;
+	int64_t timeout_us = options->reply_timeout_us;
+
+	if (request->state == REQUEST_PAUSED)
+		timeout_us = options->interval_us;
+	else if (request->state == REQUEST_RECENT && timeout_us > PING_RECENT_US)
+		timeout_us = PING_RECENT_US;
+	return request->sent_ns / 1000 + timeout_us;
+}
+
+static void look_in_time(struct ping_job *job, int64_t at_us)
+{
+	if (job->look.due_us == 0 || at_us < job->look.due_us)
+		wheel_set(&job->engine->wheel, &job->look, at_us > 0 ? at_us : 1);
+}
+
+void ping_request_set_state(struct ping_request *request, enum request_state state)
+{
+	struct ping_job *job = request->span->job;
+	struct engine *engine = job->engine;
+	struct request_list *list = list_of(engine, job, request->state);
+	bool was_in_window = is_in_window(request->state);
+	bool was_open = ping_request_is_open(request);
+
+	if (list)
+		take_out(engine, list, request);
+	request->state = (uint8_t)state;
+	list = list_of(engine, job, state);
+	if (list)
+		append(engine, list, request);
+	if (was_in_window != is_in_window(state))
+		count_in_window(request, was_in_window ? -1 : 1);
+	if (!request->is_flat && was_open && !ping_request_is_open(request))
+		request->task->open--;
+	if (!request->is_flat && !was_open && ping_request_is_open(request))
+		request->task->open++;
+	if (state == REQUEST_RECENT || state == REQUEST_AWAITED || state == REQUEST_PAUSED)
+		look_in_time(job, due_us(request));
+}
 
 /* --- The table --- */
 
-static struct ping_request *request_of(struct engine *engine, uint16_t sequence)
+void ping_request_free(struct ping_request *request)
 {
-	unsigned chunk = sequence / PING_CHUNK;
+	struct engine *engine = engine_of(request);
+	struct ping_request *newer = ping_request_at(engine, request->newer);
+	struct ping_request *older = ping_request_at(engine, request->older);
 
-	return chunk < engine->chunk_count ? &engine->chunks[chunk][sequence % PING_CHUNK] : NULL;
-}
-
-static void add_chunk(struct engine *engine)
-{
-	struct ping_request *chunk = xcalloc(PING_CHUNK, sizeof(*chunk));
-
-	for (unsigned i = 0; i < PING_CHUNK; i++) {
-		chunk[i].sequence = (uint16_t)(engine->chunk_count * PING_CHUNK + i);
-		chunk[i].timer.type = TIMER_REQUEST;
-		TAILQ_INSERT_TAIL(&engine->free_requests, &chunk[i], link);
-	}
-	engine->chunks[engine->chunk_count++] = chunk;
+	if (newer)
+		newer->older = request->older;
+	else if (!request->is_flat)
+		request->task->newest = request->older;
+	if (older)
+		older->newer = request->newer;
+	ping_request_set_state(request, REQUEST_FREE);
+	request->span = NULL;
 }
 
 /* False where every sequence number is taken by a request under way. */
 bool ping_request_is_free(struct engine *engine)
 {
-	struct ping_request *oldest = TAILQ_FIRST(&engine->closed_requests);
-	bool is_full = engine->chunk_count == PING_CHUNKS_MAX;
+	struct ping_request *oldest = ping_request_at(engine, engine->closed.first);
+	bool is_full = engine->used == PING_REQUESTS;
 
-	if (!TAILQ_EMPTY(&engine->free_requests))
+	if (engine->free.first != NO_REQUEST)
 		return true;
 	if (oldest && (is_full ||
 		       oldest->sent_ns / 1000 + PING_REMEMBERED_US < worker_now_us(engine->worker)))
 		ping_request_free(oldest);
 	else if (!is_full)
-		add_chunk(engine);
-	return !TAILQ_EMPTY(&engine->free_requests);
+		append(engine, &engine->free, &engine->requests[engine->used++]);
+	return engine->free.first != NO_REQUEST;
 }
 
 static void draw_cookie(struct engine *engine, unsigned char ret_cookie[static ECHO_COOKIE_SIZE])
@@ -61,72 +200,73 @@ static void draw_cookie(struct engine *engine, unsigned char ret_cookie[static E
 	memcpy(ret_cookie, engine->cookies[--engine->cookies_left], ECHO_COOKIE_SIZE);
 }
 
-struct ping_request *ping_request_new(struct ping_task *task)
+/* The next place. */
+static struct ping_request *place_for(struct ping_span *span, enum ping_socket_type socket)
 {
-	struct engine *engine = task->engine;
-	struct ping_request *request = TAILQ_FIRST(&engine->free_requests);
+	struct engine *engine = span->job->engine;
+	struct ping_request *request = ping_request_at(engine, engine->free.first);
 
-	TAILQ_REMOVE(&engine->free_requests, request, link);
 	draw_cookie(engine, request->cookie);
-	request->task = task;
-	request->state = REQUEST_BATCHED;
-	request->is_recent = true;
-	task->socket->expected += ping_socket_charge(task->options->size);
-	LIST_INSERT_HEAD(&task->requests, request, task_link);
-	task->open++;
-	engine->recent++;
+	request->span = span;
+	request->sent_ns = 0;
+	request->newer = request->older = NO_REQUEST;
+	request->socket = (uint8_t)socket;
+	request->sendings = 1;
 	return request;
 }
 
-/* It no longer counts in the window. */
-static void request_age(struct ping_request *request)
+struct ping_request *ping_request_new(struct ping_task *task)
 {
-	struct ping_task *task = request->task;
+	struct ping_request *before = ping_request_at(task->engine, task->newest);
+	struct ping_request *request = place_for(task->span, task->socket->type);
 
-	if (!request->is_recent)
+	request->is_flat = false;
+	request->task = task;
+	request->older = task->newest;
+	task->newest = ping_request_number(request);
+	if (before)
+		before->newer = task->newest;
+	ping_request_set_state(request, REQUEST_BATCHED);
+	return request;
+}
+
+struct ping_request *ping_request_new_flat(struct ping_span *span, uint32_t index,
+					   enum ping_socket_type socket,
+					   const union ping_address *address)
+{
+	struct ping_request *request = place_for(span, socket);
+
+	request->is_flat = true;
+	request->flat_address = (struct in6_addr){0};
+	if (address->any.sa_family == AF_INET)
+		memcpy(&request->flat_address, &address->v4.sin_addr, sizeof(struct in_addr));
+	else
+		request->flat_address = address->v6.sin6_addr;
+	request->flat_index = index;
+	ping_request_set_state(request, REQUEST_BATCHED);
+	return request;
+}
+
+void ping_request_again(struct ping_request *request)
+{
+	request->sendings++;
+	request->cookie[0]++;
+	ping_request_set_state(request, REQUEST_BATCHED);
+}
+
+void ping_request_address(const struct ping_request *request, union ping_address *ret_address)
+{
+	if (!request->is_flat) {
+		*ret_address = request->task->address;
 		return;
-	request->is_recent = false;
-	task->engine->recent--;
-	task->socket->expected -= ping_socket_charge(task->options->size);
-}
-
-static void request_set_state(struct ping_request *request, enum request_state state)
-{
-	bool was_open = request->state == REQUEST_BATCHED || request->state == REQUEST_AWAITED;
-
-	if (was_open && state != REQUEST_AWAITED)
-		request->task->open--;
-	request->state = (uint8_t)state;
-}
-
-static bool is_closed(const struct ping_request *request)
-{
-	return request->state == REQUEST_ANSWERED || request->state == REQUEST_GIVEN_UP;
-}
-
-/* Nothing more is expected of it. */
-static void request_close(struct ping_request *request, enum request_state state)
-{
-	struct engine *engine = request->task->engine;
-
-	request_age(request);
-	wheel_clear(&engine->wheel, &request->timer);
-	request_set_state(request, state);
-	TAILQ_INSERT_TAIL(&engine->closed_requests, request, link);
-}
-
-void ping_request_free(struct ping_request *request)
-{
-	struct engine *engine = request->task->engine;
-
-	if (is_closed(request))
-		TAILQ_REMOVE(&engine->closed_requests, request, link);
-	request_age(request);
-	request_set_state(request, REQUEST_FREE);
-	wheel_clear(&engine->wheel, &request->timer);
-	LIST_REMOVE(request, task_link);
-	request->task = NULL;
-	TAILQ_INSERT_TAIL(&engine->free_requests, request, link);
+	}
+	*ret_address = (union ping_address){
+		.any.sa_family = (sa_family_t)engine_of(request)->sockets[request->socket].family,
+	};
+	if (ret_address->any.sa_family == AF_INET)
+		memcpy(&ret_address->v4.sin_addr, &request->flat_address, sizeof(struct in_addr));
+	else
+		ret_address->v6.sin6_addr = request->flat_address;
 }
 
 /* --- What the sockets report --- */
@@ -143,41 +283,51 @@ static bool is_same_address(const union ping_address *a, const union ping_addres
 		a->v6.sin6_scope_id == b->v6.sin6_scope_id);
 }
 
+static bool is_its_address(const struct ping_request *request, const union ping_address *from)
+{
+	union ping_address address;
+
+	ping_request_address(request, &address);
+	return is_same_address(&address, from);
+}
+
 /* The request that has this number, if it was sent from this socket. */
 static struct ping_request *find_request(struct ping_socket *socket, uint16_t sequence)
 {
-	struct ping_request *request = request_of(socket->engine, sequence);
+	struct ping_request *request = ping_request_at(socket->engine, sequence);
 
-	if (!request || request->state == REQUEST_FREE || request->state == REQUEST_BATCHED ||
-	    request->task->socket != socket)
+	if (!request || sequence >= socket->engine->used || request->state == REQUEST_FREE ||
+	    request->state == REQUEST_BATCHED || request->socket != socket->type)
 		return NULL;
 	return request;
 }
 
-/* Does the echo bring the request's cookie back? At least so much of it must be there. */
+/*
+ * Does the echo bring the request's cookie back? At least so much of it must be there.
+ * *ret_is_earlier: as it was before it was sent again.
+ */
 static bool has_cookie(const struct ping_request *request, const struct echo *echo,
-		       size_t cookie_min)
+		       size_t cookie_min, bool *ret_is_earlier)
 {
-	size_t sent_size = (size_t)request->task->options->size;
+	uint8_t behind = (uint8_t)(request->cookie[0] - echo->cookie[0]);
+	size_t sent_size = (size_t)request->span->options->size;
 	size_t size = sent_size < echo->cookie_size ? sent_size : echo->cookie_size;
 
+	*ret_is_earlier = size > 0 && behind > 0;
 	return (size >= cookie_min || size >= sent_size) &&
-	       memcmp(request->cookie, echo->cookie, size) == 0;
+	       (size == 0 || (behind < request->sendings &&
+			      memcmp(request->cookie + 1, echo->cookie + 1, size - 1) == 0));
 }
 
 /* The window counted it when it went into the batch. */
 void request_sent(struct ping_request *request, int64_t sent_ns)
 {
-	struct ping_task *task = request->task;
-	int64_t timeout_us = task->options->reply_timeout_us;
-	int64_t sent_us = sent_ns / 1000;
-
-	request_set_state(request, REQUEST_AWAITED);
 	request->sent_ns = sent_ns;
-	wheel_set(&task->engine->wheel, &request->timer,
-		  sent_us + (timeout_us < PING_RECENT_US ? timeout_us : PING_RECENT_US));
-	task->sent++;
-	ping_task_made_request(task, sent_us);
+	ping_request_set_state(request, REQUEST_RECENT);
+	if (request->is_flat)
+		return;
+	request->task->sent++;
+	ping_task_made_request(request->task, sent_ns / 1000);
 }
 
 /* "No room just now" is neither a loss nor an answer. */
@@ -188,7 +338,7 @@ static bool is_no_room(int error)
 
 void request_unsent(struct ping_request *request, const struct ping_trouble *trouble)
 {
-	struct ping_task *task = request->task;
+	struct ping_task *task = ping_request_task(request);
 
 	ping_request_free(request);
 	if (is_no_room(trouble->error) && ping_task_backs_off(task))
@@ -232,22 +382,32 @@ static void count_reply(struct ping_task *task, const struct ping_request *reque
 }
 
 /* The target's own answer, whole. */
-static void take_reply(struct ping_request *request, const struct ping_arrival *arrival)
+static void take_reply(struct ping_request *request, const struct ping_arrival *arrival,
+		       bool is_earlier)
 {
-	struct ping_task *task = request->task;
 	int64_t us = rtt_us(request, arrival);
+	bool is_open = ping_request_is_open(request);
+	bool is_in_time = us <= request->span->options->reply_timeout_us;
+	struct ping_task *task;
 
-	if (request->state == REQUEST_ANSWERED) {
-		task->duplicates++;
-	} else if (request->state == REQUEST_GIVEN_UP) {
+	if (request->is_flat && is_open && is_in_time && !is_earlier) {
+		ping_flat_end(request, us, arrival->ttl);
+		return;
+	}
+	task = ping_request_task(request);
+	if (is_earlier) {
 		task->late++;
-		request->state = REQUEST_ANSWERED;
-	} else if (us > task->options->reply_timeout_us) {
-		task->late++; /* its timer is about to say so */
+	} else if (request->state == REQUEST_ANSWERED) {
+		task->duplicates++;
+	} else if (!is_open) {
+		task->late++;
+		ping_request_set_state(request, REQUEST_ANSWERED);
+	} else if (!is_in_time) {
+		task->late++; /* its time is about to be out */
 		ping_watch_lost(task);
-		request_close(request, REQUEST_ANSWERED);
+		ping_request_set_state(request, REQUEST_ANSWERED);
 	} else {
-		request_close(request, REQUEST_ANSWERED);
+		ping_request_set_state(request, REQUEST_ANSWERED);
 		count_reply(task, request, us, arrival->ttl);
 	}
 	if ((task->options->is_until_reply && task->good > 0) || ping_task_is_done(task))
@@ -258,19 +418,21 @@ void request_replied(struct ping_socket *socket, const struct echo *echo,
 		     const struct ping_arrival *arrival)
 {
 	struct ping_request *request = find_request(socket, echo->sequence);
-	bool is_target, is_whole;
+	bool is_target, is_whole, is_earlier;
 
 	if (!request)
 		return;
-	is_target = is_same_address(&request->task->address, &arrival->from);
-	is_whole = has_cookie(request, echo, ECHO_COOKIE_SIZE);
+	is_target = is_its_address(request, &arrival->from);
+	is_whole = has_cookie(request, echo, ECHO_COOKIE_SIZE, &is_earlier);
 	if (is_target && is_whole) {
-		take_reply(request, arrival);
+		take_reply(request, arrival, is_earlier);
 	} else if (is_whole) {
-		request->task->wrong_source++;
-		request->task->stranger = arrival->from;
+		struct ping_task *task = ping_request_task(request);
+
+		task->wrong_source++;
+		task->stranger = arrival->from;
 	} else if (is_target) {
-		request->task->corrupted++;
+		ping_request_task(request)->corrupted++;
 	} /* else it is forged, or for somebody who had this number before */
 }
 
@@ -279,13 +441,16 @@ void request_failed(struct ping_socket *socket, const struct echo *quote,
 {
 	struct ping_request *request = find_request(socket, quote->sequence);
 	struct ping_task *task;
+	bool is_earlier;
 
-	if (!request || request->state == REQUEST_ANSWERED || !has_cookie(request, quote, 0) ||
-	    !is_same_address(&request->task->address, to))
+	if (!request || request->state == REQUEST_ANSWERED ||
+	    !has_cookie(request, quote, 0, &is_earlier) || !is_its_address(request, to))
 		return;
-	task = request->task;
+	task = ping_request_task(request);
 	task->trouble = *trouble;
-	if (request->state == REQUEST_AWAITED)
+	if (is_earlier)
+		return; /* another is on its way already */
+	if (ping_request_is_open(request))
 		ping_watch_lost(task);
 	ping_request_free(request); /* also one that was given up: it tells why */
 	if (ping_task_is_done(task))
@@ -294,20 +459,52 @@ void request_failed(struct ping_socket *socket, const struct echo *quote,
 
 /* --- Time --- */
 
-/* First it leaves the window, then its time is out. */
-void ping_request_on_timer(struct ping_request *request)
+static void give_up(struct ping_request *request)
 {
-	struct ping_task *task = request->task;
-	struct engine *engine = task->engine;
-	int64_t end_us = request->sent_ns / 1000 + task->options->reply_timeout_us;
+	const struct ping_options *options = request->span->options;
 
-	request_age(request);
-	if (worker_now_us(engine->worker) < end_us) {
-		wheel_set(&engine->wheel, &request->timer, end_us);
-		return;
+	if (!request->is_flat) {
+		struct ping_task *task = request->task;
+
+		ping_request_set_state(request, REQUEST_GIVEN_UP);
+		ping_watch_lost(task);
+		if (ping_task_is_done(task))
+			ping_task_finish(task);
+	} else if (request->sendings == options->requests) {
+		ping_flat_end(request, -1, -1);
+	} else {
+		ping_request_set_state(request, REQUEST_PAUSED);
 	}
-	request_close(request, REQUEST_GIVEN_UP);
-	ping_watch_lost(task);
-	if (ping_task_is_done(task))
-		ping_task_finish(task);
+}
+
+static struct ping_request *first_due(struct engine *engine, const struct request_list *list,
+				      int64_t now_us)
+{
+	struct ping_request *request = ping_request_at(engine, list->first);
+
+	return request && due_us(request) <= now_us ? request : NULL;
+}
+
+/* First it leaves the window, then its time is out, then it is sent again. */
+void ping_job_on_look(struct ping_job *job)
+{
+	struct engine *engine = job->engine;
+	struct request_list *const lists[] = {&job->recent, &job->awaited, &job->paused};
+	int64_t now_us = worker_now_us(engine->worker);
+	struct ping_request *request;
+
+	job->spans++; /* it stays while its last span ends */
+	while ((request = first_due(engine, &job->recent, now_us)))
+		ping_request_set_state(request, REQUEST_AWAITED);
+	while ((request = first_due(engine, &job->awaited, now_us)))
+		give_up(request);
+	while ((request = first_due(engine, &job->paused, now_us)))
+		ping_request_set_state(request, REQUEST_AGAIN);
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		request = ping_request_at(engine, lists[i]->first);
+		if (request)
+			look_in_time(job, due_us(request));
+	}
+	ping_job_tend(job);
+	ping_job_drop_span(job);
 }

@@ -32,11 +32,12 @@ static void add_control(struct msghdr *header, int level, int type, const void *
 }
 
 /* What this target wants and the socket does not do by itself. */
-static void add_controls(struct msghdr *header, const struct ping_task *task)
+static void add_controls(struct msghdr *header, const struct ping_request *request, bool is_v4)
 {
-	bool is_v4 = task->address.any.sa_family == AF_INET;
-	int ttl = (int)task->options->ttl, tos = (int)task->options->tos;
-	uint32_t mark = (uint32_t)task->options->mark;
+	const struct ping_options *options = request->span->options;
+	const struct ping_task *task = request->is_flat ? NULL : request->task;
+	int ttl = (int)options->ttl, tos = (int)options->tos;
+	uint32_t mark = (uint32_t)options->mark;
 
 	if (ttl != PING_TTL_DEFAULT)
 		add_control(header, is_v4 ? IPPROTO_IP : IPPROTO_IPV6,
@@ -46,7 +47,7 @@ static void add_controls(struct msghdr *header, const struct ping_task *task)
 			    &tos, sizeof(tos));
 	if (mark != 0)
 		add_control(header, SOL_SOCKET, SO_MARK, &mark, sizeof(mark));
-	if (task->source.any.sa_family == AF_UNSPEC && task->source_interface == 0)
+	if (!task || (task->source.any.sa_family == AF_UNSPEC && task->source_interface == 0))
 		return;
 	if (is_v4) {
 		struct in_pktinfo info = {
@@ -68,9 +69,8 @@ static void add_controls(struct msghdr *header, const struct ping_task *task)
 void ping_socket_add(struct ping_socket *socket, struct ping_request *request)
 {
 	struct ping_batch *batch = socket->batch;
-	struct ping_task *task = request->task;
-	struct echo echo = {.id = socket->id, .sequence = request->sequence};
-	size_t payload_size = (size_t)task->options->size;
+	struct echo echo = {.id = socket->id, .sequence = ping_request_number(request)};
+	size_t payload_size = (size_t)request->span->options->size;
 	struct outgoing *out = &batch->out[batch->count];
 	struct msghdr *header = &batch->out_headers[batch->count].msg_hdr;
 
@@ -81,12 +81,12 @@ void ping_socket_add(struct ping_socket *socket, struct ping_request *request)
 	out->parts[0].iov_len = echo_build(socket->family, &echo, payload_size, out->head);
 	out->parts[1].iov_len = ECHO_HEADER_SIZE + payload_size - out->parts[0].iov_len;
 	header->msg_iovlen = out->parts[1].iov_len > 0 ? 2 : 1;
-	header->msg_name = &task->address;
-	header->msg_namelen =
-		socket->family == AF_INET ? sizeof(task->address.v4) : sizeof(task->address.v6);
+	ping_request_address(request, &out->to);
+	header->msg_name = &out->to;
+	header->msg_namelen = socket->family == AF_INET ? sizeof(out->to.v4) : sizeof(out->to.v6);
 	header->msg_control = out->control.bytes;
 	header->msg_controllen = 0;
-	add_controls(header, task);
+	add_controls(header, request, socket->family == AF_INET);
 	if (header->msg_controllen == 0)
 		header->msg_control = NULL;
 }

@@ -22,24 +22,24 @@ enum {
 static void task_end(struct ping_task *task, struct outcome *outcome)
 {
 	struct engine *engine = task->engine;
-	struct ping_request *request;
 
 	ping_watch_end(task);
-	while ((request = LIST_FIRST(&task->requests))) {
+	while (task->newest != NO_REQUEST) {
+		struct ping_request *request = ping_request_at(engine, task->newest);
+
 		assert(request->state != REQUEST_BATCHED);
 		ping_request_free(request);
 	}
 	wheel_clear(&engine->wheel, &task->pause);
 	wheel_clear(&engine->wheel, &task->deadline);
 	ping_task_leave_ready(task);
-	ping_job_drop_task(engine, task->job);
 	if (task->socket)
 		task->socket->tasks--;
+	LIST_REMOVE(task, span_link);
 	if (!task->group || ping_group_leave(task, outcome))
-		worker_ended(engine->worker, task->task, outcome);
+		ping_span_leave(task->span, task->index, outcome);
 	ping_stats_done(&task->rtt);
 	free(task);
-	ping_engine_kick(engine);
 }
 
 /* It ends before its time; message: ownership passes. */
@@ -60,9 +60,14 @@ void ping_task_finish(struct ping_task *task)
 	task_end(task, &outcome);
 }
 
+void ping_task_cancel(struct ping_task *task)
+{
+	task_cut_off(task, TASK_STOPPED, CLASS_NONE, NULL);
+}
+
 void ping_task_on_deadline(struct ping_task *task)
 {
-	double seconds = (double)task->task->options->timeout_us / (double)US_PER_SEC;
+	double seconds = (double)task->span->task->options->timeout_us / (double)US_PER_SEC;
 
 	task_cut_off(task, TASK_FAILED, CLASS_TIMEOUT,
 		     xasprintf("did not end within %g s (%lld sent, %lld replies); allow more with "
@@ -110,14 +115,18 @@ bool ping_task_backs_off(struct ping_task *task)
 
 /* --- The beginning --- */
 
+enum ping_socket_type ping_socket_type_for(const struct ping_options *options, int family)
+{
+	if (family == AF_INET)
+		return options->is_dont_fragment ? PING_V4_WHOLE : PING_V4;
+	return options->is_dont_fragment ? PING_V6_WHOLE : PING_V6;
+}
+
 /* Which socket, and from where. False where the task has ended over it. */
 static bool task_choose_path(struct ping_task *task)
 {
 	const struct ping_options *options = task->options;
-	bool is_v4 = task->address.any.sa_family == AF_INET;
-	enum ping_socket_type type = options->is_dont_fragment
-					     ? (is_v4 ? PING_V4_WHOLE : PING_V6_WHOLE)
-					     : (is_v4 ? PING_V4 : PING_V6);
+	enum ping_socket_type type = ping_socket_type_for(options, task->address.any.sa_family);
 	int r;
 
 	if (options->source_address.any.sa_family != AF_UNSPEC)
@@ -144,7 +153,7 @@ static bool task_choose_path(struct ping_task *task)
 }
 
 /* Its address is known. */
-static void task_begin(struct ping_task *task, const struct sockaddr_storage *address)
+static void task_begin_at(struct ping_task *task, const struct sockaddr_storage *address)
 {
 	const char *refusal;
 
@@ -165,7 +174,7 @@ static void task_begin(struct ping_task *task, const struct sockaddr_storage *ad
 	ping_engine_kick(task->engine);
 }
 
-static void task_find_address(struct ping_task *task)
+void ping_task_begin(struct ping_task *task, const char *target)
 {
 	struct engine *engine = task->engine;
 	int family = task->options->family;
@@ -175,48 +184,41 @@ static void task_find_address(struct ping_task *task)
 	int r;
 
 	/* Of a long list, only the first targets were checked when the job was made. */
-	if (ping_target_host(task->task->target, host, &error) < 0) {
+	if (ping_target_host(target, host, &error) < 0) {
 		task_cut_off(task, TASK_FAILED, CLASS_RESOLVE, xstrdup(error.sentence));
 		error_done(&error);
 		return;
 	}
 	r = address_parse(host, family, &address);
 	if (r > 0) {
-		task_begin(task, &address);
+		task_begin_at(task, &address);
 	} else if (r < 0) {
 		task_cut_off(task, TASK_FAILED, CLASS_RESOLVE,
 			     xasprintf("%s is not an %s address, and only such ones were asked for",
 				       host, family == AF_INET ? "IPv4" : "IPv6"));
 	} else {
 		ping_task_start_clock(task, worker_now_us(engine->worker));
-		worker_resolve(engine->worker, task->task, host, family);
+		worker_resolve(engine->worker, task->span->task, host, family);
 		ping_engine_kick(engine);
 	}
 }
 
-static struct ping_task *ping_task_new(struct engine *engine, struct task *task)
+struct ping_task *ping_task_new(struct ping_span *span, uint32_t index)
 {
 	struct ping_task *ping = xcalloc(1, sizeof(*ping));
 
-	ping->engine = engine;
-	ping->task = task;
-	ping->options = task->options->kind_options;
-	ping->job = ping_job_of(engine, task);
+	ping->engine = span->job->engine;
+	ping->span = span;
+	ping->options = span->options;
+	ping->index = index;
+	ping->newest = NO_REQUEST;
 	ping->pause.type = TIMER_PAUSE;
 	ping->deadline.type = TIMER_DEADLINE;
 	ping->period.type = TIMER_PERIOD;
-	ping->time_left_us = task->options->timeout_us;
+	ping->time_left_us = span->task->options->timeout_us;
 	ping->ttl = -1;
-	LIST_INIT(&ping->requests);
+	LIST_INSERT_HEAD(&span->tasks, ping, span_link);
 	return ping;
-}
-
-void ping_task_start(struct engine *engine, struct task *task)
-{
-	struct ping_task *ping = ping_task_new(engine, task);
-
-	task->engine_task = ping;
-	task_find_address(ping);
 }
 
 /* A leg for each address. They join before any begins, since one may end at once. */
@@ -229,20 +231,28 @@ static void begin_legs(struct ping_task *first, const struct sockaddr_storage *a
 	assert(count <= RESOLVER_ADDRESSES_MAX);
 	for (size_t i = 0; i < count; i++) {
 		if (i > 0) {
-			legs[i] = ping_task_new(first->engine, first->task);
+			legs[i] = ping_task_new(first->span, first->index);
 			legs[i]->time_left_us = first->time_left_us;
 		}
 		memcpy(&legs[i]->address, &addresses[i], sizeof(legs[i]->address));
 		ping_group_join(legs[i], &group);
 	}
 	for (size_t i = 0; i < count; i++)
-		task_begin(legs[i], &addresses[i]);
+		task_begin_at(legs[i], &addresses[i]);
+}
+
+/* Of a struct task that is no span, where no target is flat and none has legs yet. */
+static struct ping_task *only_task(const struct task *task)
+{
+	const struct ping_span *span = task->engine_task;
+
+	return LIST_FIRST(&span->tasks);
 }
 
 void ping_task_resolved(struct engine *engine, struct task *task,
 			const struct sockaddr_storage *addresses, size_t count, const char *error)
 {
-	struct ping_task *ping = task->engine_task;
+	struct ping_task *ping = only_task(task);
 
 	if (ping->deadline.due_us > 0) {
 		ping->time_left_us = ping->deadline.due_us - worker_now_us(engine->worker);
@@ -256,23 +266,12 @@ void ping_task_resolved(struct engine *engine, struct task *task,
 	else if (count > 1 && ping->options->is_all_addresses)
 		begin_legs(ping, addresses, count);
 	else
-		task_begin(ping, &addresses[0]);
+		task_begin_at(ping, &addresses[0]);
 }
 
 /* Only a watch writes. */
 void ping_task_output_stored(struct engine *engine, struct task *task, size_t size)
 {
 	(void)engine;
-	ping_watch_stored(task->engine_task, size);
-}
-
-/* Nothing runs on the far side, so there is no grace to give, and main knows what to do of it. */
-void ping_task_stop(struct engine *engine, struct task *task, enum stop_reason reason,
-		    int64_t grace_us)
-{
-	(void)engine;
-	(void)reason;
-	(void)grace_us;
-	for (size_t legs = ping_group_size(task->engine_task); legs > 0; legs--)
-		task_cut_off(task->engine_task, TASK_STOPPED, CLASS_NONE, NULL);
+	ping_watch_stored(only_task(task), size);
 }

@@ -43,7 +43,7 @@ write_line(struct ping_task *task, const char *format, ...)
 	assert((size_t)size < sizeof(line) - 1);
 	line[size++] = '\n';
 	task->watch->unstored += (size_t)size;
-	worker_output(task->engine->worker, task->task, STREAM_STDOUT, line, (size_t)size);
+	worker_output(task->engine->worker, task->span->task, STREAM_STDOUT, line, (size_t)size);
 }
 
 /* --- Periods --- */
@@ -108,7 +108,7 @@ void ping_watch_on_period(struct ping_task *task)
 /* To who watches this machine's journal. */
 static void log_change(const struct ping_task *task, const char *what)
 {
-	const struct task *of = task->task;
+	const struct task *of = task->span->task;
 	bool is_up = task->watch->state == HOST_UP;
 	autofree char *job = xasprintf("JOBD_JOB=%llu", (unsigned long long)of->key.job);
 	autofree char *target = xasprintf("JOBD_TARGET=%s", of->target);
@@ -202,7 +202,7 @@ void ping_watch_begin(struct ping_task *task)
 	task->watch = xcalloc(1, sizeof(*task->watch));
 	begin_period(task);
 	arm(task);
-	if (task->task->attempt > 1)
+	if (task->span->task->attempt > 1)
 		write_line(task, "begins again: nothing was measured since the line before");
 }
 

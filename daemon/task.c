@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/task.h"
 
+#include "common/targets.h"
 #include "common/util.h"
 #include "daemon/kind.h"
 
@@ -34,10 +35,21 @@ struct task *task_new(struct task_key key, unsigned attempt, uint64_t run,
 	struct task *task = xcalloc(1, sizeof(*task) + size);
 
 	task->key = key;
+	task->count = task->left = 1;
 	task->attempt = attempt;
 	task->run = run;
 	task->options = job_options_ref(options);
 	memcpy(task->target, target, size);
+	return task;
+}
+
+struct task *task_new_span(struct task_key key, uint32_t count, uint64_t run,
+			   struct job_options *options, struct target_list *targets)
+{
+	struct task *task = task_new(key, 1, run, options, "");
+
+	task->count = task->left = count;
+	task->targets = target_list_ref(targets);
 	return task;
 }
 
@@ -46,6 +58,7 @@ void task_free(struct task *task)
 	if (!task)
 		return;
 	job_options_unref(task->options);
+	target_list_free(task->targets);
 	free(task);
 }
 
@@ -62,8 +75,13 @@ void report_free(struct report *report)
 		return;
 	free(report->bytes);
 	outcome_done(&report->outcome);
-	if (report->type == REPORT_ENDED)
-		task_free(report->task);
-	else
+	for (size_t i = 0; i < report->ending_count; i++)
+		outcome_done(&report->endings[i].outcome);
+	free(report->endings);
+	if (report->type != REPORT_ENDED) {
+		task_free(report->task); /* of a span */
 		free(report);
+	} else {
+		task_free(report->task);
+	}
 }

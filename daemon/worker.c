@@ -5,7 +5,8 @@
  * word that crosses the task's end on its way is dropped and no pointer is ever shared.
  *
  * Reports are collected and put into main's mailbox once a loop turn: the turn's first report makes
- * `flush` active, which libevent runs after what is already active.
+ * `flush` active, which libevent runs after what is already active. The targets of a span that end
+ * in a turn share a report.
  */
 #include "daemon/worker.h"
 
@@ -25,6 +26,7 @@ enum { KINDS_MAX = 8, RESOLVER_THREADS = 16 };
 enum message_type {
 	MESSAGE_START,
 	MESSAGE_STOP,
+	MESSAGE_STOP_TARGET,
 	MESSAGE_GO,
 	MESSAGE_STORED,
 	MESSAGE_RESOLVED, /* a struct resolver_answer */
@@ -41,6 +43,7 @@ struct message {
 	uint64_t run;
 	enum stop_reason reason;
 	int64_t grace_us;
+	uint32_t index; /* MESSAGE_STOP_TARGET */
 	size_t size;
 	uint64_t job;                /* MESSAGE_ADJUSTED */
 	struct job_options *options; /* likewise; a reference */
@@ -109,9 +112,17 @@ static void put_report(struct worker *worker, enum report_type type, struct task
 static void on_flush(evutil_socket_t fd, short what, void *context)
 {
 	struct worker *worker = context;
+	struct letter *letter;
 
 	(void)fd;
 	(void)what;
+	/* Spans that stay begin another report in their next turn. */
+	STAILQ_FOREACH (letter, &worker->reports, link) {
+		struct report *report = (struct report *)letter;
+
+		if (report->type == REPORT_ENDINGS && !report->task)
+			report->span->endings = NULL;
+	}
 	mailbox_put(worker->workers->reports, &worker->reports);
 }
 
@@ -146,6 +157,21 @@ static void remove_task(struct worker *worker, struct task *task)
 		resolver_forget(worker->workers->resolver, task->key.job, task->run);
 }
 
+static void add_ending(struct report *report, uint32_t index, struct outcome *outcome)
+{
+	size_t count = report->ending_count;
+
+	if ((count & (count - 1)) == 0) /* it doubles */
+		report->endings = xrealloc(report->endings,
+					   (count > 0 ? 2 * count : 1) * sizeof(*report->endings));
+	report->endings[report->ending_count++] = (struct ending){
+		.index = index,
+		.at_us = now_real_us(),
+		.outcome = *outcome,
+	};
+	memset(outcome, 0, sizeof(*outcome));
+}
+
 void worker_ended(struct worker *worker, struct task *task, struct outcome *outcome)
 {
 	remove_task(worker, task);
@@ -153,6 +179,29 @@ void worker_ended(struct worker *worker, struct task *task, struct outcome *outc
 	task->end.outcome = *outcome;
 	memset(outcome, 0, sizeof(*outcome));
 	put_report(worker, REPORT_ENDED, task, &task->end);
+}
+
+bool worker_target_ended(struct worker *worker, struct task *task, uint32_t index,
+			 struct outcome *outcome)
+{
+	struct report *report = task->endings;
+
+	assert(task->left > 0 && index >= task->key.index && index - task->key.index < task->count);
+	if (task->count == 1) {
+		worker_ended(worker, task, outcome);
+		return true;
+	}
+	if (!report) {
+		report = task->endings = xcalloc(1, sizeof(*report));
+		report->span = task;
+		put_report(worker, REPORT_ENDINGS, task, report);
+	}
+	add_ending(report, index, outcome);
+	if (--task->left > 0)
+		return false;
+	remove_task(worker, task);
+	report->task = task;
+	return true;
 }
 
 void worker_resolve(struct worker *worker, struct task *task, const char *host, int family)
@@ -207,6 +256,8 @@ static void tell_engine(struct worker *worker, const struct message *message)
 	engine = engine_of(worker, kind);
 	if (message->type == MESSAGE_STOP)
 		kind->task_stop(engine, task, message->reason, message->grace_us);
+	else if (message->type == MESSAGE_STOP_TARGET)
+		kind->target_stop(engine, task, message->index);
 	else if (message->type == MESSAGE_GO)
 		kind->task_go(engine, task);
 	else
@@ -268,6 +319,7 @@ static void on_mailbox(evutil_socket_t fd, short what, void *context)
 			start_tasks(worker, &message->batch);
 			break;
 		case MESSAGE_STOP:
+		case MESSAGE_STOP_TARGET:
 		case MESSAGE_GO:
 		case MESSAGE_STORED:
 			tell_engine(worker, message);
@@ -430,6 +482,14 @@ void workers_stop(struct workers *workers, unsigned worker, uint64_t run, enum s
 
 	message->reason = reason;
 	message->grace_us = grace_us;
+	send_message(workers, worker, message);
+}
+
+void workers_stop_target(struct workers *workers, unsigned worker, uint64_t run, uint32_t index)
+{
+	struct message *message = message_new(MESSAGE_STOP_TARGET, run);
+
+	message->index = index;
 	send_message(workers, worker, message);
 }
 

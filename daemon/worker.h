@@ -34,6 +34,8 @@ void workers_start(struct workers *workers, unsigned worker, struct task_batch *
 /* About one run of a task; ignored where that run has already come back. */
 void workers_stop(struct workers *workers, unsigned worker, uint64_t run, enum stop_reason reason,
 		  int64_t grace_us);
+/* One target of a span, as a user asked. */
+void workers_stop_target(struct workers *workers, unsigned worker, uint64_t run, uint32_t index);
 void workers_go(struct workers *workers, unsigned worker, uint64_t run);
 void workers_output_stored(struct workers *workers, unsigned worker, uint64_t run, size_t size);
 /* Tells the engines of the job's kind; takes a reference of its own. */
@@ -58,6 +60,12 @@ void worker_output(struct worker *worker, struct task *task, enum stream stream,
 void worker_sending(struct worker *worker, struct task *task);
 /* The task goes back to main with its outcome (ownership of both passes). */
 void worker_ended(struct worker *worker, struct task *task, struct outcome *outcome);
+/*
+ * The same of one target, by its place in the job, of a task that may be a span. True: the task has
+ * gone back.
+ */
+bool worker_target_ended(struct worker *worker, struct task *task, uint32_t index,
+			 struct outcome *outcome);
 /* task_resolved will be called, unless the task ended before; never from inside this call. */
 void worker_resolve(struct worker *worker, struct task *task, const char *host, int family);
 /* A task of the engine's own, which main never hears of; it takes a reference to the options. */

@@ -5,6 +5,7 @@
  * the yardstick: the fewest system calls that send and read so many echo requests, nothing looked
  * at but the sequence number.
  */
+#include "common/targets.h"
 #include "common/util.h"
 #include "daemon/config.h"
 #include "daemon/kind.h"
@@ -19,7 +20,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
-enum { IN_FLIGHT_MAX = 8192, BATCH = 32, BUFFER = 32 << 20 };
+enum { IN_FLIGHT_MAX = 8192, SPAN = 1024, BATCH = 32, BUFFER = 32 << 20 };
 
 static in_addr_t address_of(unsigned number)
 {
@@ -51,19 +52,46 @@ static struct job_options *options_new(const struct config *config)
 	return options;
 }
 
-static struct task *task_of(unsigned number, struct job_options *options)
+static struct target_list *list_of(unsigned count)
 {
-	struct in_addr address = {address_of(number)};
-	char target[INET_ADDRSTRLEN];
+	struct in_addr first = {address_of(0)}, last = {address_of(count - 1)};
+	char text[2 * INET_ADDRSTRLEN + 1];
+	const char *word = text;
+	struct target_list *list;
+	struct error error = {0};
 
-	(void)inet_ntop(AF_INET, &address, target, sizeof(target));
-	return task_new((struct task_key){1, number}, 1, number + 1, options, target);
+	(void)inet_ntop(AF_INET, &first, text, INET_ADDRSTRLEN);
+	(void)strcat(text, "-");
+	(void)inet_ntop(AF_INET, &last, text + strlen(text), INET_ADDRSTRLEN);
+	if (target_list_new(&word, 1, NULL, 0, count, &list, &error) < 0)
+		die(error.sentence);
+	return list;
+}
+
+/* As main hands them over: while there is room, a span at a time. */
+static unsigned hand_over(struct workers *workers, unsigned started, unsigned ended,
+			  struct job_options *options, struct target_list *list)
+{
+	struct task_batch batch = STAILQ_HEAD_INITIALIZER(batch);
+	unsigned count = (unsigned)target_list_count(list);
+
+	while (started < count && started - ended < IN_FLIGHT_MAX) {
+		unsigned size = count - started < SPAN ? count - started : SPAN;
+		struct task *task = task_new_span((struct task_key){1, started}, size, started + 1,
+						  options, list);
+
+		STAILQ_INSERT_TAIL(&batch, task, link);
+		started += size;
+	}
+	workers_start(workers, 0, &batch);
+	return started;
 }
 
 static unsigned run_engine(unsigned count)
 {
 	static const struct config config = {.workers = 1, .ping_rate = 0, .ping_parallel = 1};
 	struct job_options *options = options_new(&config);
+	struct target_list *list = list_of(count);
 	unsigned started = 0, ended = 0, good = 0;
 	struct workers *workers;
 	struct mailbox reports;
@@ -71,17 +99,11 @@ static unsigned run_engine(unsigned count)
 	if (mailbox_init(&reports) < 0 || workers_new(&config, &reports, &workers) < 0)
 		die("no threads");
 	while (ended < count) {
-		struct task_batch batch = STAILQ_HEAD_INITIALIZER(batch);
 		struct pollfd poll_fd = {.fd = reports.fd, .events = POLLIN};
 		struct letters letters;
 		struct letter *letter;
 
-		while (started < count && started - ended < IN_FLIGHT_MAX) {
-			struct task *task = task_of(started++, options);
-
-			STAILQ_INSERT_TAIL(&batch, task, link);
-		}
-		workers_start(workers, 0, &batch);
+		started = hand_over(workers, started, ended, options, list);
 		if (poll(&poll_fd, 1, -1) < 0)
 			die("poll");
 		mailbox_take(&reports, &letters);
@@ -89,14 +111,16 @@ static unsigned run_engine(unsigned count)
 			struct report *report = (struct report *)letter;
 
 			STAILQ_REMOVE_HEAD(&letters, link);
-			good += report->outcome.state == TASK_SUCCEEDED;
-			ended++;
+			for (size_t i = 0; i < report->ending_count; i++)
+				good += report->endings[i].outcome.state == TASK_SUCCEEDED;
+			ended += (unsigned)report->ending_count;
 			report_free(report);
 		}
 	}
 	workers_free(workers);
 	mailbox_done(&reports);
 	job_options_unref(options);
+	target_list_free(list);
 	return good;
 }
 

@@ -138,6 +138,28 @@ has_begun() {
 	[ "$(jobctl receive | wc -l)" -eq 6 ]
 }
 
+# In the midst of a sweep tasks have no row of their own before they end
+@test "kill -9 and SIGTERM in the midst of a sweep: every target ends once" {
+	ip netns exec "$NETNS" nft -f - <<-'END'
+		table ip t {
+			chain in { type filter hook input priority 0; ip daddr 127.0.2.0/24 drop; }
+		}
+	END
+	start_jobd
+	jobctl start ping --rate 4000 --reply-timeout 300ms --interval 300ms '127.0.0.1-127.0.15.255' localhost
+	for least in 300 1500; do
+		wait_until "$BOUND" eval '[ "$(jobctl list 1 --json | jq .succeeded)" -ge $least ]'
+		kill9_jobd
+		start_jobd
+	done
+	wait_until "$BOUND" eval '[ "$(jobctl list 1 --json | jq .succeeded)" -ge 2500 ]'
+	stop_jobd
+	start_jobd
+	run -3 jobctl wait --timeout 60
+	jobctl list 1 --json | jq -e '[.tasks, .succeeded, .failed, .running, .queued] == [4096, 3840, 256, 0, 0]'
+	[ "$(jobctl receive | cut -d: -f1 | sort -u | wc -l)" -eq 4096 ]
+}
+
 @test "SIGTERM while thousands begin and end: every one is there afterwards, once" {
 	start_jobd
 	jobctl start ping --count 2 --interval 50ms --rate 10000 '127.0.[0-39].[1-250]'

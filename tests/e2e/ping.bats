@@ -161,6 +161,17 @@ teardown() {
 	[ "$(jobctl receive | wc -l)" -eq 0 ]
 }
 
+@test "names among addresses: each has one attempt; single ones are stopped before and after their turn" {
+	run -0 jobctl start ping --wait 4.4.4.4 8.8.8.8 many.test '127.0.0.[5-9]' 127.0.1.0/24
+	jobctl list 1 --json | jq -e '[.tasks, .succeeded] == [262, 262]'
+	jobctl show 1 --json | jq -e '[.taskList[].attempts] | unique == [1]'
+	jobctl start ping --rate 40 20.20.20.20 127.0.1.0-127.0.1.60
+	jobctl stop '2/127.0.1.[50-59]'
+	run -3 jobctl wait 2 --timeout "$BOUND"
+	jobctl list 2 --json | jq -e '[.succeeded, .failed, .stopped] == [51, 1, 10]'
+	jobctl show 2 --json | jq -e '[.taskList[] | select(.state == "stopped") | .index] == [range(51; 61)]'
+}
+
 @test "options of another kind, users and ports in a ping's target" {
 	run -2 jobctl start ping --login root 127.0.0.1
 	[[ $output == *"--login is of kind ssh"* ]]

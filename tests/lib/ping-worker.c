@@ -31,15 +31,17 @@ int64_t worker_now_us(struct worker *of)
 	return now_monotonic_us();
 }
 
-void worker_ended(struct worker *of, struct task *task, struct outcome *outcome)
+bool worker_target_ended(struct worker *of, struct task *task, uint32_t index,
+			 struct outcome *outcome)
 {
-	uint32_t index = task->key.index;
-
 	assert_ptr_equal(of->tasks[index], task);
 	of->tasks[index] = NULL;
 	of->outcomes[index] = *outcome;
 	of->ended++;
+	if (--task->left > 0)
+		return false;
 	task_free(task);
+	return true;
 }
 
 void worker_output(struct worker *of, struct task *task, enum stream stream, const void *bytes,
@@ -105,20 +107,47 @@ void pinger_begin(const char *options, int64_t timeout_us)
 	worker.options->uid = (uid_t)job; /* only so that each run of a test has a job of its own */
 }
 
-void pinger_start(const char *target)
-{
-	static uint64_t run;
-	uint32_t index = (uint32_t)worker.started++;
-	struct task_key key = {.job = worker.options->uid, .index = index};
-	struct task *task = task_new(key, 1, ++run, worker.options, target);
+static uint64_t last_run;
 
-	worker.tasks[index] = task;
+static void start(struct task *task)
+{
+	for (uint32_t i = 0; i < task->count; i++)
+		worker.tasks[task->key.index + i] = task;
+	worker.started += task->count;
 	kind_ping.task_start(worker.engine, task);
 }
 
-int64_t ping_sent(const struct task *task)
+static struct task_key next_key(void)
 {
-	return ((const struct ping_task *)task->engine_task)->sent;
+	return (struct task_key){.job = worker.options->uid, .index = (uint32_t)worker.started};
+}
+
+void pinger_start(const char *target)
+{
+	start(task_new(next_key(), 1, ++last_run, worker.options, target));
+}
+
+void pinger_start_span(const char *const *words, size_t count)
+{
+	struct target_list *list;
+	struct error error = {0};
+
+	assert_int_equal(worker.started, 0); /* places in the list are those in the job */
+	if (target_list_new(words, count, NULL, 0, TASKS_MAX, &list, &error) < 0)
+		fail_msg("%s", error.sentence);
+	start(task_new_span(next_key(), (uint32_t)target_list_count(list), ++last_run,
+			    worker.options, list));
+	target_list_free(list);
+}
+
+size_t ping_under_way(void)
+{
+	size_t count = 0;
+
+	for (uint16_t i = 0; i < worker.engine->used; i++)
+		count += ping_request_is_open(&worker.engine->requests[i]) &&
+			 worker.engine->requests[i].sent_ns != 0;
+	return count;
 }
 
 void pinger_finish(void)

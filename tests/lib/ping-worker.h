@@ -31,6 +31,8 @@ extern struct worker worker;
 /* options: JSON of type PingOptions. timeout_us: of each whole task; 0: none */
 void pinger_begin(const char *options, int64_t timeout_us);
 void pinger_start(const char *target);
+/* All that the words name, as one span; before any other. */
+void pinger_start_span(const char *const *words, size_t count);
 /* A test that hangs is killed. */
 void pinger_finish(void);
 /* The outcomes so far. */
@@ -41,8 +43,8 @@ const struct outcome *ping_within(const char *options, const char *target, int64
 const struct outcome *ping_once(const char *options, const char *target);
 /* A number of the result, or -1 where it has none of this name. */
 int64_t ping_number(const struct outcome *outcome, const char *name);
-/* Of a task that runs: requests so far. */
-int64_t ping_sent(const struct task *task);
+/* Requests that were sent and are waited for. */
+size_t ping_under_way(void);
 /* words: in its message, which is one line */
 void assert_ping_failed(const struct outcome *outcome, enum error_class class, const char *words);
 void assert_ping_succeeded(const struct outcome *outcome);

@@ -27,12 +27,14 @@ struct place {
 	struct job_options options;
 };
 
-static struct task *next(struct dispatch_source *source, unsigned worker, void *context)
+static struct task *next(struct dispatch_source *source, unsigned worker, uint32_t most,
+			 void *context)
 {
 	struct place *place = context;
 	size_t i = (size_t)(source - place->sources);
 
 	assert_int_equal(worker, 0); /* pings have a worker of their own */
+	assert_true(most > 0);
 	if (place->left[i] == 0)
 		return NULL;
 	place->left[i]--;

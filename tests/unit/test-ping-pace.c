@@ -30,7 +30,7 @@ static const struct outcome *ping_while_busy(const char *target)
 	pinger_forget();
 	pinger_begin("{\"count\": 1, \"replyTimeoutUsec\": 150000}", 0);
 	pinger_start(target);
-	while (worker.ended == 0 && ping_sent(worker.tasks[0]) == 0)
+	while (worker.ended == 0 && ping_under_way() == 0)
 		(void)event_base_loop(worker.base, EVLOOP_ONCE);
 	(void)nanosleep(&(struct timespec){0, 450000000}, NULL);
 	pinger_finish();
