@@ -14,8 +14,9 @@
 
 enum { BUSY_MS = 10000 };
 
-/* A reader with one transaction under way, for store_close. */
-static int open_reader(const char *path, struct store **ret_store, struct error *ret_error)
+/* A reader with one transaction under way, for store_close; also of an older version. */
+static int open_reader(const char *path, struct store **ret_store, int64_t *ret_version,
+		       struct error *ret_error)
 {
 	struct store *store = xcalloc(1, sizeof(*store));
 	int r;
@@ -32,7 +33,7 @@ static int open_reader(const char *path, struct store **ret_store, struct error 
 		   sqlite3_exec(store->database, "BEGIN", NULL, NULL, NULL) != SQLITE_OK) {
 		r = store_refuse(store, ret_error);
 	} else {
-		r = store_check_version(store, ret_error);
+		r = store_read_version(store, ret_version, ret_error);
 	}
 	if (r < 0) {
 		store_close(store);
@@ -49,43 +50,55 @@ static int open_reader(const char *path, struct store **ret_store, struct error 
 
 /* What may never be: how it is called, and how many there are of it. */
 static const struct rule {
+	int since; /* which version of the file */
 	const char *what, *sql;
 } rules[] = {
-	{"requests of jobs that are not there",
+	{1, "requests of jobs that are not there",
 	 "SELECT count(*) FROM request WHERE job NOT IN " KNOWN_JOBS},
-	{"jobs without their request",
+	{1, "jobs without their request",
 	 "SELECT count(*) FROM job WHERE id NOT IN (SELECT job FROM request)"},
-	{"tasks of jobs that are not there",
+	{1, "tasks of jobs that are not there",
 	 "SELECT count(*) FROM task WHERE key >> 32 NOT IN " KNOWN_JOBS},
-	{"results of jobs that are not there",
+	{1, "results of jobs that are not there",
 	 "SELECT count(*) FROM record WHERE job NOT IN " KNOWN_JOBS},
-	{"reading positions of jobs that are not there",
+	{1, "reading positions of jobs that are not there",
 	 "SELECT count(*) FROM cursor WHERE job NOT IN (SELECT id FROM job)"},
-	{"jobs whose counters differ from their tasks",
+	{1, "jobs whose counters differ from their tasks",
 	 "SELECT count(*) FROM job LEFT JOIN (" PER_JOB "sum(state = 2) AS two, sum(state = 3) AS "
 	 "three, sum(state = 5) AS five FROM task GROUP BY 1) ON job.id = job WHERE "
 	 "(succeeded, failed, interrupted) IS NOT "
 	 "(coalesce(two, 0), coalesce(three, 0), coalesce(five, 0))"},
-	{"jobs whose running tasks are not to be found",
+	{1, "jobs whose running tasks are not to be found",
 	 "SELECT count(*) FROM job WHERE state < 4 AND running <> next_index - recorded_index + "
 	 "(SELECT count(*) FROM task WHERE key >= id << 32 AND key < id + 1 << 32 AND state = 1) - "
 	 "(SELECT count(*) FROM task WHERE key >= (id << 32) + recorded_index AND "
 	 "key < (id << 32) + next_index)"},
-	{"jobs whose tasks ended without a record, or twice",
+	{1, "jobs whose tasks ended without a record, or twice",
 	 "SELECT count(*) FROM (" PER_JOB "count(*) AS ends FROM task WHERE state >= 2 GROUP BY 1) "
 	 "AS a LEFT JOIN (SELECT job, count(*) AS ends FROM record WHERE stream IS NULL GROUP BY "
 	 "1) AS b ON b.job = a.job WHERE a.ends IS NOT b.ends AND a.job IN (SELECT id FROM job)"},
-	{"jobs whose output is shorter or longer than their tasks say",
+	{1, "jobs whose output is shorter or longer than their tasks say",
 	 "SELECT count(*) FROM (" PER_JOB "sum(stdout_bytes + stderr_bytes) AS bytes FROM task "
 	 "GROUP BY 1) AS a LEFT JOIN (SELECT job, sum(length(bytes)) AS bytes FROM record GROUP BY "
 	 "1) AS b ON b.job = a.job WHERE a.bytes <> coalesce(b.bytes, 0) AND a.job IN "
 	 "(SELECT id FROM job)"},
-	{"jobs whose last result is not the one they say",
+	{1, "jobs whose last result is not the one they say",
 	 "SELECT count(*) FROM job LEFT JOIN (SELECT job, max(position) AS last FROM record GROUP "
 	 "BY 1) ON job.id = job WHERE last_position <> coalesce(last, 0)"},
-	{"numbers that would be given twice",
+	{1, "numbers that would be given twice",
 	 "SELECT (SELECT count(*) FROM job WHERE id >= next_job) + "
 	 "(SELECT count(*) FROM record WHERE position >= next_position) FROM meta"},
+	{2, "schedules whose number a job has, or may get",
+	 "SELECT count(*) FROM schedule, meta WHERE schedule.id >= next_job OR "
+	 "schedule.id IN " KNOWN_JOBS},
+	{2, "jobs of schedules that never were",
+	 "SELECT count(*) FROM job, meta WHERE schedule >= next_job OR schedule IN " KNOWN_JOBS},
+	{2, "schedules that count fewer runs than there are",
+	 "SELECT count(*) FROM schedule WHERE runs < (SELECT count(*) FROM job WHERE "
+	 "job.schedule = schedule.id AND job.schedule > 0)"},
+	{2, "schedules whose last run is not theirs",
+	 "SELECT count(*) FROM schedule WHERE (last_job = 0) <> (runs = 0) OR (last_job IN (SELECT "
+	 "id FROM job) AND (SELECT schedule FROM job WHERE id = last_job) <> schedule.id)"},
 };
 
 #undef PER_JOB
@@ -128,12 +141,14 @@ static int take_count(void *context, int count, char **values, char **names)
 	return 0;
 }
 
-static int check_rules(struct store *store, struct checking *checking)
+static int check_rules(struct store *store, int64_t version, struct checking *checking)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(rules); i++) {
 		long long count = 0;
-		int r = sqlite3_exec(store->database, rules[i].sql, take_count, &count, NULL);
+		int r = SQLITE_OK;
 
+		if (rules[i].since <= version)
+			r = sqlite3_exec(store->database, rules[i].sql, take_count, &count, NULL);
 		if (r != SQLITE_OK)
 			return r;
 		if (count > 0)
@@ -146,7 +161,8 @@ int store_check(const char *path, store_finding_fn *tell, void *context, struct 
 {
 	struct checking checking = {.tell = tell, .context = context};
 	struct store *store;
-	int r = open_reader(path, &store, ret_error);
+	int64_t version;
+	int r = open_reader(path, &store, &version, ret_error);
 
 	if (r < 0)
 		return r;
@@ -154,7 +170,7 @@ int store_check(const char *path, store_finding_fn *tell, void *context, struct 
 	    SQLITE_OK)
 		find(&checking, "%s", sqlite3_errmsg(store->database));
 	/* In pages that are damaged rows are missing or doubled: that is said already. */
-	else if (checking.findings == 0 && check_rules(store, &checking) != SQLITE_OK)
+	else if (checking.findings == 0 && check_rules(store, version, &checking) != SQLITE_OK)
 		find(&checking, "%s", sqlite3_errmsg(store->database));
 	store_close(store);
 	return (int)checking.findings;
@@ -190,12 +206,13 @@ int store_backup(const char *path, const char *to, struct error *ret_error)
 {
 	autofree char *unfinished = xasprintf("%s.unfinished", to);
 	struct store *store;
+	int64_t version;
 	int r, fd;
 
 	if (access(to, F_OK) == 0)
 		return error_set(ret_error, ERROR_STORAGE_FAILED, NULL,
 				 "%s is there already: name a new file", to);
-	r = open_reader(path, &store, ret_error);
+	r = open_reader(path, &store, &version, ret_error);
 	if (r < 0)
 		return r;
 	(void)unlink(unfinished); /* of a copy that was broken off */

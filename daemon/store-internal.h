@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the files of the store share: store.c, store-write.c, store-read.c. */
+/* What the files of the store share: store.c and store-*.c. */
 #pragma once
 
 #include "daemon/store.h"
@@ -14,7 +14,7 @@ _Static_assert(JOB_COMPLETED == 4 && TASK_SUCCEEDED == 2 && TASK_STATE_COUNT == 
 #define JOB_COLUMNS                                                                         \
 	"id, uid, kind, name, token, retry_of, state, queued, running, succeeded, failed, " \
 	"stopped, interrupted, classes, next_index, last_position, received_position, "     \
-	"created_us, started_us, ended_us, recorded_index, output_bytes, reason"
+	"created_us, started_us, ended_us, recorded_index, output_bytes, reason, schedule"
 #define TASK_COLUMNS                                                                               \
 	"key, state, class, attempts, is_sent, started_us, ended_us, stdout_bytes, stderr_bytes, " \
 	"message, result"
@@ -28,6 +28,13 @@ _Static_assert(JOB_COMPLETED == 4 && TASK_SUCCEEDED == 2 && TASK_STATE_COUNT == 
 	"SELECT " JOB_COLUMNS \
 	", options, targets FROM job CROSS JOIN request ON request.job = id WHERE "
 
+#define SCHEDULE_COLUMNS                                                                          \
+	"id, uid, kind, name, token, options, targets, every_us, at_us, calendar, "               \
+	"is_catch_up, is_overlap, keep_last, is_paused, created_us, next_us, last_us, last_job, " \
+	"runs, "                                                                                  \
+	"skipped, error"
+#define SCHEDULE_SELECT "SELECT " SCHEDULE_COLUMNS " FROM schedule WHERE "
+
 /* The rows of a removed job are there until they are reaped. */
 #define NOT_REMOVED "EXISTS (SELECT 1 FROM job WHERE id = ?3) "
 
@@ -39,7 +46,7 @@ _Static_assert(JOB_COMPLETED == 4 && TASK_SUCCEEDED == 2 && TASK_STATE_COUNT == 
 	X(SQL_META_WRITE, "UPDATE meta SET next_job = ?1, next_position = ?2 WHERE id = 0")        \
 	X(SQL_JOB_INSERT, "INSERT INTO job (" JOB_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, " \
 			  "?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, "   \
-			  "?22, ?23)")                                                             \
+			  "?22, ?23, ?24)")                                                        \
 	X(SQL_REQUEST_INSERT, "INSERT INTO request (job, options, targets) VALUES (?1, ?2, ?3)")   \
 	X(SQL_JOB_UPDATE,                                                                          \
 	  "UPDATE job SET name = coalesce(?4, name), state = ?7, queued = ?8, running = ?9, "      \
@@ -82,6 +89,8 @@ _Static_assert(JOB_COMPLETED == 4 && TASK_SUCCEEDED == 2 && TASK_STATE_COUNT == 
 	  JOB_SELECT "uid = ?1 AND last_position > received_position AND " JOB_FILTER)             \
 	X(SQL_JOBS_LIVE, JOB_SELECT "state < 4 AND (?1 IS NULL OR uid = ?1) AND " JOB_FILTER)      \
 	X(SQL_JOBS_NAMED, JOB_SELECT "name = ?7 AND (?1 IS NULL OR uid = ?1) AND " JOB_FILTER)     \
+	X(SQL_JOBS_OF_SCHEDULE, JOB_SELECT                                                         \
+	  "schedule = ?12 AND schedule > 0 AND (?1 IS NULL OR uid = ?1) AND " JOB_FILTER)          \
 	X(SQL_JOBS_LIVE_ASCENDING, JOB_SELECT "state < 4 ORDER BY id")                             \
 	X(SQL_JOBS_ENDED, "SELECT id, ended_us, last_position <= received_position FROM job "      \
 			  "WHERE state >= 4 AND ended_us < ?1 ORDER BY ended_us LIMIT ?2")         \
@@ -110,6 +119,30 @@ _Static_assert(JOB_COMPLETED == 4 && TASK_SUCCEEDED == 2 && TASK_STATE_COUNT == 
 			    "key >= ?1 AND key <= ?2 LIMIT ?3)")                                   \
 	X(SQL_REQUEST_DELETE, "DELETE FROM request WHERE job = ?1")                                \
 	X(SQL_REMOVED_DELETE, "DELETE FROM removed WHERE job = ?1")                                \
+	X(SQL_SCHEDULE_INSERT,                                                                     \
+	  "INSERT INTO schedule (" SCHEDULE_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, "   \
+	  "?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)")                       \
+	X(SQL_SCHEDULE_TURN,                                                                       \
+	  "UPDATE schedule SET next_us = ?2, skipped = skipped + ?3, error = ?4 WHERE id = ?1")    \
+	X(SQL_SCHEDULE_RUN,                                                                        \
+	  "UPDATE schedule SET last_job = ?2, last_us = ?3, runs = runs + 1, error = NULL "        \
+	  "WHERE id = ?1")                                                                         \
+	X(SQL_SCHEDULE_PAUSE, "UPDATE schedule SET is_paused = ?2 WHERE id = ?1")                  \
+	X(SQL_SCHEDULE_DELETE, "DELETE FROM schedule WHERE id = ?1")                               \
+	X(SQL_SCHEDULE_READ, SCHEDULE_SELECT "id = ?1")                                            \
+	X(SQL_SCHEDULES_ALL, SCHEDULE_SELECT "id > ?2 ORDER BY id LIMIT ?3")                       \
+	X(SQL_SCHEDULES_OF_USER, SCHEDULE_SELECT "uid = ?1 AND id > ?2 ORDER BY id LIMIT ?3")      \
+	X(SQL_SCHEDULES_NAMED, SCHEDULE_SELECT "name = ?4 AND (?1 IS NULL OR uid = ?1) LIMIT ?3")  \
+	X(SQL_SCHEDULES_DUE, SCHEDULE_SELECT "next_us > 0 AND is_paused = 0 AND next_us <= ?2 "    \
+					     "ORDER BY next_us LIMIT ?3")                          \
+	X(SQL_SCHEDULE_NEXT, "SELECT next_us FROM schedule WHERE next_us > 0 AND is_paused = 0 "   \
+			     "ORDER BY next_us LIMIT 1")                                           \
+	X(SQL_SCHEDULE_COUNT, "SELECT count(*) FROM schedule")                                     \
+	X(SQL_SCHEDULE_TOKEN, "SELECT id FROM schedule WHERE uid = ?1 AND token = ?2")             \
+	X(SQL_SCHEDULE_LIVE, "SELECT id FROM job WHERE schedule = ?1 AND schedule > 0 AND "        \
+			     "state < 4 LIMIT 1")                                                  \
+	X(SQL_SCHEDULE_ENDED, "SELECT id FROM job WHERE schedule = ?1 AND schedule > 0 AND "       \
+			      "state >= 4 ORDER BY id DESC LIMIT ?3 OFFSET ?2")                    \
 	X(SQL_VACUUM, "PRAGMA incremental_vacuum(200)")                                            \
 	X(SQL_ALL_PAGES, "PRAGMA page_count")                                                      \
 	X(SQL_FREE_PAGES, "PRAGMA freelist_count")                                                 \
@@ -130,6 +163,11 @@ enum change_type {
 	CHANGE_TASK_ENDED,
 	CHANGE_OUTPUT,
 	CHANGE_CURSOR,
+	CHANGE_SCHEDULE,
+	CHANGE_SCHEDULE_TURN,
+	CHANGE_SCHEDULE_RUN,
+	CHANGE_SCHEDULE_PAUSE,
+	CHANGE_SCHEDULE_REMOVED,
 };
 
 /* One queued change. */
@@ -137,7 +175,7 @@ struct change {
 	STAILQ_ENTRY(change) link;
 	enum change_type type;
 	size_t bytes;        /* of memory */
-	struct task_key key; /* key.job for changes of a job */
+	struct task_key key; /* key.job for changes of a job or of a schedule */
 	union {
 		struct job_row *row; /* CHANGE_JOB, CHANGE_JOB_UPDATE; owned */
 		struct {
@@ -164,6 +202,17 @@ struct change {
 			char *name; /* owned */
 			uint64_t position;
 		} cursor;
+		struct schedule_row *schedule; /* CHANGE_SCHEDULE; owned */
+		struct {
+			int64_t next_us;
+			uint64_t skipped;
+			char *error; /* owned */
+		} turn;
+		struct {
+			uint64_t job;
+			int64_t at_us;
+		} run;
+		bool is_paused;
 	};
 };
 
@@ -186,13 +235,50 @@ sqlite3_stmt *store_statement(struct store *store, enum statement which);
 int store_run(sqlite3_stmt *statement);
 /* The same as a sentence: returns -EIO. */
 int store_refuse(const struct store *store, struct error *ret_error);
-/* Is it ours, and of a version that we know? */
-int store_check_version(struct store *store, struct error *ret_error);
+/* One or more statements of their own: SQLITE_OK or an error. */
+int store_execute(struct store *store, const char *sql);
+/* What a file says that is not ours. */
+#define STORE_FOREIGN "is not one of jobd: choose another with --database"
+/* Its version, if it is ours, and no newer than we know. */
+int store_read_version(struct store *store, int64_t *ret_version, struct error *ret_error);
+/* An empty file gets the schema, one of an older version what that lacks. */
+int store_make_schema(struct store *store, struct error *ret_error);
 /* The database's last failure as a negative errno. */
 int store_failure(const struct store *store);
+/* payload: bytes of memory that the change will own. */
+struct change *store_put(struct store *store, enum change_type type, struct task_key key,
+			 size_t payload);
 /* Applies one change within the transaction: SQLITE_OK or an error. */
 int store_apply(struct store *store, const struct change *change);
 void change_free(struct change *change);
+/* The same for the changes of schedules (store-schedule.c). */
+int store_apply_schedule(struct store *store, const struct change *change);
+void change_free_schedule(struct change *change);
+
+/* What a read does with each row; returns 0 to go on. */
+typedef int use_row_fn(sqlite3_stmt *statement, void *context);
+/* Steps through a bound statement: 0, or a negative errno. */
+int store_each_row(struct store *store, sqlite3_stmt *statement, use_row_fn *use, void *context);
+/* Its one row: 0, -ENOENT, or another errno. use is called at most once. */
+int store_one_row(struct store *store, sqlite3_stmt *statement, use_row_fn *use, void *context);
+/* Uses of a row: its first column into a uint64_t. */
+int store_take_number(sqlite3_stmt *statement, void *context);
+/* A column's text, or NULL; the caller frees. */
+char *store_column_copy(sqlite3_stmt *statement, int column);
+void store_bind_limit(sqlite3_stmt *statement, int place, size_t limit);
+static inline void store_bind(sqlite3_stmt *statement, int place, uint64_t value)
+{
+	(void)sqlite3_bind_int64(statement, place, (int64_t)value);
+}
+/* The text must stay until the statement has run; NULL is NULL. */
+static inline void store_bind_text(sqlite3_stmt *statement, int place, const char *text)
+{
+	(void)sqlite3_bind_text(statement, place, text, -1, SQLITE_STATIC);
+}
+/* A statement about one thing, known by its key. */
+int store_run_with_key(struct store *store, enum statement which, int64_t key);
+/* Bytes with the end of the string; 0 for NULL. */
+size_t store_text_bytes(const char *text);
 
 static inline int64_t task_key_number(struct task_key key)
 {

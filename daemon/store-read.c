@@ -23,16 +23,12 @@ static void bind_end(sqlite3_stmt *statement, int place, uint64_t end)
 	(void)sqlite3_bind_int64(statement, place, end != 0 ? (int64_t)end : INT64_MAX);
 }
 
-static void bind_limit(sqlite3_stmt *statement, int place, size_t limit)
+void store_bind_limit(sqlite3_stmt *statement, int place, size_t limit)
 {
 	(void)sqlite3_bind_int64(statement, place, limit < INT64_MAX ? (int64_t)limit : -1);
 }
 
-/* What a read does with each row; returns 0 to go on. */
-typedef int use_row_fn(sqlite3_stmt *statement, void *context);
-
-/* Steps through a bound statement: 0, or a negative errno. */
-static int each_row(struct store *store, sqlite3_stmt *statement, use_row_fn *use, void *context)
+int store_each_row(struct store *store, sqlite3_stmt *statement, use_row_fn *use, void *context)
 {
 	int r, status = 0;
 
@@ -47,7 +43,7 @@ static int each_row(struct store *store, sqlite3_stmt *statement, use_row_fn *us
 
 /* --- Jobs --- */
 
-static char *column_copy(sqlite3_stmt *statement, int column)
+char *store_column_copy(sqlite3_stmt *statement, int column)
 {
 	return xstrdup_or_null(text(statement, column));
 }
@@ -60,9 +56,9 @@ static void fill_job(sqlite3_stmt *statement, struct job_row *row)
 	*row = (struct job_row){
 		.id = number(statement, 0),
 		.uid = (uid_t)sqlite3_column_int64(statement, 1),
-		.kind = column_copy(statement, 2),
-		.name = column_copy(statement, 3),
-		.token = column_copy(statement, 4),
+		.kind = store_column_copy(statement, 2),
+		.name = store_column_copy(statement, 3),
+		.token = store_column_copy(statement, 4),
 		.retry_of = number(statement, 5),
 		.state = (enum job_state)sqlite3_column_int(statement, 6),
 		.next_index = number(statement, 14),
@@ -73,9 +69,10 @@ static void fill_job(sqlite3_stmt *statement, struct job_row *row)
 		.ended_us = sqlite3_column_int64(statement, 19),
 		.recorded_index = number(statement, 20),
 		.output_bytes = number(statement, 21),
-		.reason = column_copy(statement, 22),
-		.options = column_copy(statement, 23),
-		.targets = column_copy(statement, 24),
+		.reason = store_column_copy(statement, 22),
+		.schedule = number(statement, 23),
+		.options = store_column_copy(statement, 24),
+		.targets = store_column_copy(statement, 25),
 	};
 	for (int i = 0; i < TASK_STATE_COUNT; i++)
 		row->counts[i] = number(statement, 7 + i);
@@ -110,6 +107,8 @@ static enum statement choose_way(const struct job_filter *filter)
 	const unsigned live =
 		1U << JOB_QUEUED | 1U << JOB_RUNNING | 1U << JOB_PAUSED | 1U << JOB_STOPPING;
 
+	if (filter->schedule != 0)
+		return SQL_JOBS_OF_SCHEDULE;
 	if (filter->name_glob && !strpbrk(filter->name_glob, "*?["))
 		return SQL_JOBS_NAMED;
 	if (filter->states != 0 && (filter->states & ~live) == 0)
@@ -123,7 +122,8 @@ int store_read_jobs(struct store *store, const struct job_filter *filter, uint64
 		    size_t limit, job_row_fn *fn, void *context)
 {
 	struct job_reading reading = {.fn = fn, .context = context};
-	sqlite3_stmt *statement = store_statement(store, choose_way(filter));
+	enum statement way = choose_way(filter);
+	sqlite3_stmt *statement = store_statement(store, way);
 
 	if (filter->has_uid)
 		(void)sqlite3_bind_int64(statement, 1, filter->uid);
@@ -136,19 +136,21 @@ int store_read_jobs(struct store *store, const struct job_filter *filter, uint64
 	(void)sqlite3_bind_int64(statement, 8, filter->since_us);
 	bind_end(statement, 9, (uint64_t)filter->until_us);
 	(void)sqlite3_bind_int(statement, 10, filter->has_unreceived);
-	bind_limit(statement, 11, limit);
-	return each_row(store, statement, use_job, &reading);
+	store_bind_limit(statement, 11, limit);
+	if (way == SQL_JOBS_OF_SCHEDULE)
+		(void)sqlite3_bind_int64(statement, 12, (int64_t)filter->schedule);
+	return store_each_row(store, statement, use_job, &reading);
 }
 
 int store_read_live_jobs(struct store *store, job_row_fn *fn, void *context)
 {
 	struct job_reading reading = {.fn = fn, .context = context};
 
-	return each_row(store, store_statement(store, SQL_JOBS_LIVE_ASCENDING), use_job, &reading);
+	return store_each_row(store, store_statement(store, SQL_JOBS_LIVE_ASCENDING), use_job,
+			      &reading);
 }
 
-/* The one row of a statement: 0, -ENOENT, or another errno. use is called at most once. */
-static int one_row(struct store *store, sqlite3_stmt *statement, use_row_fn *use, void *context)
+int store_one_row(struct store *store, sqlite3_stmt *statement, use_row_fn *use, void *context)
 {
 	int r, status;
 
@@ -167,7 +169,7 @@ static int take_job(sqlite3_stmt *statement, void *context)
 	return 0;
 }
 
-static int take_number(sqlite3_stmt *statement, void *context)
+int store_take_number(sqlite3_stmt *statement, void *context)
 {
 	*(uint64_t *)context = number(statement, 0);
 	return 0;
@@ -178,7 +180,7 @@ int store_read_job(struct store *store, uint64_t id, struct job_row *ret_row)
 	sqlite3_stmt *statement = store_statement(store, SQL_JOB_READ);
 
 	(void)sqlite3_bind_int64(statement, 1, (int64_t)id);
-	return one_row(store, statement, take_job, ret_row);
+	return store_one_row(store, statement, take_job, ret_row);
 }
 
 int store_find_token(struct store *store, uid_t uid, const char *token, uint64_t *ret_id)
@@ -187,7 +189,7 @@ int store_find_token(struct store *store, uid_t uid, const char *token, uint64_t
 
 	(void)sqlite3_bind_int64(statement, 1, uid);
 	(void)sqlite3_bind_text(statement, 2, token, -1, SQLITE_STATIC);
-	return one_row(store, statement, take_number, ret_id);
+	return store_one_row(store, statement, store_take_number, ret_id);
 }
 
 struct ended_reading {
@@ -215,8 +217,8 @@ int store_read_ended(struct store *store, bool is_received, int64_t before_us, s
 		store_statement(store, is_received ? SQL_JOBS_ENDED_RECEIVED : SQL_JOBS_ENDED);
 
 	(void)sqlite3_bind_int64(statement, 1, before_us);
-	bind_limit(statement, 2, limit);
-	return each_row(store, statement, use_ended, &reading);
+	store_bind_limit(statement, 2, limit);
+	return store_each_row(store, statement, use_ended, &reading);
 }
 
 /* --- Tasks --- */
@@ -263,15 +265,15 @@ int store_read_tasks(struct store *store, uint64_t job, int64_t after, size_t li
 	(void)sqlite3_bind_int64(statement, 1, (int64_t)(job << 32) + after);
 	(void)sqlite3_bind_int64(statement, 2, (int64_t)(job << 32 | UINT32_MAX));
 	(void)sqlite3_bind_int64(statement, 3, (int64_t)job);
-	bind_limit(statement, 4, limit);
-	return each_row(store, statement, use_task, &reading);
+	store_bind_limit(statement, 4, limit);
+	return store_each_row(store, statement, use_task, &reading);
 }
 
 int store_read_live_tasks(struct store *store, task_row_fn *fn, void *context)
 {
 	struct task_reading reading = {.fn = fn, .context = context};
 
-	return each_row(store, store_statement(store, SQL_TASKS_LIVE), use_task, &reading);
+	return store_each_row(store, store_statement(store, SQL_TASKS_LIVE), use_task, &reading);
 }
 
 /* --- Records --- */
@@ -337,8 +339,8 @@ int store_read_records(struct store *store, uint64_t job, uint64_t after, uint64
 	(void)sqlite3_bind_int64(statement, 1, (int64_t)after);
 	bind_end(statement, 2, until);
 	(void)sqlite3_bind_int64(statement, 3, (int64_t)job);
-	bind_limit(statement, 4, limit);
-	r = each_row(store, statement, use_record, &reading);
+	store_bind_limit(statement, 4, limit);
+	r = store_each_row(store, statement, use_record, &reading);
 	return r < 0 ? r : reading.status;
 }
 
@@ -350,7 +352,7 @@ int store_next_record(struct store *store, uint64_t job, uint64_t after, uint64_
 	*ret_position = 0;
 	(void)sqlite3_bind_int64(statement, 1, (int64_t)after);
 	(void)sqlite3_bind_int64(statement, 3, (int64_t)job);
-	r = one_row(store, statement, take_number, ret_position);
+	r = store_one_row(store, statement, store_take_number, ret_position);
 	return r == -ENOENT ? 0 : r;
 }
 
@@ -364,7 +366,7 @@ int store_read_cursor(struct store *store, uid_t uid, const char *name, uint64_t
 	(void)sqlite3_bind_int64(statement, 1, (int64_t)job);
 	(void)sqlite3_bind_int64(statement, 2, uid);
 	(void)sqlite3_bind_text(statement, 3, name, -1, SQLITE_STATIC);
-	r = one_row(store, statement, take_number, ret_position);
+	r = store_one_row(store, statement, store_take_number, ret_position);
 	return r == -ENOENT ? 0 : r;
 }
 
@@ -405,7 +407,7 @@ static int reap_records(struct store *store, uint64_t job, int *ret_count)
 
 	(void)sqlite3_bind_int64(sizes, 1, (int64_t)job);
 	(void)sqlite3_bind_int(sizes, 2, PIECE_ROWS);
-	r = each_row(store, sizes, add_to_piece, &piece);
+	r = store_each_row(store, sizes, add_to_piece, &piece);
 	if (r < 0)
 		return r;
 	(void)sqlite3_bind_int64(deletion, 1, (int64_t)job);
@@ -444,7 +446,8 @@ static int run(struct store *store, enum statement which)
 
 static int count_free_pages(struct store *store, uint64_t *ret_pages)
 {
-	return one_row(store, store_statement(store, SQL_FREE_PAGES), take_number, ret_pages);
+	return store_one_row(store, store_statement(store, SQL_FREE_PAGES), store_take_number,
+			     ret_pages);
 }
 
 /* Gives some of the free pages back to the file system. */
@@ -481,14 +484,16 @@ bool store_has_removed(struct store *store)
 {
 	uint64_t job;
 
-	return one_row(store, store_statement(store, SQL_REMOVED_READ), take_number, &job) == 0;
+	return store_one_row(store, store_statement(store, SQL_REMOVED_READ), store_take_number,
+			     &job) == 0;
 }
 
 int64_t store_used_bytes(struct store *store)
 {
 	uint64_t pages = 0, free_pages = 0;
 
-	if (one_row(store, store_statement(store, SQL_ALL_PAGES), take_number, &pages) < 0 ||
+	if (store_one_row(store, store_statement(store, SQL_ALL_PAGES), store_take_number, &pages) <
+		    0 ||
 	    count_free_pages(store, &free_pages) < 0)
 		return 0;
 	return (int64_t)(pages - free_pages) * PAGE_BYTES;
@@ -501,7 +506,7 @@ int store_reap(struct store *store, bool *ret_more)
 	int r;
 
 	assert(!store_has_changes(store));
-	r = one_row(store, store_statement(store, SQL_REMOVED_READ), take_number, &job);
+	r = store_one_row(store, store_statement(store, SQL_REMOVED_READ), store_take_number, &job);
 	if (r == -ENOENT)
 		return give_pages_back(store, ret_more);
 	if (r == 0)

@@ -9,9 +9,8 @@
 
 /* --- Queueing --- */
 
-/* payload: bytes of memory that the change will own. */
-static struct change *put(struct store *store, enum change_type type, struct task_key key,
-			  size_t payload)
+struct change *store_put(struct store *store, enum change_type type, struct task_key key,
+			 size_t payload)
 {
 	struct change *change = xcalloc(1, sizeof(*change));
 
@@ -28,7 +27,7 @@ static struct task_key job_key(uint64_t id)
 	return (struct task_key){.job = id};
 }
 
-static size_t length(const char *text)
+size_t store_text_bytes(const char *text)
 {
 	return text ? strlen(text) + 1 : 0;
 }
@@ -73,10 +72,17 @@ void change_free(struct change *change)
 	case CHANGE_CURSOR:
 		free(change->cursor.name);
 		break;
+	case CHANGE_SCHEDULE:
+	case CHANGE_SCHEDULE_TURN:
+		change_free_schedule(change);
+		break;
 	case CHANGE_JOB_REMOVED:
 	case CHANGE_TASK_STARTED:
 	case CHANGE_TASK_SENT:
 	case CHANGE_TASK_QUEUED:
+	case CHANGE_SCHEDULE_RUN:
+	case CHANGE_SCHEDULE_PAUSE:
+	case CHANGE_SCHEDULE_REMOVED:
 		break;
 	}
 	free(change);
@@ -84,10 +90,11 @@ void change_free(struct change *change)
 
 static void put_row(struct store *store, enum change_type type, const struct job_row *row)
 {
-	size_t payload = sizeof(*row) + length(row->kind) + length(row->name) + length(row->token) +
-			 length(row->reason) + length(row->options) + length(row->targets);
+	size_t payload = sizeof(*row) + store_text_bytes(row->kind) + store_text_bytes(row->name) +
+			 store_text_bytes(row->token) + store_text_bytes(row->reason) +
+			 store_text_bytes(row->options) + store_text_bytes(row->targets);
 
-	struct change *change = put(store, type, job_key(row->id), payload);
+	struct change *change = store_put(store, type, job_key(row->id), payload);
 
 	change->row = xmalloc(sizeof(*change->row));
 	job_row_copy(row, change->row);
@@ -125,13 +132,13 @@ void store_drop_job(struct store *store, uint64_t id)
 
 void store_put_job_removed(struct store *store, uint64_t id)
 {
-	(void)put(store, CHANGE_JOB_REMOVED, job_key(id), 0);
+	(void)store_put(store, CHANGE_JOB_REMOVED, job_key(id), 0);
 }
 
 void store_put_task_started(struct store *store, struct task_key key, unsigned attempt,
 			    int64_t started_us)
 {
-	struct change *change = put(store, CHANGE_TASK_STARTED, key, 0);
+	struct change *change = store_put(store, CHANGE_TASK_STARTED, key, 0);
 
 	change->started.attempt = attempt;
 	change->started.at_us = started_us;
@@ -139,20 +146,21 @@ void store_put_task_started(struct store *store, struct task_key key, unsigned a
 
 void store_put_task_sent(struct store *store, struct task_key key)
 {
-	(void)put(store, CHANGE_TASK_SENT, key, 0);
+	(void)store_put(store, CHANGE_TASK_SENT, key, 0);
 }
 
 void store_put_task_queued(struct store *store, struct task_key key)
 {
-	(void)put(store, CHANGE_TASK_QUEUED, key, 0);
+	(void)store_put(store, CHANGE_TASK_QUEUED, key, 0);
 }
 
 void store_put_task_ended(struct store *store, struct task_key key, unsigned attempt,
 			  int64_t started_us, struct outcome *outcome, int64_t ended_us,
 			  uint64_t position)
 {
-	struct change *change = put(store, CHANGE_TASK_ENDED, key,
-				    length(outcome->message) + length(outcome->result));
+	struct change *change =
+		store_put(store, CHANGE_TASK_ENDED, key,
+			  store_text_bytes(outcome->message) + store_text_bytes(outcome->result));
 
 	assert(task_state_is_final(outcome->state));
 	change->ended.state = outcome->state;
@@ -169,7 +177,7 @@ void store_put_task_ended(struct store *store, struct task_key key, unsigned att
 void store_put_output(struct store *store, struct task_key key, uint64_t position,
 		      enum stream stream, uint64_t offset, int64_t at_us, char *bytes, size_t size)
 {
-	struct change *change = put(store, CHANGE_OUTPUT, key, size);
+	struct change *change = store_put(store, CHANGE_OUTPUT, key, size);
 
 	change->output.position = position;
 	change->output.stream = stream;
@@ -182,7 +190,8 @@ void store_put_output(struct store *store, struct task_key key, uint64_t positio
 void store_put_cursor(struct store *store, uid_t uid, const char *name, uint64_t job,
 		      uint64_t position)
 {
-	struct change *change = put(store, CHANGE_CURSOR, job_key(job), length(name));
+	struct change *change =
+		store_put(store, CHANGE_CURSOR, job_key(job), store_text_bytes(name));
 
 	change->cursor.uid = uid;
 	change->cursor.name = xstrdup(name);
@@ -191,19 +200,7 @@ void store_put_cursor(struct store *store, uid_t uid, const char *name, uint64_t
 
 /* --- Applying --- */
 
-static void bind(sqlite3_stmt *statement, int place, uint64_t value)
-{
-	(void)sqlite3_bind_int64(statement, place, (int64_t)value);
-}
-
-/* The text must stay until the statement has run; NULL is NULL. */
-static void bind_text(sqlite3_stmt *statement, int place, const char *text)
-{
-	(void)sqlite3_bind_text(statement, place, text, -1, SQLITE_STATIC);
-}
-
-/* A statement about one thing, known by its key. */
-static int run_with_key(struct store *store, enum statement which, int64_t key)
+int store_run_with_key(struct store *store, enum statement which, int64_t key)
 {
 	sqlite3_stmt *statement = store_statement(store, which);
 
@@ -220,20 +217,20 @@ static int run_job(sqlite3_stmt *statement, const struct job_row *row)
 	for (size_t i = 0; i < ERROR_CLASS_COUNT; i++)
 		used += (size_t)snprintf(classes + used, sizeof(classes) - used, "%llu ",
 					 (unsigned long long)row->class_counts[i]);
-	bind(statement, 1, row->id);
-	bind_text(statement, 4, row->name);
-	bind(statement, 7, row->state);
+	store_bind(statement, 1, row->id);
+	store_bind_text(statement, 4, row->name);
+	store_bind(statement, 7, row->state);
 	for (int i = 0; i < TASK_STATE_COUNT; i++)
-		bind(statement, 8 + i, row->counts[i]);
-	bind_text(statement, 14, classes);
-	bind(statement, 15, row->next_index);
-	bind(statement, 16, row->last_position);
-	bind(statement, 17, row->received_position);
+		store_bind(statement, 8 + i, row->counts[i]);
+	store_bind_text(statement, 14, classes);
+	store_bind(statement, 15, row->next_index);
+	store_bind(statement, 16, row->last_position);
+	store_bind(statement, 17, row->received_position);
 	(void)sqlite3_bind_int64(statement, 19, row->started_us);
 	(void)sqlite3_bind_int64(statement, 20, row->ended_us);
-	bind(statement, 21, row->recorded_index);
-	bind(statement, 22, row->output_bytes);
-	bind_text(statement, 23, row->reason);
+	store_bind(statement, 21, row->recorded_index);
+	store_bind(statement, 22, row->output_bytes);
+	store_bind_text(statement, 23, row->reason);
 	return store_run(statement);
 }
 
@@ -243,17 +240,18 @@ static int apply_job(struct store *store, const struct job_row *row)
 	sqlite3_stmt *request = store_statement(store, SQL_REQUEST_INSERT);
 	int r;
 
-	bind(job, 2, row->uid);
-	bind_text(job, 3, row->kind);
-	bind_text(job, 5, row->token);
-	bind(job, 6, row->retry_of);
+	store_bind(job, 2, row->uid);
+	store_bind_text(job, 3, row->kind);
+	store_bind_text(job, 5, row->token);
+	store_bind(job, 6, row->retry_of);
 	(void)sqlite3_bind_int64(job, 18, row->created_us);
+	store_bind(job, 24, row->schedule);
 	r = run_job(job, row);
 	if (r != SQLITE_OK)
 		return r;
-	bind(request, 1, row->id);
-	bind_text(request, 2, row->options);
-	bind_text(request, 3, row->targets);
+	store_bind(request, 1, row->id);
+	store_bind_text(request, 2, row->options);
+	store_bind_text(request, 3, row->targets);
 	return store_run(request);
 }
 
@@ -264,18 +262,18 @@ static int apply_job_update(struct store *store, const struct job_row *row)
 
 	if (r != SQLITE_OK || !row->options)
 		return r;
-	bind(request, 1, row->id);
-	bind_text(request, 2, row->options);
+	store_bind(request, 1, row->id);
+	store_bind_text(request, 2, row->options);
 	return store_run(request);
 }
 
 static int apply_removed(struct store *store, uint64_t id)
 {
-	int r = run_with_key(store, SQL_JOB_DELETE, (int64_t)id);
+	int r = store_run_with_key(store, SQL_JOB_DELETE, (int64_t)id);
 
 	if (r == SQLITE_OK)
-		r = run_with_key(store, SQL_JOB_CURSORS_DELETE, (int64_t)id);
-	return r == SQLITE_OK ? run_with_key(store, SQL_REMOVED_INSERT, (int64_t)id) : r;
+		r = store_run_with_key(store, SQL_JOB_CURSORS_DELETE, (int64_t)id);
+	return r == SQLITE_OK ? store_run_with_key(store, SQL_REMOVED_INSERT, (int64_t)id) : r;
 }
 
 static int apply_started(struct store *store, const struct change *change)
@@ -283,7 +281,7 @@ static int apply_started(struct store *store, const struct change *change)
 	sqlite3_stmt *statement = store_statement(store, SQL_TASK_STARTED);
 
 	(void)sqlite3_bind_int64(statement, 1, task_key_number(change->key));
-	bind(statement, 2, change->started.attempt);
+	store_bind(statement, 2, change->started.attempt);
 	(void)sqlite3_bind_int64(statement, 3, change->started.at_us);
 	return store_run(statement);
 }
@@ -294,13 +292,13 @@ static int insert_record(struct store *store, const struct change *change, uint6
 {
 	sqlite3_stmt *statement = store_statement(store, SQL_RECORD_INSERT);
 
-	bind(statement, 1, position);
-	bind(statement, 2, change->key.job);
-	bind(statement, 3, change->key.index);
+	store_bind(statement, 1, position);
+	store_bind(statement, 2, change->key.job);
+	store_bind(statement, 3, change->key.index);
 	(void)sqlite3_bind_int64(statement, 6, at_us);
 	if (change->type == CHANGE_OUTPUT) {
-		bind(statement, 4, change->output.stream);
-		bind(statement, 5, change->output.offset);
+		store_bind(statement, 4, change->output.stream);
+		store_bind(statement, 5, change->output.offset);
 		(void)sqlite3_bind_blob64(statement, 7, change->output.bytes, change->output.size,
 					  SQLITE_STATIC);
 	}
@@ -315,13 +313,13 @@ static int apply_ended(struct store *store, const struct change *change)
 	int r;
 
 	(void)sqlite3_bind_int64(statement, 1, task_key_number(change->key));
-	bind(statement, 2, change->ended.state);
-	bind(statement, 3, change->ended.class);
-	bind_text(statement, 4, change->ended.message);
-	bind_text(statement, 5, change->ended.result);
+	store_bind(statement, 2, change->ended.state);
+	store_bind(statement, 3, change->ended.class);
+	store_bind_text(statement, 4, change->ended.message);
+	store_bind_text(statement, 5, change->ended.result);
 	(void)sqlite3_bind_int64(statement, 6, change->ended.at_us);
 	if (!has_row) {
-		bind(statement, 7, change->ended.attempt);
+		store_bind(statement, 7, change->ended.attempt);
 		(void)sqlite3_bind_int64(statement, 8, change->ended.started_us);
 	}
 	r = store_run(statement);
@@ -338,8 +336,8 @@ static int apply_output(struct store *store, const struct change *change)
 	int r;
 
 	(void)sqlite3_bind_int64(statement, 1, task_key_number(change->key));
-	bind(statement, 2, change->output.stream == STREAM_STDOUT ? size : 0);
-	bind(statement, 3, change->output.stream == STREAM_STDERR ? size : 0);
+	store_bind(statement, 2, change->output.stream == STREAM_STDOUT ? size : 0);
+	store_bind(statement, 3, change->output.stream == STREAM_STDERR ? size : 0);
 	r = store_run(statement);
 	return r == SQLITE_OK
 		       ? insert_record(store, change, change->output.position, change->output.at_us)
@@ -350,10 +348,10 @@ static int apply_cursor(struct store *store, const struct change *change)
 {
 	sqlite3_stmt *statement = store_statement(store, SQL_CURSOR_WRITE);
 
-	bind(statement, 1, change->key.job);
-	bind(statement, 2, change->cursor.uid);
-	bind_text(statement, 3, change->cursor.name);
-	bind(statement, 4, change->cursor.position);
+	store_bind(statement, 1, change->key.job);
+	store_bind(statement, 2, change->cursor.uid);
+	store_bind_text(statement, 3, change->cursor.name);
+	store_bind(statement, 4, change->cursor.position);
 	return store_run(statement);
 }
 
@@ -371,15 +369,21 @@ int store_apply(struct store *store, const struct change *change)
 	case CHANGE_TASK_STARTED:
 		return apply_started(store, change);
 	case CHANGE_TASK_SENT:
-		return run_with_key(store, SQL_TASK_SENT, key);
+		return store_run_with_key(store, SQL_TASK_SENT, key);
 	case CHANGE_TASK_QUEUED:
-		return run_with_key(store, SQL_TASK_QUEUED, key);
+		return store_run_with_key(store, SQL_TASK_QUEUED, key);
 	case CHANGE_TASK_ENDED:
 		return apply_ended(store, change);
 	case CHANGE_OUTPUT:
 		return apply_output(store, change);
 	case CHANGE_CURSOR:
 		return apply_cursor(store, change);
+	case CHANGE_SCHEDULE:
+	case CHANGE_SCHEDULE_TURN:
+	case CHANGE_SCHEDULE_RUN:
+	case CHANGE_SCHEDULE_PAUSE:
+	case CHANGE_SCHEDULE_REMOVED:
+		return store_apply_schedule(store, change);
 	}
 	abort(); /* a type that does not exist */
 }

@@ -16,8 +16,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* "jobd", so that file(1) and we know the file. */
-enum { APPLICATION_ID = 0x6a6f6264, SCHEMA_VERSION = 1 };
 /* How long a commit waits for another program that writes to the file; then it is tried later. */
 enum { BUSY_MS = 100 };
 /* Half of a task's key. */
@@ -28,48 +26,6 @@ const char *const store_sql[STATEMENT_COUNT] = {
 	STATEMENTS(STATEMENT_TEXT)
 #undef STATEMENT_TEXT
 };
-
-static const char schema[] =
-	"BEGIN;"
-	"CREATE TABLE meta (id INTEGER PRIMARY KEY, next_job INTEGER NOT NULL,"
-	" next_position INTEGER NOT NULL);"
-	"INSERT INTO meta VALUES (0, 1, 1);"
-	"CREATE TABLE job (id INTEGER PRIMARY KEY, uid INTEGER NOT NULL, kind TEXT NOT NULL,"
-	" name TEXT, token TEXT, retry_of INTEGER NOT NULL, state INTEGER NOT NULL,"
-	" queued INTEGER NOT NULL, running INTEGER NOT NULL, succeeded INTEGER NOT NULL,"
-	" failed INTEGER NOT NULL, stopped INTEGER NOT NULL, interrupted INTEGER NOT NULL,"
-	" classes TEXT NOT NULL, next_index INTEGER NOT NULL, last_position INTEGER NOT NULL,"
-	" received_position INTEGER NOT NULL, created_us INTEGER NOT NULL,"
-	" started_us INTEGER NOT NULL, ended_us INTEGER NOT NULL,"
-	" recorded_index INTEGER NOT NULL, output_bytes INTEGER NOT NULL,"
-	" reason TEXT);"
-	"CREATE UNIQUE INDEX job_token ON job (uid, token) WHERE token IS NOT NULL;"
-	"CREATE INDEX job_user ON job (uid);"
-	"CREATE INDEX job_name ON job (name) WHERE name IS NOT NULL;"
-	"CREATE INDEX job_ended ON job (ended_us) WHERE state >= 4;"
-	"CREATE INDEX job_received ON job (ended_us)"
-	" WHERE state >= 4 AND last_position <= received_position;"
-	"CREATE INDEX job_live ON job (id) WHERE state < 4;"
-	"CREATE INDEX job_unreceived ON job (uid) WHERE last_position > received_position;"
-	"CREATE TABLE request (job INTEGER PRIMARY KEY, options TEXT NOT NULL,"
-	" targets TEXT NOT NULL);"
-	"CREATE TABLE task (key INTEGER PRIMARY KEY, state INTEGER NOT NULL,"
-	" class INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL,"
-	" is_sent INTEGER NOT NULL DEFAULT 0, started_us INTEGER NOT NULL,"
-	" ended_us INTEGER NOT NULL DEFAULT 0, stdout_bytes INTEGER NOT NULL DEFAULT 0,"
-	" stderr_bytes INTEGER NOT NULL DEFAULT 0, message TEXT, result TEXT);"
-	"CREATE INDEX task_live ON task (key) WHERE state < 2;"
-	/* An index ends with the rowid, which is the position: records of a job, in order. */
-	"CREATE TABLE record (position INTEGER PRIMARY KEY, job INTEGER NOT NULL,"
-	" task INTEGER NOT NULL, stream INTEGER, \"offset\" INTEGER, at_us INTEGER NOT NULL,"
-	" bytes BLOB);"
-	"CREATE INDEX record_job ON record (job);"
-	"CREATE TABLE cursor (job INTEGER NOT NULL, uid INTEGER NOT NULL, name TEXT NOT NULL,"
-	" position INTEGER NOT NULL, PRIMARY KEY (job, uid, name)) WITHOUT ROWID;"
-	"CREATE TABLE removed (job INTEGER PRIMARY KEY);"
-	"PRAGMA application_id = 0x6a6f6264;"
-	"PRAGMA user_version = 1;"
-	"COMMIT;";
 
 /* --- Statements --- */
 
@@ -93,9 +49,12 @@ int store_run(sqlite3_stmt *statement)
 	return r == SQLITE_DONE ? SQLITE_OK : r;
 }
 
-/* --- Failures --- */
+int store_execute(struct store *store, const char *sql)
+{
+	return sqlite3_exec(store->database, sql, NULL, NULL, NULL);
+}
 
-static const char foreign[] = "is not one of jobd: choose another with --database";
+/* --- Failures --- */
 
 static const struct failure {
 	int code; /* of SQLite */
@@ -107,7 +66,7 @@ static const struct failure {
 	{SQLITE_READONLY, EROFS, true, "is read-only: make it writable"},
 	{SQLITE_BUSY, EBUSY, true, "is locked by another program: end that one"},
 	{SQLITE_CORRUPT, EIO, false, "is damaged: restore a copy, or move it away to begin anew"},
-	{SQLITE_NOTADB, EINVAL, false, foreign},
+	{SQLITE_NOTADB, EINVAL, false, STORE_FOREIGN},
 };
 
 static const struct failure *find_failure(const struct store *store)
@@ -214,68 +173,6 @@ static int take_lock(struct store *store, struct error *ret_error)
 	return 0;
 }
 
-static int execute(struct store *store, const char *sql)
-{
-	return sqlite3_exec(store->database, sql, NULL, NULL, NULL);
-}
-
-/* 0 and a number, or a negative errno. */
-static int read_number(struct store *store, const char *sql, int64_t *ret_number)
-{
-	sqlite3_stmt *statement;
-	int r;
-
-	if (sqlite3_prepare_v2(store->database, sql, -1, &statement, NULL) != SQLITE_OK)
-		return store_failure(store);
-	r = sqlite3_step(statement);
-	if (r == SQLITE_ROW)
-		*ret_number = sqlite3_column_int64(statement, 0);
-	(void)sqlite3_finalize(statement);
-	return r == SQLITE_ROW ? 0 : store_failure(store);
-}
-
-static int make_schema(struct store *store, struct error *ret_error)
-{
-	/* VACUUM: for the file of an empty database, which knows its page size and kind already. */
-	return execute(store, "PRAGMA page_size = 4096;"
-			      "PRAGMA auto_vacuum = INCREMENTAL;"
-			      "VACUUM;") == SQLITE_OK &&
-			       execute(store, schema) == SQLITE_OK
-		       ? 0
-		       : store_refuse(store, ret_error);
-}
-
-int store_check_version(struct store *store, struct error *ret_error)
-{
-	int64_t application, version;
-
-	if (read_number(store, "PRAGMA application_id", &application) < 0 ||
-	    read_number(store, "PRAGMA user_version", &version) < 0)
-		return store_refuse(store, ret_error);
-	if (application != APPLICATION_ID)
-		return error_set(ret_error, ERROR_STORAGE_FAILED, NULL, "the database %s %s",
-				 store->path, foreign);
-	if (version != SCHEMA_VERSION)
-		return error_set(ret_error, ERROR_STORAGE_FAILED, NULL,
-				 "the database %s has version %lld, and this jobd knows version "
-				 "%d: use a newer jobd",
-				 store->path, (long long)version, SCHEMA_VERSION);
-	return 0;
-}
-
-/* An empty file gets the schema; any other must be ours, and not newer than we are. */
-static int check_schema(struct store *store, struct error *ret_error)
-{
-	int64_t used;
-
-	if (read_number(store,
-			"SELECT (SELECT count(*) FROM sqlite_schema) + (SELECT application_id FROM "
-			"pragma_application_id) + (SELECT user_version FROM pragma_user_version)",
-			&used) < 0)
-		return store_refuse(store, ret_error);
-	return used == 0 ? make_schema(store, ret_error) : store_check_version(store, ret_error);
-}
-
 static int connect_database(struct store *store, struct error *ret_error)
 {
 	/* Made here, for its mode, which SQLite then gives to the files beside it as well. */
@@ -302,7 +199,7 @@ static int prepare_database(struct store *store, struct error *ret_error)
 				      "PRAGMA cache_size = -4096;";
 	sqlite3_stmt *meta;
 
-	if (execute(store, pragmas) != SQLITE_OK)
+	if (store_execute(store, pragmas) != SQLITE_OK)
 		return store_refuse(store, ret_error);
 	for (size_t i = 0; i < STATEMENT_COUNT; i++)
 		if (sqlite3_prepare_v3(store->database, store_sql[i], -1, SQLITE_PREPARE_PERSISTENT,
@@ -335,7 +232,7 @@ int store_open(const char *path, struct store **ret_store, struct error *ret_err
 	if (r == 0)
 		r = connect_database(store, ret_error);
 	if (r == 0)
-		r = check_schema(store, ret_error);
+		r = store_make_schema(store, ret_error);
 	if (r == 0)
 		r = prepare_database(store, ret_error);
 	if (r < 0) {

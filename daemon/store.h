@@ -13,16 +13,22 @@
  * Reading sees what was committed, never the queue. Reads are by page, on indexes only (a test
  * reads the query plan of every statement).
  *
- * Schema (user_version 1). Tasks have a row from their first start on, or those of a kind that is
- * repeatable from their end (or first output) on; the others are computed from the job's row. A
- * record is a piece of output or the end of a task; positions grow by one and are never used again,
- * so that a reading position is one number. meta    the next job id and the next position job (id,
- * uid, kind, name, token, state, counters, times, next_index, ...): a short row, since it is
- * written anew with every commit in which one of its tasks begins or ends request (job, options,
- * targets): what was asked for, as long as a message may be task    (key = job << 32 | index,
- * state, class, attempts, is_sent, times, sizes, message, result) record  (position, job, index,
- * stream or none for the end, offset, at, bytes) cursor  (job, uid, name, position) removed (job):
- * removed jobs whose rows are still being deleted, piece by piece
+ * Schema (user_version 2; store-schema.c). Tasks have a row from their first start on, or those of
+ * a kind that is repeatable from their end (or first output) on; the others are computed from the
+ * job's row. A record is a piece of output or the end of a task; positions grow by one and are
+ * never used again, so that a reading position is one number. Schedules take their ids from the
+ * same row of numbers as jobs, so that no number means two things.
+ *   meta      the next id and the next position
+ *   job       (id, uid, kind, name, token, state, counters, times, next_index, schedule, ...): a
+ *             short row, since it is written anew with every commit in which one of its tasks
+ *             begins or ends
+ *   request   (job, options, targets): what was asked for, as long as a message may be
+ *   task      (key = job << 32 | index, state, class, attempts, is_sent, times, sizes, message,
+ *             result)
+ *   record    (position, job, index, stream or none for the end, offset, at, bytes)
+ *   cursor    (job, uid, name, position)
+ *   removed   (job): removed jobs whose rows are still being deleted, piece by piece
+ *   schedule  (id, uid, name, token, options, targets, rule, next_us, last_job, counters, ...)
  */
 #pragma once
 
@@ -71,6 +77,7 @@ struct job_row {
 	char *targets; /* JSON text: {"targets": [...], "exclude": [...]} */
 	char *reason;  /* why jobd itself ended it before all tasks were tried, or NULL */
 	uint64_t retry_of; /* 0: none */
+	uint64_t schedule; /* whose run it is; 0: none's */
 	enum job_state state;
 	uint64_t counts[TASK_STATE_COUNT]; /* by task state; their sum is the number of tasks */
 	uint64_t class_counts[ERROR_CLASS_COUNT];
@@ -125,6 +132,7 @@ void store_put_cursor(struct store *store, uid_t uid, const char *name, uint64_t
 struct job_filter {
 	bool has_uid;
 	uid_t uid;
+	uint64_t schedule; /* runs of this one */
 	const char *kind;
 	const char *name_glob;   /* as GLOB of SQLite: * ? [ ] */
 	uint64_t id_min, id_max; /* 0: open */
@@ -195,6 +203,67 @@ int store_next_record(struct store *store, uint64_t job, uint64_t after, uint64_
 /* 0 where the cursor has not been moved yet. */
 int store_read_cursor(struct store *store, uid_t uid, const char *name, uint64_t job,
 		      uint64_t *ret_position);
+
+/* --- Schedules: what makes jobs at their times --- */
+
+/* Strings are the owner's of the struct; schedule_row_done frees them after a read. */
+struct schedule_row {
+	uint64_t id;
+	uid_t uid;
+	char *kind;
+	char *name;    /* or NULL; once a user */
+	char *token;   /* or NULL */
+	char *options; /* of each run, as a job's */
+	char *targets;
+	/* One of three: every so long from created_us on; once; as the calendar says */
+	int64_t every_us, at_us;
+	char *calendar;
+	bool is_catch_up, is_overlap, is_paused;
+	uint64_t keep_last; /* runs; 0: all */
+	int64_t created_us;
+	int64_t next_us; /* 0: never again */
+	int64_t last_us; /* 0: not yet */
+	uint64_t last_job;
+	uint64_t runs, skipped;
+	char *error; /* why the last run could not be made, or NULL */
+};
+void schedule_row_done(struct schedule_row *row);
+
+/* Copies the row; store_drop_job takes it back out. */
+void store_put_schedule(struct store *store, const struct schedule_row *row);
+/* A time has come, or went by so many times; copies error. */
+void store_put_schedule_turn(struct store *store, uint64_t id, int64_t next_us, uint64_t skipped,
+			     const char *error);
+/* A job was made, by the same commit. */
+void store_put_schedule_run(struct store *store, uint64_t id, uint64_t job, int64_t at_us);
+void store_put_schedule_paused(struct store *store, uint64_t id, bool is_paused);
+void store_put_schedule_removed(struct store *store, uint64_t id);
+/* One that is queued, of this user and with this token or this name: its id, or 0. */
+uint64_t store_queued_schedule(const struct store *store, uid_t uid, const char *token,
+			       const char *name);
+
+typedef int schedule_row_fn(const struct schedule_row *row, void *context);
+/* Of a user, or of all (uid NULL), by id above after, at most limit. */
+int store_read_schedules(struct store *store, const uid_t *uid, uint64_t after, size_t limit,
+			 schedule_row_fn *fn, void *context);
+/* Those of this name: several users may each have one. */
+int store_read_schedules_named(struct store *store, const uid_t *uid, const char *name,
+			       size_t limit, schedule_row_fn *fn, void *context);
+/* Those whose time is there, the first first. */
+int store_read_schedules_due(struct store *store, int64_t now_us, size_t limit, schedule_row_fn *fn,
+			     void *context);
+/* -ENOENT where there is none. */
+int store_read_schedule(struct store *store, uint64_t id, struct schedule_row *ret_row);
+int store_find_schedule_token(struct store *store, uid_t uid, const char *token, uint64_t *ret_id);
+/* When the first of them is due; 0: none ever is. */
+int64_t store_next_schedule_us(struct store *store);
+uint64_t store_count_schedules(struct store *store);
+/* A run that has not ended: its id, or 0. */
+uint64_t store_live_run(struct store *store, uint64_t schedule);
+typedef void run_id_fn(uint64_t job, void *context);
+/* Runs that have ended, but for the newest so many; at most limit. */
+int store_read_old_runs(struct store *store, uint64_t schedule, uint64_t keep, size_t limit,
+			run_id_fn *fn, void *context);
 
 /* --- From outside: also beside a jobd that has the file open --- */
 

@@ -275,7 +275,7 @@ refused() {
 	stop_jobd
 	sqlite3 "$DATABASE" 'PRAGMA user_version = 99'
 	refused "$DATABASE" "newer jobd"
-	sqlite3 "$DATABASE" 'PRAGMA user_version = 1'
+	sqlite3 "$DATABASE" 'PRAGMA user_version = 2'
 }
 
 @test "two daemons on one database, and two on one socket" {

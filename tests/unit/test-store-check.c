@@ -78,6 +78,10 @@ static void test_what_is_well(void **state)
 	expect_findings(box.path, "");
 }
 
+#define ADD_SCHEDULE(id, last_job, runs)                                                          \
+	"INSERT INTO schedule VALUES (" id ", 0, 'ping', NULL, NULL, '{}', '{}', 1, 0, NULL, 0, " \
+	"0, 0, 0, 1, 2, 0, " last_job ", " runs ", 0, NULL)"
+
 /* One thing wrong after the other. */
 static void test_what_is_wrong(void **state)
 {
@@ -114,6 +118,20 @@ static void test_what_is_wrong(void **state)
 		{"UPDATE job SET last_position = 4 WHERE id = 1",
 		 "UPDATE job SET last_position = 5 WHERE id = 1",
 		 "1 jobs whose last result is not the one they say\n"},
+		{ADD_SCHEDULE("2", "0", "0"), "DELETE FROM schedule",
+		 "1 schedules whose number a job has, or may get\n"},
+		{ADD_SCHEDULE("3", "0", "0"), "DELETE FROM schedule",
+		 "1 schedules whose number a job has, or may get\n"},
+		{"UPDATE job SET schedule = 1 WHERE id = 2",
+		 "UPDATE job SET schedule = 0 WHERE id = 2",
+		 "1 jobs of schedules that never were\n"},
+		{"UPDATE meta SET next_job = 4; UPDATE job SET schedule = 3 WHERE id < "
+		 "3;" ADD_SCHEDULE("3", "2", "1"),
+		 "UPDATE meta SET next_job = 3; UPDATE job SET schedule = 0; DELETE FROM schedule",
+		 "1 schedules that count fewer runs than there are\n"},
+		{"UPDATE meta SET next_job = 4;" ADD_SCHEDULE("3", "2", "1"),
+		 "UPDATE meta SET next_job = 3; DELETE FROM schedule",
+		 "1 schedules whose last run is not theirs\n"},
 		{"UPDATE meta SET next_job = 2, next_position = 5",
 		 "UPDATE meta SET next_job = 3, next_position = 6",
 		 "2 numbers that would be given twice\n"},

@@ -26,7 +26,7 @@ static void test_new_file(void **state)
 		int64_t value;
 	} rows[] = {
 		{"PRAGMA application_id", 0x6a6f6264},
-		{"PRAGMA user_version", 1},
+		{"PRAGMA user_version", 2},
 		{"PRAGMA page_size", 4096},
 		{"PRAGMA auto_vacuum", 2},
 		{"PRAGMA synchronous", 2},
@@ -97,6 +97,8 @@ static void test_query_plans(void **state)
 		"SCAN job USING INDEX job_live",
 		"SCAN task USING INDEX task_live",
 		"SCAN CONSTANT ROW",
+		/* Counted when one is made: max-schedules bounds them. */
+		"SCAN schedule USING COVERING INDEX schedule_user",
 	};
 
 	(void)state;
@@ -128,6 +130,14 @@ static void test_indexes(void **state)
 		{SQL_JOBS_LIVE, "job USING INDEX job_live"},
 		{SQL_JOBS_LIVE_ASCENDING, "job USING INDEX job_live"},
 		{SQL_JOBS_NAMED, "SEARCH job USING INDEX job_name (name=? AND rowid>"},
+		{SQL_JOBS_OF_SCHEDULE, "job USING INDEX job_schedule (schedule=? AND rowid>"},
+		{SQL_SCHEDULES_OF_USER, "schedule USING INDEX schedule_user (uid=? AND rowid>?)"},
+		{SQL_SCHEDULES_NAMED, "schedule USING INDEX schedule_name (name=?)"},
+		{SQL_SCHEDULES_DUE, "INDEX schedule_due (next_us>? AND next_us<?)"},
+		{SQL_SCHEDULE_NEXT, "INDEX schedule_due (next_us>?)"},
+		{SQL_SCHEDULE_TOKEN, "INDEX schedule_token (uid=? AND token=?)"},
+		{SQL_SCHEDULE_LIVE, "INDEX job_schedule_live (schedule=?)"},
+		{SQL_SCHEDULE_ENDED, "INDEX job_schedule (schedule=?)"},
 		{SQL_TOKEN_FIND, "INDEX job_token (uid=? AND token=?)"},
 		{SQL_TASKS_LIVE, "task USING INDEX task_live"},
 		{SQL_RECORDS_READ, "record USING INDEX record_job (job=? AND rowid>? AND rowid<?)"},
@@ -167,6 +177,7 @@ static void expect_job(const struct job_row *expected)
 	assert_text(row.options, expected->options);
 	assert_text(row.targets, expected->targets);
 	assert_int_equal(row.retry_of, expected->retry_of);
+	assert_int_equal(row.schedule, expected->schedule);
 	assert_int_equal(row.state, expected->state);
 	assert_memory_equal(row.counts, expected->counts, sizeof(row.counts));
 	assert_memory_equal(row.class_counts, expected->class_counts, sizeof(row.class_counts));
@@ -193,6 +204,7 @@ static void test_job_row(void **state)
 		.options = options,
 		.targets = targets,
 		.retry_of = 77,
+		.schedule = 78,
 		.state = JOB_RUNNING,
 		.counts = {1, 2, 3, 4, 5, 1ULL << 40},
 		.class_counts = {[CLASS_TIMEOUT] = 7, [CLASS_INTERNAL] = 1ULL << 33},
