@@ -174,8 +174,9 @@ uint64_t share_of(const struct share *share, uint64_t count)
 
 int time_parse(const char *text, int64_t now_us, int64_t *ret_real_us)
 {
-	static const char *const forms[] = {"%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d",
-					    "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%H:%M"};
+	static const char *const forms[] = {
+		"%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M",      "%Y-%m-%d",         "%Y-%m-%dT%H:%M:%S",
+		"%Y-%m-%dT%H:%M",    "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M%z", "%H:%M"};
 	time_t now = (time_t)(now_us / US_PER_SEC);
 	int64_t value;
 
@@ -201,14 +202,63 @@ int time_parse(const char *text, int64_t now_us, int64_t *ret_real_us)
 		end = strptime(text, forms[i], &tm);
 		if (!end || *end != '\0')
 			continue;
-		tm.tm_isdst = -1;
-		seconds = mktime(&tm);
+		if (strstr(forms[i], "%z")) {
+			int64_t east = tm.tm_gmtoff; /* timegm() clears it */
+
+			seconds = timegm(&tm) - east;
+		} else {
+			tm.tm_isdst = -1;
+			seconds = mktime(&tm);
+		}
 		if (seconds == (time_t)-1)
 			return -ERANGE;
 		*ret_real_us = seconds * US_PER_SEC;
 		return 0;
 	}
 	return -EINVAL;
+}
+
+/* "14:05", of which there is one each day. */
+static bool is_time_of_day(const char *text)
+{
+	struct tm tm;
+	const char *end = strptime(text, "%H:%M", &tm);
+
+	return end && *end == '\0';
+}
+
+int time_parse_ahead(const char *text, int64_t now_us, int64_t *ret_real_us)
+{
+	const char *ahead = text[0] == '+'                 ? text + 1
+			    : strncmp(text, "in ", 3) == 0 ? text + 3
+							   : NULL;
+	int64_t value;
+	int r;
+
+	if (ahead) {
+		r = duration_parse(ahead, &value);
+		if (r == 0)
+			*ret_real_us = now_us + value;
+		return r;
+	}
+	if (duration_parse(text, &value) == 0)
+		return -EINVAL; /* from now, or ago? */
+	r = time_parse(text, now_us, &value);
+	if (r < 0)
+		return r;
+	if (value <= now_us && is_time_of_day(text)) {
+		time_t seconds = (time_t)(value / US_PER_SEC);
+		struct tm tm;
+
+		(void)localtime_r(&seconds, &tm);
+		tm.tm_mday++;
+		tm.tm_isdst = -1;
+		value = mktime(&tm) * US_PER_SEC;
+	}
+	if (value <= now_us)
+		return -ERANGE;
+	*ret_real_us = value;
+	return 0;
 }
 
 /* --- For people --- */

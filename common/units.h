@@ -28,8 +28,11 @@ uint64_t share_of(const struct share *share, uint64_t count);
 /* A decimal number, whole text, within [min, max] (-ERANGE outside). */
 int number_parse(const char *text, int64_t min, int64_t max, int64_t *ret_value);
 /* "2h" (so long ago), "2026-11-23", "2026-11-23 14:05[:06]", "14:05" (today), "@1700000000", local
- * time. */
+ * time; "2026-11-23T14:05[:06]+01:00", "...Z" with a zone. */
 int time_parse(const char *text, int64_t now_real_us, int64_t *ret_real_us);
+/* The same for what is to come: "+5m" and "in 5m", no "2h"; of "14:05" the next. What is past is
+ * -ERANGE. */
+int time_parse_ahead(const char *text, int64_t now_real_us, int64_t *ret_real_us);
 
 enum { UNITS_TEXT_MAX = 48 };
 /* "9.1 ms", "12 s", "3 min 5 s", "2 d 4 h": for people; returns buffer. */

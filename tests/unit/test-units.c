@@ -113,8 +113,45 @@ static void test_times(void **state)
 	assert_int_equal(value, now);
 	assert_int_equal(time_parse("22:13", now, &value), 0);
 	assert_int_equal(value, now - 20 * US_PER_SEC);
+	assert_int_equal(time_parse("2023-11-14T23:13:20+01:00", now, &value), 0);
+	assert_int_equal(value, now);
+	assert_int_equal(time_parse("2023-11-14T22:13Z", now, &value), 0);
+	assert_int_equal(value, now - 20 * US_PER_SEC);
 	assert_int_equal(time_parse("yesterday", now, &value), -EINVAL);
 	assert_int_equal(time_parse("2023-13-40", now, &value), -EINVAL);
+}
+
+/* From 22:13:20 on */
+static void test_times_ahead(void **state)
+{
+	const int64_t now = 1700000000 * US_PER_SEC;
+	static const struct {
+		const char *text;
+		int64_t seconds; /* from now */
+		int r;
+	} rows[] = {
+		{"+5m", 300, 0},
+		{"in 1h30min", 5400, 0},
+		{"22:14", 40, 0},
+		{"22:13", 86400 - 20, 0},
+		{"06:00", 7 * 3600 + 46 * 60 + 40, 0},
+		{"2023-11-14 22:13:21", 1, 0},
+		{"2023-11-14T22:13:21-01:00", 3601, 0},
+		{"@1700000001", 1, 0},
+		{"@1700000000", 0, -ERANGE},
+		{"2023-11-14", 0, -ERANGE},
+		{"5m", 0, -EINVAL},
+		{"+", 0, -EINVAL},
+		{"tomorrow", 0, -EINVAL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		int64_t value = now;
+
+		assert_int_equal(time_parse_ahead(rows[i].text, now, &value), rows[i].r);
+		assert_int_equal(value, now + rows[i].seconds * US_PER_SEC);
+	}
 }
 
 static void test_texts(void **state)
@@ -143,9 +180,9 @@ static void test_texts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_durations), cmocka_unit_test(test_sizes),
-		cmocka_unit_test(test_numbers),   cmocka_unit_test(test_times),
-		cmocka_unit_test(test_texts),
+		cmocka_unit_test(test_durations),   cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_numbers),     cmocka_unit_test(test_times),
+		cmocka_unit_test(test_times_ahead), cmocka_unit_test(test_texts),
 	};
 
 	(void)setenv("TZ", "UTC", 1);
