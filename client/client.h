@@ -36,6 +36,7 @@ enum option_type {
 	OPTION_SIZE,
 	OPTION_PERCENT,
 	OPTION_TIME,
+	OPTION_AHEAD, /* a time that is to come */
 	OPTION_TEXT,
 	OPTION_WORD,   /* one of words */
 	OPTION_WORDS,  /* several, with commas */
@@ -156,6 +157,9 @@ void inventory_read(json_t *targets, json_t *hosts, const char *path, char *text
 void print_json(const json_t *object);
 void print_job_table(const json_t *jobs);
 void print_task_table(const json_t *tasks);
+void print_schedule_table(const json_t *schedules);
+/* "every 5 min", "at 2026-...", or the calendar event. The caller frees. */
+char *rule_text(const json_t *rule);
 /* "host-key" for "host_key" */
 const char *for_people(const char *word, char buffer[static 32]);
 /* Bytes as they are; on a terminal with what would steer it made visible. */
@@ -226,4 +230,5 @@ enum status cmd_retry(struct words *words);
 enum status cmd_remove(struct words *words);
 enum status cmd_export(struct words *words);
 enum status cmd_profiles(struct words *words);
+enum status cmd_schedules(struct words *words);
 enum status cmd_status(struct words *words);

@@ -118,6 +118,8 @@ static void print_job(const json_t *job)
 	print_field("targets", text_of(job, "targets"));
 	if (json_object_get(job, "retryOf"))
 		printf("%12s: job %lld\n", "retries", (long long)number_of(job, "retryOf"));
+	if (json_object_get(job, "schedule"))
+		printf("%12s: s%lld\n", "run of", (long long)number_of(job, "schedule"));
 	print_options(job);
 	print_time("created", job, "createdUsec");
 	print_time("started", job, "startedUsec");

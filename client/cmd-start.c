@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* jobctl start: words to one Start call; with --wait also what comes of it. */
+/* jobctl start: words to one Start call, of a job or a schedule; with --wait also what comes of it.
+ */
 #include "client/client.h"
 
 #include "common/protocol.h"
@@ -241,12 +242,36 @@ static enum status wait_and_receive(const struct words *words, int64_t id, bool 
 	return not_done > 0 ? STATUS_FAILED : STATUS_OK;
 }
 
+/* A schedule is made by one rule, and nobody waits for it. */
+static bool check_schedule(const struct words *words)
+{
+	static const char *const rules[] = {"everyUsec", "atUsec", "onCalendar"};
+	const json_t *schedule = json_object_get(words->parameters, "schedule");
+	size_t count = 0;
+
+	if (!schedule)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
+		count += json_object_get(schedule, rules[i]) != NULL;
+	if (count == 0)
+		fail(STATUS_WORDS, "--catch-up, --overlap and --keep-last are of a schedule: it "
+				   "needs --every, --at or --on-calendar");
+	if (count > 1)
+		fail(STATUS_WORDS, "--every, --at and --on-calendar do not go together");
+	if (words_flag(words, "wait"))
+		fail(STATUS_WORDS, "--wait does not go with a schedule, whose jobs come later");
+	if (words_flag(words, "ask-password"))
+		fail(STATUS_WORDS, "--ask-password does not go with a schedule, which keeps no "
+				   "password: use a key, or a credential of jobd.conf");
+	return true;
+}
+
 enum status cmd_start(struct words *words)
 {
 	const char *kind = words->argument_count > 0 ? words->arguments[0] : NULL;
 	json_t *reply;
 	int64_t id;
-	bool is_single;
+	bool is_single, is_schedule;
 
 	if (!kind)
 		fail(STATUS_WORDS, "which kind? jobctl start ping TARGET..., or jobctl start ssh "
@@ -254,6 +279,7 @@ enum status cmd_start(struct words *words)
 	if (word_find(kind_words, kind) < 0)
 		unknown_kind(kind);
 	check_options(words, kind);
+	is_schedule = check_schedule(words);
 	if (words->argument_count < 2)
 		fail(STATUS_WORDS, "no target: jobctl start %s TARGET...", kind);
 	take_kind(words, kind);
@@ -274,6 +300,6 @@ enum status cmd_start(struct words *words)
 	if (words_flag(words, "wait"))
 		return wait_and_receive(words, id, is_single);
 	if (!globals.is_json)
-		printf("%lld\n", (long long)id);
+		printf("%s%lld\n", is_schedule ? "s" : "", (long long)id);
 	return STATUS_OK;
 }

@@ -2,12 +2,13 @@
 /* start --dry-run: what would run against what, in which order and batches; nobody is contacted. */
 #include "client/client.h"
 
+#include "common/calendar.h"
 #include "common/protocol.h"
 #include "common/targets.h"
 #include "common/units.h"
 #include "common/util.h"
 
-enum { FOLDED_MAX = 100000, BATCHES_SHOWN = 20 };
+enum { FOLDED_MAX = 100000, BATCHES_SHOWN = 20, TIMES_SHOWN = 5 };
 
 static struct target_list *list_of(const json_t *parameters)
 {
@@ -78,6 +79,36 @@ static void print_batches(const json_t *parameters, const struct target_list *li
 	}
 }
 
+static void print_time(int64_t at_us)
+{
+	char text[UNITS_TEXT_MAX];
+
+	printf("run: %s\n", time_text(at_us, text));
+}
+
+/* The first times of a schedule; NULL is none. */
+static void print_times(const json_t *rule)
+{
+	int64_t every_us = number_of(rule, "everyUsec"), at_us = now_real_us();
+	const char *text = text_of(rule, "onCalendar");
+	struct error error = {0};
+	struct calendar *calendar;
+
+	if (json_object_get(rule, "atUsec"))
+		print_time(number_of(rule, "atUsec"));
+	for (int i = 0; every_us > 0 && i < TIMES_SHOWN; i++)
+		print_time(at_us + i * every_us);
+	if (!json_object_get(rule, "onCalendar"))
+		return;
+	if (calendar_parse(text, &calendar, &error) < 0)
+		fail(STATUS_WORDS, "--on-calendar: %s", error.sentence);
+	for (int i = 0; i < TIMES_SHOWN && (at_us = calendar_next(calendar, at_us)) != 0; i++)
+		print_time(at_us);
+	if (at_us == 0)
+		printf("run: %s\n", "no more");
+	calendar_free(calendar);
+}
+
 void dry_run(const json_t *parameters, const char *kind)
 {
 	const json_t *lines = json_object_get(json_object_get(parameters, kind), "commands");
@@ -101,6 +132,7 @@ void dry_run(const json_t *parameters, const char *kind)
 	       is_shuffled ? ", in random order" : "");
 	for (size_t i = 0; i < json_array_size(lines); i++)
 		printf("command: %s\n", json_string_value(json_array_get(lines, i)));
+	print_times(json_object_get(parameters, "schedule"));
 	if (count > FOLDED_MAX) {
 		printf("targets: too many to show\n");
 	} else if (has_batches && !is_shuffled) {

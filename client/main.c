@@ -42,12 +42,15 @@ static const struct option_row remove_options[] = {
 };
 
 const struct command commands[] = {
-	{"start", "KIND [OPTION...] TARGET... [-- COMMAND]", "make a job; prints its id",
+	{"start", "KIND [OPTION...] TARGET... [-- COMMAND]",
+	 "make a job, or a schedule; prints its id",
 	 "  jobctl start ping 8.8.8.8 10.0.0.0/24\n"
 	 "  jobctl start ssh 'r[01-30]' -- show version\n"
 	 "  jobctl start ssh --wait --credential lab @routers.txt -- show version\n"
 	 "  jobctl start ssh --canary 2 --batch 10% --max-failures 3 @routers.txt -- write memory\n"
-	 "  jobctl start ping --count 0 --on-change --period 5min @routers.txt\n",
+	 "  jobctl start ping --count 0 --on-change --period 5min @routers.txt\n"
+	 "  jobctl start ssh --on-calendar 'Mon..Fri 06:00' --keep-last 30 @routers.txt -- show "
+	 "run\n",
 	 TABLES(start_options, ping_options, ssh_options, results_options), cmd_start},
 	{"list", "[SELECTOR...]", "one row a job",
 	 "  jobctl list\n  jobctl list --state running,failed --since 2h\n", TABLES(filter_options),
@@ -77,6 +80,10 @@ const struct command commands[] = {
 	{"export", "[SELECTOR...]", "everything of jobs, as lines of JSON",
 	 "  jobctl export --all >jobs.jsonl\n  jobctl export 7 | jq -c 'select(.task) | .task'\n",
 	 TABLES(filter_options), cmd_export},
+	{"schedules", "[pause|resume|run|remove] [SCHEDULE...]",
+	 "what makes jobs at their times: show it, or change it",
+	 "  jobctl schedules\n  jobctl schedules pause s7\n  jobctl list --schedule s7\n",
+	 GLOBALS_ONLY, cmd_schedules},
 	{"profiles", "[NAME]", "the shells of devices that jobd knows, or the text of one",
 	 "  jobctl profiles\n  jobctl profiles cisco-ios >~/.config/jobd/profiles/mine.profile\n",
 	 GLOBALS_ONLY, cmd_profiles},
@@ -123,7 +130,7 @@ static void print_help(void)
 	       "Runs ping and SSH jobs against any number of hosts in the background, by jobd.\n\n"
 	       "Commands:\n");
 	for (size_t i = 0; i < command_count; i++)
-		printf("  %-8s %s\n", commands[i].name, commands[i].summary);
+		printf("  %-9s %s\n", commands[i].name, commands[i].summary);
 	printf("\nEverywhere:\n");
 	print_options(global_options);
 	printf("\nExamples:\n"

@@ -48,6 +48,18 @@ const struct option_row start_options[] = {
 	{"max-failures", OPTION_TEXT, "N|P%", "maxFailures", "if more fail, no other is tried",
 	 NULL},
 	{"rerun", OPTION_FLAG, NULL, "rerun", "tasks that a crash cut off run again", NULL},
+	{"every", OPTION_DURATION, "D", "schedule.everyUsec",
+	 "make a schedule: a job at once, and then every D", NULL},
+	{"at", OPTION_AHEAD, "TIME", "schedule.atUsec",
+	 "make a schedule: a job then: 22:30, '2026-12-24 06:00', +5m", NULL},
+	{"on-calendar", OPTION_TEXT, "SPEC", "schedule.onCalendar",
+	 "make a schedule: jobs as systemd.time(7) says: 'Mon..Fri 06:00'", NULL},
+	{"catch-up", OPTION_FLAG, NULL, "schedule.catchUp",
+	 "of the runs that were missed make one, at once", NULL},
+	{"overlap", OPTION_FLAG, NULL, "schedule.overlap",
+	 "make a run also while the one before goes on", NULL},
+	{"keep-last", OPTION_NUMBER, "N", "schedule.keepLast",
+	 "of the runs that have ended keep the newest N", NULL},
 	{"dry-run", OPTION_FLAG, NULL, "-dry-run", "show what would run, and contact nobody", NULL},
 	{"wait", OPTION_FLAG, NULL, "-wait", "stay: progress, results, their exit status", NULL},
 	{0},
@@ -141,6 +153,7 @@ const struct option_row filter_options[] = {
 	{"newest", OPTION_NUMBER, "N", "selection.newest", "of these the newest N", NULL},
 	{"with-results", OPTION_FLAG, NULL, "selection.withResults",
 	 "jobs with something to receive", NULL},
+	{"schedule", OPTION_TEXT, "ID", "selection.schedule", "runs of this schedule", NULL},
 	{0},
 };
 
@@ -347,6 +360,11 @@ static json_t *parse_value(const struct option_row *row, const char *value, json
 	case OPTION_TIME:
 		if (time_parse(value, now_real_us(), &number) < 0)
 			bad_value(row, value, "a time such as 2h, 14:05 or 2026-11-23");
+		return json_integer(number);
+	case OPTION_AHEAD:
+		if (time_parse_ahead(value, now_real_us(), &number) < 0)
+			bad_value(row, value,
+				  "a time to come such as 22:30, '2026-12-24 06:00' or +5m");
 		return json_integer(number);
 	case OPTION_WORD:
 		return interface_word(check_word(row, value));

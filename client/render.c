@@ -103,7 +103,8 @@ static json_t *with_times(const json_t *value)
 	copy = json_object();
 	json_object_foreach (unconst, name, member) {
 		static const char *const times[] = {"createdUsec", "startedUsec", "endedUsec",
-						    "atUsec", NULL};
+						    "atUsec",      "nextUsec",    "lastUsec",
+						    NULL};
 		char text[UNITS_TEXT_MAX], short_name[32];
 
 		(void)json_object_set_new(copy, name, with_times(member));
@@ -240,6 +241,70 @@ void print_job_table(const json_t *jobs)
 		autofree char *clean_command = one_line(command);
 		set_cell(line, 7,
 			 xasprintf("%s%s%s", targets, *command ? " -- " : "", clean_command));
+	}
+	print_table(table);
+}
+
+char *rule_text(const json_t *rule)
+{
+	char text[UNITS_TEXT_MAX];
+
+	if (number_of(rule, "everyUsec") > 0)
+		return xasprintf("every %s", duration_text(number_of(rule, "everyUsec"), text));
+	if (number_of(rule, "atUsec") > 0)
+		return xasprintf("at %.19s", time_text(number_of(rule, "atUsec"), text));
+	return one_line(text_of(rule, "onCalendar"));
+}
+
+/* "in 3 min 5 s", "now"; "paused" or "never" where there is none. */
+static char *next_text(const json_t *schedule, int64_t now_us)
+{
+	int64_t next_us = number_of(schedule, "nextUsec");
+	char text[UNITS_TEXT_MAX];
+
+	if (json_is_true(json_object_get(schedule, "paused")))
+		return xstrdup("paused");
+	if (next_us == 0)
+		return xstrdup("never");
+	return next_us > now_us ? xasprintf("in %s", duration_text(next_us - now_us, text))
+				: xstrdup("now");
+}
+
+void print_schedule_table(const json_t *schedules)
+{
+	static const struct column columns[] = {{"ID", SCOLS_FL_RIGHT},
+						{"NAME", 0},
+						{"RULE", 0},
+						{"NEXT", 0},
+						{"LAST", SCOLS_FL_RIGHT},
+						{"STATE", 0},
+						{"RUNS", SCOLS_FL_RIGHT},
+						{"SKIPPED", SCOLS_FL_RIGHT},
+						{"TARGETS", SCOLS_FL_TRUNC}};
+	struct libscols_table *table = new_table(columns, ARRAY_SIZE(columns));
+	int64_t now_us = now_real_us();
+
+	for (size_t i = 0; i < json_array_size(schedules); i++) {
+		const json_t *schedule = json_array_get(schedules, i);
+		struct libscols_line *line = scols_table_new_line(table, NULL);
+		int64_t last = number_of(schedule, "lastJob");
+		const char *command = text_of(schedule, "command");
+		autofree char *targets = one_line(text_of(schedule, "targets"));
+		autofree char *clean_command = one_line(command);
+
+		if (!line)
+			abort();
+		set_cell(line, 0, xasprintf("s%lld", (long long)number_of(schedule, "id")));
+		set_cell(line, 1, one_line(text_of(schedule, "name")));
+		set_cell(line, 2, rule_text(json_object_get(schedule, "rule")));
+		set_cell(line, 3, next_text(schedule, now_us));
+		set_cell(line, 4, last > 0 ? xasprintf("%lld", (long long)last) : xstrdup("-"));
+		set_state(line, 5, text_of(schedule, "lastState"));
+		set_cell(line, 6, xasprintf("%lld", (long long)number_of(schedule, "runs")));
+		set_cell(line, 7, xasprintf("%lld", (long long)number_of(schedule, "skipped")));
+		set_cell(line, 8,
+			 xasprintf("%s %s%s%s", text_of(schedule, "kind"), targets,
+				   *command ? " -- " : "", clean_command));
 	}
 	print_table(table);
 }

@@ -321,7 +321,6 @@ static const char *long_form(const char *text)
 		{"weekly", "Mon"},         {"monthly", "*-1"},         {"quarterly", "1,4,7,10-1"},
 		{"semiannually", "1,7-1"}, {"semi-annually", "1,7-1"}, {"biannually", "1,7-1"},
 		{"bi-annually", "1,7-1"},  {"yearly", "1-1"},          {"annually", "1-1"},
-		{"anually", "1-1"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)

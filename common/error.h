@@ -15,6 +15,7 @@
 #define ERRORS(X)                                                                      \
 	X(ERROR_NO_SUCH_JOB, "NoSuchJob", "selector", ENOENT)                          \
 	X(ERROR_NO_SUCH_TASK, "NoSuchTask", "selector", ENOENT)                        \
+	X(ERROR_NO_SUCH_SCHEDULE, "NoSuchSchedule", "selector", ENOENT)                \
 	X(ERROR_INVALID_SELECTOR, "InvalidSelector", "selector", EINVAL)               \
 	X(ERROR_INVALID_TARGET, "InvalidTarget", "target", EINVAL)                     \
 	X(ERROR_INVALID_OPTION, "InvalidOption", "option", EINVAL)                     \

@@ -407,7 +407,7 @@ int64_t zone_instant(const struct zone *zone, int64_t local, int32_t *guess)
 	for (int i = 0; i < PROBES; i++) {
 		int64_t shown = at + zone_offset(zone, at, &is_dst);
 
-		/* It goes to and fro over an hour that is left out: of the two ends, summer's. */
+		/* It swings over an hour that is left out: of the two ends, summer's. */
 		if (shown == local || (at == before_that && at != before && was_dst <= is_dst))
 			break;
 		before_that = before;

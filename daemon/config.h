@@ -23,6 +23,7 @@
 	X(max_clients, "max-clients", SETTING_NUMBER, 256, 1, 65536, "connections at a time") \
 	X(max_live_jobs, "max-live-jobs", SETTING_NUMBER, 100000, 1, 10000000,                \
 	  "jobs that have not ended")                                                         \
+	X(max_schedules, "max-schedules", SETTING_NUMBER, 10000, 0, 1000000, "schedules")     \
 	X(max_targets, "max-targets", SETTING_NUMBER, 1 << 25, 1, UINT32_MAX,                 \
 	  "targets of one job")                                                               \
 	X(max_output, "max-output-per-task", SETTING_SIZE, 1 << 30, 1024, (int64_t)1 << 40,   \

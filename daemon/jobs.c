@@ -304,6 +304,7 @@ static struct live_job *make_job(struct jobs *jobs, const struct job_request *re
 		.options = parsed->options_text,
 		.targets = parsed->targets_text,
 		.retry_of = request->retry_of,
+		.schedule = request->schedule,
 		.state = JOB_QUEUED,
 		.created_us = now_real_us(),
 	};

@@ -59,6 +59,7 @@ struct job_request {
 	const char *token;        /* or NULL */
 	const json_t *parameters; /* of Start, whole */
 	uint64_t retry_of;        /* 0: none */
+	uint64_t schedule;        /* whose run it is; 0: none's */
 };
 /*
  * Checks everything, then makes the job. *ret_id and *ret_tasks; *ret_is_new is false where the

@@ -2,7 +2,8 @@
 /*
  * jobd: options, start order, stop order, signals and the service manager.
  *
- * Start: options, config, (into the background,) store, workers, jobs, server, recovery, READY.
+ * Start: options, config, (into the background,) store, workers, jobs, recovery, schedules, server,
+ * READY.
  * Stop, the other way round: no more calls, running tasks are called back, a last commit, the
  * workers are joined, the sockets and the database are closed.
  */
@@ -14,6 +15,7 @@
 #include "daemon/config.h"
 #include "daemon/jobs.h"
 #include "daemon/mailbox.h"
+#include "daemon/schedules.h"
 #include "daemon/server.h"
 #include "daemon/store.h"
 #include "daemon/turn.h"
@@ -225,6 +227,7 @@ static void on_reload(evutil_socket_t signal_number, short what, void *context)
 	} else {
 		use_config(program, config);
 		jobs_set_config(daemon->jobs, config);
+		schedules_set_config(daemon->schedules, config);
 		workers_set_config(program->workers, config);
 		log_notice("jobd.conf was read again");
 	}
@@ -329,6 +332,8 @@ static int start_jobs(struct program *program)
 		error_done(&error);
 		return -EIO;
 	}
+	daemon->schedules =
+		schedules_new(daemon->base, daemon->store, daemon->jobs, daemon->config);
 	if (server_new(daemon, passed_socket(), &daemon->server, &sentence) < 0) {
 		log_error("%s", sentence);
 		return -EADDRINUSE;
@@ -380,6 +385,7 @@ static void release(struct program *program)
 	struct daemon *daemon = &program->daemon;
 
 	server_free(daemon->server);
+	schedules_free(daemon->schedules);
 	jobs_free(daemon->jobs);
 	workers_free(program->workers);
 	store_close(daemon->store);

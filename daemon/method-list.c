@@ -66,8 +66,7 @@ static void list_done(struct call *call)
 	call_reply(call, take_jobs(listing, listing->has_older));
 }
 
-/* A limit within [1, max]; the fallback where it is absent. */
-static size_t limit_of(const struct call *call, size_t fallback, size_t max)
+size_t limit_of(const struct call *call, size_t fallback, size_t max)
 {
 	json_int_t limit = json_integer_value(json_object_get(call->parameters, "limit"));
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Start, and Retry, which is a Start with the targets of an ended job that did not succeed. */
+/* Start, of jobs and schedules, and Retry, which is a Start with the targets of an ended job that
+ * did not succeed. */
 #include "daemon/jobs.h"
 #include "daemon/methods.h"
 #include "daemon/request.h"
+#include "daemon/schedules.h"
 #include "daemon/select.h"
 
 #include "common/util.h"
@@ -19,8 +21,13 @@ static void start(struct call *call, const json_t *parameters, uint64_t retry_of
 	struct error error = {0};
 	uint64_t id, tasks;
 	bool is_new;
+	int r;
 
-	if (jobs_start(call->daemon->jobs, &request, &id, &tasks, &is_new, &error) < 0) {
+	if (json_is_object(json_object_get(parameters, "schedule")))
+		r = schedules_make(call->daemon->schedules, &request, &id, &tasks, &is_new, &error);
+	else
+		r = jobs_start(call->daemon->jobs, &request, &id, &tasks, &is_new, &error);
+	if (r < 0) {
 		call_error(call, &error);
 		return;
 	}

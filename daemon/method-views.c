@@ -106,6 +106,16 @@ static void set_errors(json_t *job, const struct job_row *row)
 	set(job, "errors", errors);
 }
 
+/* The parameters of Start, put together again. */
+static void set_options(json_t *object, json_t *options, const char *targets_text)
+{
+	json_t *given = json_loads(targets_text, 0, NULL);
+
+	(void)json_object_update_missing(options, given);
+	json_decref(given);
+	set(object, "options", json_incref(options));
+}
+
 json_t *view_job(const struct job_row *row, bool with_details)
 {
 	autofree char *targets = short_targets(row->targets ? row->targets : "{}");
@@ -136,17 +146,70 @@ json_t *view_job(const struct job_row *row, bool with_details)
 		set_text(job, "reason", row->reason);
 	if (row->retry_of != 0)
 		set_number(job, "retryOf", row->retry_of);
+	if (row->schedule != 0)
+		set_number(job, "schedule", row->schedule);
 	if (with_details) {
-		json_t *given = json_loads(row->targets ? row->targets : "{}", 0, NULL);
-
 		set_errors(job, row);
-		(void)json_object_update_missing(options, given);
-		json_decref(given);
-		set(job, "options", json_incref(options));
+		set_options(job, options, row->targets ? row->targets : "{}");
 	}
 	json_decref(options);
 	return job;
 }
+
+/* --- Schedules --- */
+
+static json_t *view_rule(const struct schedule_row *row)
+{
+	json_t *rule = json_object();
+
+	set_time(rule, "everyUsec", row->every_us);
+	set_time(rule, "atUsec", row->at_us);
+	if (row->calendar)
+		set_text(rule, "onCalendar", row->calendar);
+	if (row->is_catch_up)
+		set(rule, "catchUp", json_true());
+	if (row->is_overlap)
+		set(rule, "overlap", json_true());
+	if (row->keep_last != 0)
+		set_number(rule, "keepLast", row->keep_last);
+	return rule;
+}
+
+json_t *view_schedule(const struct schedule_row *row, const char *last_state, bool with_details)
+{
+	autofree char *targets = short_targets(row->targets);
+	json_t *options = json_loads(row->options, 0, NULL);
+	json_t *schedule = json_object();
+
+	set_number(schedule, "id", row->id);
+	if (row->name)
+		set_text(schedule, "name", row->name);
+	set(schedule, "kind", json_string(row->kind));
+	set(schedule, "rule", view_rule(row));
+	set_number(schedule, "uid", row->uid);
+	set_text(schedule, "user", user_name(row->uid));
+	set_text(schedule, "targets", targets);
+	if (first_command(options))
+		set(schedule, "command", json_string(first_command(options)));
+	set(schedule, "paused", json_boolean(row->is_paused));
+	set_number(schedule, "createdUsec", (uint64_t)row->created_us);
+	set_time(schedule, "nextUsec", row->next_us);
+	set_time(schedule, "lastUsec", row->last_us);
+	if (row->last_job != 0)
+		set_number(schedule, "lastJob", row->last_job);
+	if (last_state)
+		set(schedule, "lastState", json_string(last_state));
+	set_number(schedule, "runs", row->runs);
+	set_number(schedule, "skipped", row->skipped);
+	if (row->error)
+		set_text(schedule, "error", row->error);
+	if (with_details)
+		set_options(schedule, options, row->targets);
+	json_decref(options);
+	return schedule;
+}
+
+/* --- Tasks --- */
 
 /* What a Task and a TaskEnd have in common. */
 static void add_state(const struct task_row *row, const char *kind, struct json_text *text)

@@ -17,6 +17,8 @@ const struct method methods[] = {
 	{"Resume", method_resume, true, false},
 	{"Adjust", method_adjust, true, false},
 	{"Remove", method_remove, true, false},
+	{"ListSchedules", method_list_schedules, false, false},
+	{"ChangeSchedules", method_change_schedules, true, false},
 	{"GetStatus", method_get_status, false, false},
 	{"ListProfiles", method_list_profiles, false, false},
 };

@@ -30,6 +30,8 @@ void method_pause(struct call *call);
 void method_resume(struct call *call);
 void method_adjust(struct call *call);
 void method_remove(struct call *call);
+void method_list_schedules(struct call *call);
+void method_change_schedules(struct call *call);
 void method_get_status(struct call *call);
 void method_list_profiles(struct call *call);
 
@@ -37,8 +39,13 @@ void method_list_profiles(struct call *call);
 
 struct job_row;
 struct json_text;
+struct schedule_row;
 struct task_row;
 json_t *view_job(const struct job_row *row, bool with_details);
+/* last_state: a word, or NULL */
+json_t *view_schedule(const struct schedule_row *row, const char *last_state, bool with_details);
+/* The parameter limit within [1, max]; the fallback where it is absent (method-list.c). */
+size_t limit_of(const struct call *call, size_t fallback, size_t max);
 /* kind: the name of the job's kind, under which the result goes. */
 void view_task(const struct task_row *row, const char *kind, const char *target,
 	       struct json_text *text);

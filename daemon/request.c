@@ -91,8 +91,8 @@ static int parse_options(const json_t *parameters, uid_t uid, bool is_trusted,
 			 const struct config *config, struct job_options **ret_options,
 			 struct error *ret_error)
 {
-	static const char *const others[] = {"kind", "targets", "exclude", "shuffle",
-					     "name", "token",   "batch",   "maxFailures"};
+	static const char *const others[] = {"kind",  "targets", "exclude",     "shuffle", "name",
+					     "token", "batch",   "maxFailures", "schedule"};
 	const char *word = json_string_value(json_object_get(parameters, "kind"));
 	const struct kind *kind = kind_find(word ? word : "");
 	struct job_options *options;
@@ -206,6 +206,7 @@ static void write_texts(const json_t *parameters, int64_t seed, struct request *
 	(void)json_object_del(options, "targets");
 	(void)json_object_del(options, "exclude");
 	(void)json_object_del(options, "token");
+	(void)json_object_del(options, "schedule");
 	hide_secret(options, request->options->kind);
 	request->options_text = json_text(options);
 	request->targets_text = json_text(targets);

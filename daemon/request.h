@@ -17,7 +17,7 @@ struct request {
 	struct job_options *options;
 	struct target_list *targets;
 	char *name;         /* or NULL */
-	char *options_text; /* JSON: the parameters without targets, exclude and token */
+	char *options_text; /* JSON: the parameters without targets, exclude, token and schedule */
 	char *targets_text; /* JSON: {"targets": [...], "exclude": [...]} */
 };
 /* From Start's parameters; who asks and whether that user may name files for jobd to read. */

@@ -10,6 +10,7 @@
 #include "common/units.h"
 #include "common/util.h"
 #include "daemon/request.h"
+#include "daemon/schedules.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -255,6 +256,26 @@ static void parse_filters(struct selection *selection, const json_t *object)
 				filter->until_us || filter->has_unreceived || selection->newest;
 }
 
+/* Those of one schedule, which must be there. */
+static int parse_schedule(const struct call *call, struct selection *selection,
+			  const json_t *object, struct error *ret_error)
+{
+	const char *word = json_string_value(json_object_get(object, "schedule"));
+	struct schedule_row row;
+	int r;
+
+	if (!word)
+		return 0;
+	r = schedules_find(call->daemon->schedules, call->uid, call->is_admin, word, &row,
+			   ret_error);
+	if (r < 0)
+		return r;
+	selection->filter.schedule = row.id;
+	selection->has_filter = true;
+	schedule_row_done(&row);
+	return 0;
+}
+
 /* One statement reads all: from the smallest to the largest id, or by the one name there is. */
 static void set_hull(struct selection *selection)
 {
@@ -283,19 +304,21 @@ int selection_new(const struct call *call, const json_t *object, struct selectio
 	const json_t *selectors = json_object_get(object, "selectors");
 	struct job_filter scope = {.has_uid = !call->is_admin, .uid = call->uid};
 
-	parse_filters(selection, object);
-	for (size_t i = 0; i < json_array_size(selectors); i++) {
-		int r = parse_selector(call->daemon->store, selection, &scope,
-				       json_string_value(json_array_get(selectors, i)), ret_error);
+	int r;
 
-		if (r < 0) {
-			selection_free(selection);
-			return r;
-		}
+	parse_filters(selection, object);
+	r = parse_schedule(call, selection, object, ret_error);
+	for (size_t i = 0; r == 0 && i < json_array_size(selectors); i++)
+		r = parse_selector(call->daemon->store, selection, &scope,
+				   json_string_value(json_array_get(selectors, i)), ret_error);
+	if (r < 0) {
+		selection_free(selection);
+		return r;
 	}
 	/* Without a word about whose, an admin too means the own ones. */
 	selection->filter.has_uid =
-		!call->is_admin || (selection->count == 0 && !selection->is_all);
+		!call->is_admin ||
+		(selection->count == 0 && !selection->is_all && selection->filter.schedule == 0);
 	selection->filter.uid = call->uid;
 	set_hull(selection);
 	*ret_selection = selection;
@@ -334,6 +357,7 @@ bool selection_matches(const struct selection *selection, const struct job_row *
 		is_selected = is_selected_by(&selection->selectors[i], row);
 	return is_selected && (!filter->has_uid || filter->uid == row->uid) &&
 	       (filter->states == 0 || (filter->states & 1U << row->state)) &&
+	       (filter->schedule == 0 || filter->schedule == row->schedule) &&
 	       (!filter->kind || streq(filter->kind, row->kind)) &&
 	       row->created_us >= filter->since_us &&
 	       (filter->until_us == 0 || row->created_us <= filter->until_us) &&

@@ -22,6 +22,7 @@ struct config;
 struct connection;
 struct jobs;
 struct json_text;
+struct schedules;
 struct server;
 struct store;
 
@@ -31,6 +32,7 @@ struct daemon {
 	const struct config *config;
 	struct store *store;
 	struct jobs *jobs;
+	struct schedules *schedules;
 	struct server *server;
 	unsigned workers;
 	int64_t started_us;
@@ -68,7 +70,7 @@ void call_reply_text(struct call *call, struct json_text *text);
 void call_continue_text(struct call *call, struct json_text *text);
 /* Takes what error holds and clears it. */
 void call_error(struct call *call, struct error *error);
-/* The reply to Start: if the commit fails the job is dropped. */
+/* The reply to Start: if the commit fails the job or schedule is dropped. */
 void call_reply_start(struct call *call, uint64_t id, json_t *parameters);
 /* Set step and call this to be stepped from now on (again). */
 void call_schedule(struct call *call);

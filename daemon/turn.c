@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "common/util.h"
 #include "daemon/jobs.h"
+#include "daemon/schedules.h"
 #include "daemon/store.h"
 
 #include <time.h>
@@ -93,6 +94,7 @@ static void commit(struct turns *turns)
 		/* First the replies: what is told next (a job that runs) rests on them. */
 		server_committed(daemon->server, NULL);
 		jobs_committed(daemon->jobs);
+		schedules_committed(daemon->schedules);
 	}
 	turns->is_failing = r < 0;
 	turns->next_commit_us = now_monotonic_us() + spacing_us;

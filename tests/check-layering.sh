@@ -10,7 +10,8 @@ BEGIN {
 	floor[++floors] = "config|fields|interface|json-text|kind|mailbox|profile(-text)?|resolver|service-text|task|timer-wheel"
 	floor[++floors] = "worker|(kind|ping|ssh)-.*"
 	floor[++floors] = "dispatch|store(-.*)?"
-	floor[++floors] = "jobs(-.*)?|request"
+	floor[++floors] = "jobs(-.*)?|request|schedule-rule"
+	floor[++floors] = "schedules"
 	floor[++floors] = "connection|method(s|-.*)|select|server|service|walk"
 	floor[++floors] = "background|main|turn"
 
@@ -30,7 +31,7 @@ BEGIN {
 	place["openssl/"] = "daemon/ssh-known-hosts\\.c"
 	place["ini\\.h"] = "daemon/(config|profile)\\.c"
 	place["libsmartcols/"] = "client/render\\.c"
-	json = "common/protocol\\..|client/.*|daemon/(connection|fields|interface|jobs|jobs-control|json-text|kind|kind-.*|main|method(s|-.*)|request|select|server|service|walk)\\.."
+	json = "common/protocol\\..|client/.*|daemon/(connection|fields|interface|jobs|jobs-control|json-text|kind|kind-.*|main|method(s|-.*)|request|schedules|select|server|service|walk)\\.."
 }
 
 function fault(what) {

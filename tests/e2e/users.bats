@@ -70,6 +70,26 @@ other() {
 	[ "$(jq -r .targets <<<"$output")" = 127.0.0.2 ]
 }
 
+@test "another user's schedules are not there either; root sees and changes all" {
+	jobctl start ping --every 1h --name hourly 127.0.0.1
+	[ "$(other start ping --every 1h --name hourly 127.0.0.2)" = s4 ]
+	[ "$(other schedules --json | jq -c .id)" = 4 ]
+	[ "$(other schedules hourly --json | jq -c .id)" = 4 ]
+	for words in 'schedules s2' 'schedules pause s2' 'schedules run s2' 'schedules remove s2' \
+		'list --schedule s2'; do
+		read -ra words <<<"$words"
+		run -1 other "${words[@]}"
+		[[ $output == *"no schedule s2"* ]]
+	done
+	[ "$(jobctl schedules --json | jq -c .id | tr '\n' ' ')" = "2 4 " ]
+	[ "$(jobctl schedules hourly --json | jq -c .id)" = 2 ]
+	# Run by root it is still the user's
+	jobctl schedules run s4
+	[ "$(other list --schedule hourly --json | jq -s -c 'map(.uid) | unique')" = '[65534]' ]
+	jobctl schedules remove s4
+	[ -z "$(other schedules --json)" ]
+}
+
 @test "files and keys of the daemon are out of users' reach" {
 	run -2 other start ssh --identity /etc/ssh/ssh_host_ed25519_key 127.0.0.1 -- true
 	[[ $output == *"--identity"* ]]

@@ -97,11 +97,22 @@ call() {
 	run -2 jobctl start ping 'r[9'
 	run -2 jobctl start ping --count -1 127.0.0.1
 	jobctl remove --all
+	jobctl start ping --every 1h --name hourly --catch-up --keep-last 5 127.0.0.1
+	jobctl start ssh --on-calendar 'Mon 06:00' 127.0.0.1:1 -- true
+	jobctl start ping --at +1h 127.0.0.1
+	jobctl schedules pause hourly
+	jobctl schedules run hourly
+	jobctl list --schedule hourly
+	jobctl schedules
+	jobctl schedules hourly --json
+	run -1 jobctl schedules run nothing
+	run -2 jobctl start ping --on-calendar nothing 127.0.0.1
 	kill "$proxy"
 	has_ended "$proxy"
 	"$top_builddir/tests/lib/check-replies" <"$BATS_TEST_TMPDIR/replies"
 	# Each of them was there
-	for method in Start List ListTasks Receive Wait Stop Pause Resume Adjust Remove Retry GetStatus; do
+	for method in Start List ListTasks Receive Wait Stop Pause Resume Adjust Remove Retry GetStatus \
+		ListSchedules ChangeSchedules; do
 		grep -q "\"org.jobd.$method\"" "$BATS_TEST_TMPDIR/replies"
 	done
 }

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* jobctl schedules: what makes jobs at their times; start makes them. */
+#include "client/client.h"
+
+#include "common/states.h"
+#include "common/util.h"
+
+static const char *const actions[] = {"pause", "resume", "run", "remove", NULL};
+
+static json_t *named(const struct words *words, size_t first)
+{
+	json_t *selectors = json_array();
+
+	for (size_t i = first; i < words->argument_count; i++)
+		(void)json_array_append_new(selectors,
+					    text_value(words->arguments[i], "a schedule"));
+	return selectors;
+}
+
+static enum status change(const struct words *words)
+{
+	const char *action = words->arguments[0];
+	json_t *reply, *job;
+	size_t i;
+
+	if (words->argument_count == 1)
+		fail(STATUS_WORDS, "name the schedules to %s: jobctl schedules %s s7", action,
+		     action);
+	reply = talk("ChangeSchedules",
+		     json_pack("{s:o, s:s}", "selectors", named(words, 1), "action", action));
+	if (globals.is_json)
+		print_json(reply);
+	else
+		json_array_foreach (json_object_get(reply, "jobs"), i, job) {
+			printf("%lld\n", (long long)json_integer_value(job));
+		}
+	json_decref(reply);
+	return STATUS_OK;
+}
+
+/* All of them, page after page. */
+static json_t *read_all(json_t *parameters)
+{
+	json_t *all = json_array();
+	bool is_more = true;
+
+	while (is_more) {
+		json_t *reply = talk("ListSchedules", json_deep_copy(parameters));
+		const json_t *page = json_object_get(reply, "schedules");
+		const json_t *last = json_array_get(page, json_array_size(page) - 1);
+
+		(void)json_array_extend(all, (json_t *)(uintptr_t)page);
+		(void)json_object_set_new(parameters, "after", json_integer(number_of(last, "id")));
+		is_more = json_is_true(json_object_get(reply, "hasMore"));
+		json_decref(reply);
+	}
+	json_decref(parameters);
+	return all;
+}
+
+/* What a table has no room for. */
+static void tell_errors(const json_t *schedules)
+{
+	for (size_t i = 0; i < json_array_size(schedules); i++) {
+		const json_t *schedule = json_array_get(schedules, i);
+
+		if (*text_of(schedule, "error") && !globals.is_quiet)
+			(void)fprintf(stderr, "jobctl: s%lld made no job the last time: %s\n",
+				      (long long)number_of(schedule, "id"),
+				      text_of(schedule, "error"));
+	}
+}
+
+enum status cmd_schedules(struct words *words)
+{
+	json_t *schedules;
+
+	if (words->has_rest)
+		fail(STATUS_WORDS, "'--' and what follows has no meaning here");
+	if (words->argument_count > 0 && word_find(actions, words->arguments[0]) >= 0)
+		return change(words);
+	schedules = read_all(json_pack("{s:o, s:b}", "selectors", named(words, 0), "details",
+				       (int)globals.is_json));
+	if (!globals.is_json)
+		print_schedule_table(schedules);
+	for (size_t i = 0; globals.is_json && i < json_array_size(schedules); i++)
+		print_json(json_array_get(schedules, i));
+	if (!globals.is_json)
+		tell_errors(schedules);
+	json_decref(schedules);
+	return STATUS_OK;
+}

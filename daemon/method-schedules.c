@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* ListSchedules and ChangeSchedules; Start makes them. */
+#include "daemon/methods.h"
+#include "daemon/schedules.h"
+
+#include "common/util.h"
+
+enum { LIST_LIMIT = 100, LIST_LIMIT_MAX = 1000, SELECTORS_MAX = 1000 };
+
+/* --- ListSchedules --- */
+
+struct listing {
+	struct call *call;
+	bool with_details;
+	json_t *schedules;
+};
+
+static int add_schedule(const struct schedule_row *row, void *context)
+{
+	struct listing *listing = context;
+	const char *state = NULL;
+	struct job_row job;
+
+	if (row->last_job != 0 &&
+	    store_read_job(listing->call->daemon->store, row->last_job, &job) == 0) {
+		state = job_state_words[job.state];
+		job_row_done(&job);
+	}
+	(void)json_array_append_new(listing->schedules,
+				    view_schedule(row, state, listing->with_details));
+	return 0;
+}
+
+static int find(const struct call *call, const json_t *selector, struct schedule_row *ret_row,
+		struct error *ret_error)
+{
+	return schedules_find(call->daemon->schedules, call->uid, call->is_admin,
+			      json_string_value(selector), ret_row, ret_error);
+}
+
+/* How many were named; too many are an error. */
+static int count_selectors(const json_t *selectors, size_t *ret_count, struct error *ret_error)
+{
+	*ret_count = json_array_size(selectors);
+	return *ret_count <= SELECTORS_MAX
+		       ? 0
+		       : error_set(ret_error, ERROR_INVALID_SELECTOR, "",
+				   "name at most %d schedules at a time", SELECTORS_MAX);
+}
+
+static void list_named(struct call *call, struct listing *listing)
+{
+	const json_t *selectors = json_object_get(call->parameters, "selectors");
+	struct error error = {0};
+	size_t count;
+	int r = count_selectors(selectors, &count, &error);
+
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		struct schedule_row row;
+
+		r = find(call, json_array_get(selectors, i), &row, &error);
+		if (r < 0)
+			break;
+		(void)add_schedule(&row, listing);
+		schedule_row_done(&row);
+	}
+	if (r < 0) {
+		json_decref(listing->schedules);
+		call_error(call, &error);
+		return;
+	}
+	call_reply(call, json_pack("{s:o, s:b}", "schedules", listing->schedules, "hasMore", 0));
+}
+
+void method_list_schedules(struct call *call)
+{
+	struct listing listing = {
+		.call = call,
+		.with_details = json_is_true(json_object_get(call->parameters, "details")),
+		.schedules = json_array(),
+	};
+	json_int_t after = json_integer_value(json_object_get(call->parameters, "after"));
+	size_t limit = limit_of(call, LIST_LIMIT, LIST_LIMIT_MAX);
+	struct error error = {0};
+
+	if (json_array_size(json_object_get(call->parameters, "selectors")) > 0) {
+		list_named(call, &listing);
+		return;
+	}
+	if (store_read_schedules(call->daemon->store, call->is_admin ? NULL : &call->uid,
+				 after > 0 ? (uint64_t)after : 0, limit, add_schedule,
+				 &listing) < 0) {
+		json_decref(listing.schedules);
+		(void)error_set(&error, ERROR_STORAGE_FAILED, NULL, "the database cannot be read");
+		call_error(call, &error);
+		return;
+	}
+	call_reply(call, json_pack("{s:o, s:b}", "schedules", listing.schedules, "hasMore",
+				   json_array_size(listing.schedules) == limit));
+}
+
+/* --- ChangeSchedules --- */
+
+struct change {
+	struct call *call;
+	json_t *ids, *jobs;
+};
+
+static int pause_one(struct change *change, const struct schedule_row *row, struct error *ret_error)
+{
+	(void)ret_error;
+	schedules_pause(change->call->daemon->schedules, row->id, true);
+	return 0;
+}
+
+static int resume_one(struct change *change, const struct schedule_row *row,
+		      struct error *ret_error)
+{
+	(void)ret_error;
+	schedules_pause(change->call->daemon->schedules, row->id, false);
+	return 0;
+}
+
+static int run_one(struct change *change, const struct schedule_row *row, struct error *ret_error)
+{
+	uint64_t job;
+	int r = schedules_run(change->call->daemon->schedules, row, &job, ret_error);
+
+	if (r == 0)
+		(void)json_array_append_new(change->jobs, json_integer((json_int_t)job));
+	return r;
+}
+
+static int remove_one(struct change *change, const struct schedule_row *row,
+		      struct error *ret_error)
+{
+	(void)ret_error;
+	schedules_remove(change->call->daemon->schedules, row->id);
+	return 0;
+}
+
+typedef int change_fn(struct change *change, const struct schedule_row *row,
+		      struct error *ret_error);
+
+static change_fn *action_of(const struct call *call)
+{
+	static const struct {
+		const char *word;
+		change_fn *fn;
+	} actions[] = {{"pause", pause_one},
+		       {"resume", resume_one},
+		       {"run", run_one},
+		       {"remove", remove_one}};
+	const char *word = json_string_value(json_object_get(call->parameters, "action"));
+	size_t i = 0;
+
+	/* The interface's check saw to it that it is one of them. */
+	while (!streq(actions[i].word, word))
+		i++;
+	return actions[i].fn;
+}
+
+/* fn for each that was named; NULL: just look whether all are there. */
+static int each_named(struct change *change, change_fn *fn, struct error *ret_error)
+{
+	const json_t *selectors = json_object_get(change->call->parameters, "selectors");
+	size_t count;
+	int r = count_selectors(selectors, &count, ret_error);
+
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		struct schedule_row row;
+
+		r = find(change->call, json_array_get(selectors, i), &row, ret_error);
+		if (r < 0)
+			break;
+		if (fn)
+			r = fn(change, &row, ret_error);
+		if (fn && r == 0)
+			(void)json_array_append_new(change->ids, json_integer((json_int_t)row.id));
+		schedule_row_done(&row);
+	}
+	return r;
+}
+
+void method_change_schedules(struct call *call)
+{
+	struct change change = {.call = call, .ids = json_array(), .jobs = json_array()};
+	struct error error = {0};
+	int r = each_named(&change, NULL, &error);
+
+	if (r == 0)
+		r = each_named(&change, action_of(call), &error);
+	if (r < 0)
+		call_error(call, &error);
+	else
+		call_reply(call, json_pack("{s:O, s:O}", "ids", change.ids, "jobs", change.jobs));
+	json_decref(change.ids);
+	json_decref(change.jobs);
+}
