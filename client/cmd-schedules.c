@@ -23,6 +23,8 @@ static enum status change(const struct words *words)
 	json_t *reply, *job;
 	size_t i;
 
+	if (json_object_size(words->parameters) > 0)
+		fail(STATUS_WORDS, "--all is for showing: name the schedules to %s", action);
 	if (words->argument_count == 1)
 		fail(STATUS_WORDS, "name the schedules to %s: jobctl schedules %s s7", action,
 		     action);
@@ -79,8 +81,9 @@ enum status cmd_schedules(struct words *words)
 		fail(STATUS_WORDS, "'--' and what follows has no meaning here");
 	if (words->argument_count > 0 && word_find(actions, words->arguments[0]) >= 0)
 		return change(words);
-	schedules = read_all(json_pack("{s:o, s:b}", "selectors", named(words, 0), "details",
-				       (int)globals.is_json));
+	(void)json_object_set_new(words->parameters, "selectors", named(words, 0));
+	(void)json_object_set_new(words->parameters, "details", json_boolean(globals.is_json));
+	schedules = read_all(json_incref(words->parameters));
 	if (!globals.is_json)
 		print_schedule_table(schedules);
 	for (size_t i = 0; globals.is_json && i < json_array_size(schedules); i++)

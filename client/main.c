@@ -40,6 +40,10 @@ static const struct option_row remove_options[] = {
 	{"force", OPTION_FLAG, NULL, "force", "stop what runs, then remove it", NULL},
 	{0},
 };
+static const struct option_row schedules_options[] = {
+	{"all", OPTION_FLAG, NULL, "all", "every schedule that you may see", NULL},
+	{0},
+};
 
 const struct command commands[] = {
 	{"start", "KIND [OPTION...] TARGET... [-- COMMAND]",
@@ -83,7 +87,7 @@ const struct command commands[] = {
 	{"schedules", "[pause|resume|run|remove] [SCHEDULE...]",
 	 "what makes jobs at their times: show it, or change it",
 	 "  jobctl schedules\n  jobctl schedules pause s7\n  jobctl list --schedule s7\n",
-	 GLOBALS_ONLY, cmd_schedules},
+	 TABLES(schedules_options), cmd_schedules},
 	{"profiles", "[NAME]", "the shells of devices that jobd knows, or the text of one",
 	 "  jobctl profiles\n  jobctl profiles cisco-ios >~/.config/jobd/profiles/mine.profile\n",
 	 GLOBALS_ONLY, cmd_profiles},

@@ -263,6 +263,7 @@ complete -c jobctl -n '__fish_seen_subcommand_from export' -l color -r -d 'auto,
 complete -c jobctl -n '__fish_seen_subcommand_from export' -l help -d 'show this and exit'
 complete -c jobctl -n '__fish_seen_subcommand_from export' -l version -d 'show the version and exit'
 complete -c jobctl -n __fish_use_subcommand -f -a schedules -d 'what makes jobs at their times: show it, or change it'
+complete -c jobctl -n '__fish_seen_subcommand_from schedules' -l all -d 'every schedule that you may see'
 complete -c jobctl -n '__fish_seen_subcommand_from schedules' -l json -d 'one JSON object a line, the interfaces own types'
 complete -c jobctl -n '__fish_seen_subcommand_from schedules' -l socket -r -d 'talk to the jobd that listens on PATH'
 complete -c jobctl -n '__fish_seen_subcommand_from schedules' -l user -d 'talk to the users own jobd'

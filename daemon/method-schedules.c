@@ -81,13 +81,14 @@ void method_list_schedules(struct call *call)
 	};
 	json_int_t after = json_integer_value(json_object_get(call->parameters, "after"));
 	size_t limit = limit_of(call, LIST_LIMIT, LIST_LIMIT_MAX);
+	bool is_all = call->is_admin && json_is_true(json_object_get(call->parameters, "all"));
 	struct error error = {0};
 
 	if (json_array_size(json_object_get(call->parameters, "selectors")) > 0) {
 		list_named(call, &listing);
 		return;
 	}
-	if (store_read_schedules(call->daemon->store, call->is_admin ? NULL : &call->uid,
+	if (store_read_schedules(call->daemon->store, is_all ? NULL : &call->uid,
 				 after > 0 ? (uint64_t)after : 0, limit, add_schedule,
 				 &listing) < 0) {
 		json_decref(listing.schedules);

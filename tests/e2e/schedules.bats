@@ -223,6 +223,7 @@ refuses() {
 	refuses "keeps no password" ssh --every 5m --ask-password --command true
 	refuses "begins with no digit" ping --every 5m --name 5
 	run -2 jobctl schedules pause
+	run -2 jobctl schedules pause --all
 	run -1 jobctl schedules pause s1 s2
 	# A password that comes past jobctl
 	python3 "$TESTS/lib/varlink.py" "$JOBD_SOCKET" org.jobd.Start '{"kind": "ssh", "targets": ["h"],

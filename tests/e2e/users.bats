@@ -81,7 +81,9 @@ other() {
 		run -1 other "${words[@]}"
 		[[ $output == *"no schedule s2"* ]]
 	done
-	[ "$(jobctl schedules --json | jq -c .id | tr '\n' ' ')" = "2 4 " ]
+	[ "$(jobctl schedules --json | jq -c .id)" = 2 ]
+	[ "$(jobctl schedules --all --json | jq -c .id | tr '\n' ' ')" = "2 4 " ]
+	[ "$(other schedules --all --json | jq -c .id)" = 4 ]
 	[ "$(jobctl schedules hourly --json | jq -c .id)" = 2 ]
 	# Run by root it is still the user's
 	jobctl schedules run s4
