@@ -451,7 +451,9 @@ void jobs_committed(struct jobs *jobs)
 	dispatch_hand_over(jobs->dispatch);
 	job_tell_workers(jobs, true);
 
-	/* A watcher may change jobs again: these are for the next commit. */
+	/* A watcher may change and remove jobs again: these are for the next commit. */
+	jobs->removed = NULL;
+	jobs->removed_count = 0;
 	TAILQ_CONCAT(&changed, &jobs->changed, changed_link);
 	while ((job = TAILQ_FIRST(&changed))) {
 		TAILQ_REMOVE(&changed, job, changed_link);
@@ -460,8 +462,6 @@ void jobs_committed(struct jobs *jobs)
 		if (job_state_is_final(job->job.row.state) && !job->is_changed)
 			live_job_free(job);
 	}
-	jobs->removed = NULL;
-	jobs->removed_count = 0;
 	for (size_t i = 0; i < removed_count; i++)
 		tell_watchers(jobs, &(struct job_row){.id = removed[i]}, true);
 	free(removed);
