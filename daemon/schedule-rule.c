@@ -64,10 +64,10 @@ static uint64_t count_due(const struct schedule_row *row, int64_t now_us)
 	return count;
 }
 
-struct schedule_turn schedule_decide(const struct schedule_row *row, int64_t now_us,
-				     bool is_running)
+struct schedule_turn schedule_decide(const struct schedule_row *row, int64_t since_us,
+				     int64_t now_us, bool is_running)
 {
-	bool is_late = now_us - row->next_us > SCHEDULE_LATE_US;
+	bool is_late = since_us - row->next_us > SCHEDULE_LATE_US;
 	bool is_run = (!is_late || row->is_catch_up) && (!is_running || row->is_overlap);
 
 	return (struct schedule_turn){

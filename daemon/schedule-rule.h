@@ -21,14 +21,17 @@ enum {
  */
 int64_t schedule_next_us(const struct schedule_row *row, int64_t after_us);
 
-/* What to do about a schedule whose next_us has come. */
+/*
+ * What to do about a schedule whose next_us has come. since_us: when it could first be looked at;
+ * that others had to be made before it makes none late.
+ */
 struct schedule_turn {
 	bool is_run;      /* make one now */
 	uint64_t skipped; /* and so many are not made */
 	int64_t next_us;
 };
-struct schedule_turn schedule_decide(const struct schedule_row *row, int64_t now_us,
-				     bool is_running);
+struct schedule_turn schedule_decide(const struct schedule_row *row, int64_t since_us,
+				     int64_t now_us, bool is_running);
 
 /*
  * The clock may have been set back, or a zone's rules changed: the next_us that a schedule now

@@ -22,7 +22,7 @@
 #include <event2/event.h>
 #include <sys/timerfd.h>
 
-enum { DUE_AT_A_TIME = 16, REVIEWED_AT_A_TIME = 100, PRUNED_AT_A_TIME = 100 };
+enum { DUE_AT_A_TIME = 64, REVIEWED_AT_A_TIME = 100, PRUNED_AT_A_TIME = 100 };
 #define YEAR_US (366 * 24 * 3600 * US_PER_SEC)
 
 struct schedules {
@@ -33,6 +33,7 @@ struct schedules {
 	struct event *timer, *review;
 	uint64_t reviewed; /* ids up to here were looked at again */
 	bool is_waiting;   /* for a commit */
+	int64_t since_us;  /* from then on some are due that are not made yet; 0: none are */
 	struct job_watcher watcher;
 };
 
@@ -83,7 +84,8 @@ static int take_turn(const struct schedule_row *row, void *context)
 {
 	struct schedules *schedules = context;
 	bool is_running = store_live_run(schedules->store, row->id) != 0;
-	struct schedule_turn turn = schedule_decide(row, now_real_us(), is_running);
+	struct schedule_turn turn =
+		schedule_decide(row, schedules->since_us, now_real_us(), is_running);
 	struct error error = {0};
 	const char *why = row->error;
 	uint64_t job;
@@ -157,6 +159,8 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 		schedules->is_waiting = true;
 		return;
 	}
+	if (schedules->since_us == 0)
+		schedules->since_us = now_real_us();
 	(void)store_read_schedules_due(schedules->store, now_real_us(), DUE_AT_A_TIME, take_turn,
 				       schedules);
 	arm(schedules);
@@ -172,6 +176,8 @@ static void arm(struct schedules *schedules)
 
 	if (schedules->is_waiting)
 		return;
+	if (next_us == 0 || next_us > now_real_us())
+		schedules->since_us = 0;
 	/* ECANCELED: the clock was set just now, and the timer runs. */
 	if (timerfd_settime(schedules->timer_fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &when,
 			    NULL) < 0 &&
@@ -471,4 +477,5 @@ void schedules_free(struct schedules *schedules)
 void schedules_set_config(struct schedules *schedules, const struct config *config)
 {
 	schedules->config = config;
+	begin_review(schedules); /* the machine's zone may be another */
 }

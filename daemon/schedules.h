@@ -13,7 +13,7 @@ struct config;
 struct event_base;
 struct schedules;
 
-/* All of these outlive it; config may be replaced on reload. */
+/* All of these outlive it; config may be replaced on reload, which looks at all rules again. */
 struct schedules *schedules_new(struct event_base *base, struct store *store, struct jobs *jobs,
 				const struct config *config);
 void schedules_free(struct schedules *schedules);

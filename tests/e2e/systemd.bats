@@ -197,3 +197,13 @@ as_someone() {
 	run -0 in_box stat -c '%U %a' /home/someone/.local/state/jobd/jobd.db
 	[ "$output" = "someone 600" ]
 }
+
+ticked() {
+	[ "$(in_box jobctl schedules tick --json | jq .runs)" -ge 2 ]
+}
+
+@test "schedules: the sandbox leaves them the clock and the time zones" {
+	in_box jobctl start ping --on-calendar '*:*:* Europe/Berlin' --name tick --keep-last 1 127.0.0.1
+	wait_until "$BOUND" ticked
+	in_box jobctl schedules remove tick
+}

@@ -14,7 +14,7 @@
 static void expect_turn(const struct schedule_row *row, int64_t now_us, bool is_running,
 			const struct schedule_turn *expected)
 {
-	struct schedule_turn turn = schedule_decide(row, now_us, is_running);
+	struct schedule_turn turn = schedule_decide(row, now_us, now_us, is_running);
 
 	assert_int_equal(turn.is_run, expected->is_run);
 	assert_int_equal(turn.skipped, expected->skipped);
@@ -64,6 +64,16 @@ static void test_missed(void **state)
 	row.is_catch_up = true;
 	expect_turn(&row, T0 + 4000 * S, false, &(struct schedule_turn){true, 999, T0 + 4004 * S});
 	expect_turn(&row, T0 + 4000 * S, true, &(struct schedule_turn){false, 1000, T0 + 4004 * S});
+}
+
+/* Many were due at once, and this one is the last of them. */
+static void test_behind_others(void **state)
+{
+	struct schedule_row row = {.at_us = T0, .next_us = T0};
+
+	(void)state;
+	assert_true(schedule_decide(&row, T0 + S, T0 + 60 * S, false).is_run);
+	assert_false(schedule_decide(&row, T0 + 11 * S, T0 + 60 * S, false).is_run);
 }
 
 static void test_at(void **state)
@@ -118,9 +128,10 @@ static void test_clock_is_set(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_every),    cmocka_unit_test(test_due),
-		cmocka_unit_test(test_missed),   cmocka_unit_test(test_at),
-		cmocka_unit_test(test_calendar), cmocka_unit_test(test_clock_is_set),
+		cmocka_unit_test(test_every),        cmocka_unit_test(test_due),
+		cmocka_unit_test(test_missed),       cmocka_unit_test(test_behind_others),
+		cmocka_unit_test(test_at),           cmocka_unit_test(test_calendar),
+		cmocka_unit_test(test_clock_is_set),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
