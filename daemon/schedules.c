@@ -31,6 +31,7 @@ struct schedules {
 	const struct config *config;
 	int timer_fd;
 	struct event *timer, *review;
+	bool is_reviewing;
 	uint64_t reviewed; /* ids up to here were looked at again */
 	bool is_waiting;   /* for a commit */
 	int64_t since_us;  /* from then on some are due that are not made yet; 0: none are */
@@ -80,6 +81,16 @@ int schedules_run(struct schedules *schedules, const struct schedule_row *row, u
 	return 0;
 }
 
+static int check_calendar(const char *text, struct error *ret_error)
+{
+	struct calendar *calendar;
+	int r = calendar_parse(text, &calendar, ret_error);
+
+	if (r == 0)
+		calendar_free(calendar);
+	return r;
+}
+
 static int take_turn(const struct schedule_row *row, void *context)
 {
 	struct schedules *schedules = context;
@@ -98,6 +109,12 @@ static int take_turn(const struct schedule_row *row, void *context)
 	} else if (turn.is_run) {
 		why = NULL;
 	}
+	/* It has come to its end, or the machine has its zone no more. */
+	if (turn.next_us == 0 && row->calendar && !error.sentence &&
+	    check_calendar(row->calendar, &error) < 0) {
+		log_warning("schedule s%llu ends: %s", (unsigned long long)row->id, error.sentence);
+		why = error.sentence;
+	}
 	store_put_schedule_turn(schedules->store, row->id, turn.next_us, turn.skipped, why);
 	schedules->is_waiting = true;
 	error_done(&error);
@@ -115,6 +132,7 @@ static void review_in(struct schedules *schedules, int64_t delay_us)
 
 static void begin_review(struct schedules *schedules)
 {
+	schedules->is_reviewing = true;
 	schedules->reviewed = 0;
 	review_in(schedules, 0);
 }
@@ -139,11 +157,13 @@ static void on_review(evutil_socket_t fd, short what, void *context)
 
 	(void)fd;
 	(void)what;
-	/* What was changed and is not committed would be taken back: later. */
-	if (!schedules->is_waiting)
-		(void)store_read_schedules(schedules->store, NULL, before, REVIEWED_AT_A_TIME,
-					   review_one, schedules);
-	if (schedules->is_waiting || schedules->reviewed != before)
+	/* What was changed and is not committed would be taken back: behind that. */
+	if (schedules->is_waiting)
+		return;
+	(void)store_read_schedules(schedules->store, NULL, before, REVIEWED_AT_A_TIME, review_one,
+				   schedules);
+	schedules->is_reviewing = schedules->reviewed != before;
+	if (schedules->is_reviewing)
 		review_in(schedules, US_PER_MS);
 }
 
@@ -190,6 +210,8 @@ void schedules_committed(struct schedules *schedules)
 	if (!schedules->is_waiting)
 		return;
 	schedules->is_waiting = false;
+	if (schedules->is_reviewing)
+		review_in(schedules, 0);
 	arm(schedules);
 }
 
@@ -237,18 +259,14 @@ static const struct field rule_fields[] = {
 /* The rule into the row, and the first time of it. */
 static int check_rule(const struct rule *rule, struct schedule_row *row, struct error *ret_error)
 {
-	struct calendar *calendar;
+	int r;
 
 	if ((rule->every_us > 0) + (rule->at_us > 0) + (rule->calendar != NULL) != 1)
 		return error_set(ret_error, ERROR_INVALID_OPTION, "schedule",
 				 "a schedule is one of --every, --at and --on-calendar");
-	if (rule->calendar) {
-		int r = calendar_parse(rule->calendar, &calendar, ret_error);
-
-		if (r < 0)
-			return r;
-		calendar_free(calendar);
-	}
+	r = rule->calendar ? check_calendar(rule->calendar, ret_error) : 0;
+	if (r < 0)
+		return r;
 	row->every_us = rule->every_us;
 	row->at_us = rule->at_us;
 	row->calendar = rule->calendar;

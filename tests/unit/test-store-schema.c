@@ -108,6 +108,8 @@ static void expect_well(void)
 static void test_version_1(void **state)
 {
 	struct box_list live = {.count = 0}, tasks = {.count = 0};
+	autofree char *copy = xasprintf("%s/copy", box.folder);
+	struct error error = {0};
 	uint64_t position, id;
 	bool is_more = true;
 	struct job_row row;
@@ -115,8 +117,10 @@ static void test_version_1(void **state)
 	(void)state;
 	restore_version_1();
 	autofree char *before = contents(false);
-	/* An older file can be checked, and so copied, before it is brought up. */
+	/* An older file can be checked and copied before it is brought up. */
 	expect_well();
+	assert_int_equal(store_backup(box.path, copy, &error), 0);
+	assert_int_equal(access(copy, F_OK), 0);
 	box.store = box_open_store(box.path);
 	autofree char *after = contents(false);
 	assert_string_equal(after, before);
