@@ -10,6 +10,7 @@
 #include "tests/lib/fault-vfs.h"
 #include "tests/lib/store-box.h"
 
+#include <errno.h>
 #include <event2/event.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,8 +24,22 @@ static struct {
 	struct schedules *schedules;
 	struct job_watcher *watcher;
 	unsigned started, removed;
-	bool is_refusing;
+	bool is_refusing, is_clock_set;
 } set;
+
+/* --- The clock, as timerfd_create(2) tells that it was set --- */
+
+ssize_t __real_read(int fd, void *bytes, size_t size);
+ssize_t __wrap_read(int fd, void *bytes, size_t size);
+
+ssize_t __wrap_read(int fd, void *bytes, size_t size)
+{
+	if (!set.is_clock_set)
+		return __real_read(fd, bytes, size);
+	set.is_clock_set = false;
+	errno = ECANCELED;
+	return -1;
+}
 
 /* --- The job table --- */
 
@@ -316,6 +331,27 @@ static void test_review(void **state)
 	assert_int_equal(set.started, MANY);
 }
 
+/* While it runs; what is due is due all the same. */
+static void test_clock_is_set(void **state)
+{
+	uint64_t id = make_hourly("");
+	int64_t next_us = number_of(id, "next_us");
+	char *sentence = NULL;
+	bool is_new;
+
+	(void)state;
+	assert_true(make("{\"onCalendar\":\"*:*:0/0.05\"}", NULL, NULL, &is_new, &sentence));
+	assert_true(turn());
+	box_execute("UPDATE schedule SET next_us = 4000000000000000 WHERE every_us > 0");
+	while (set.started < 3)
+		settle();
+	assert_int_equal(number_of(id, "next_us"), 4000000000000000);
+	set.is_clock_set = true;
+	for (int i = 0; number_of(id, "next_us") != next_us && i < ROUNDS_MAX; i++)
+		settle();
+	assert_int_equal(number_of(id, "next_us"), next_us);
+}
+
 static void test_keep_last(void **state)
 {
 	uint64_t id = make_hourly(",\"keepLast\":2");
@@ -434,15 +470,11 @@ static int close_set(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		SET_TEST(test_same_turn),
-		SET_TEST(test_due),
-		SET_TEST(test_many),
-		SET_TEST(test_refused_run),
-		SET_TEST(test_review),
-		SET_TEST(test_zone_is_gone),
-		SET_TEST(test_keep_last),
-		SET_TEST(test_failing_disk),
-		SET_TEST(test_due_while_failing),
+		SET_TEST(test_same_turn),    SET_TEST(test_due),
+		SET_TEST(test_many),         SET_TEST(test_refused_run),
+		SET_TEST(test_review),       SET_TEST(test_zone_is_gone),
+		SET_TEST(test_clock_is_set), SET_TEST(test_keep_last),
+		SET_TEST(test_failing_disk), SET_TEST(test_due_while_failing),
 		SET_TEST(test_power_cuts),
 	};
 
