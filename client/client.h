@@ -158,8 +158,6 @@ void print_json(const json_t *object);
 void print_job_table(const json_t *jobs);
 void print_task_table(const json_t *tasks);
 void print_schedule_table(const json_t *schedules);
-/* "every 5 min", "at 2026-...", or the calendar event. The caller frees. */
-char *rule_text(const json_t *rule);
 /* "host-key" for "host_key" */
 const char *for_people(const char *word, char buffer[static 32]);
 /* Bytes as they are; on a terminal with what would steer it made visible. */

@@ -203,6 +203,15 @@ static char *one_line(const char *text)
 	return line;
 }
 
+/* The targets, and the command where there is one. */
+static char *what_text(const json_t *object)
+{
+	autofree char *targets = one_line(text_of(object, "targets"));
+	autofree char *command = one_line(text_of(object, "command"));
+
+	return xasprintf("%s%s%s", targets, *command ? " -- " : "", command);
+}
+
 void print_job_table(const json_t *jobs)
 {
 	static const struct column columns[] = {{"ID", SCOLS_FL_RIGHT},
@@ -221,7 +230,6 @@ void print_job_table(const json_t *jobs)
 		struct libscols_line *line = scols_table_new_line(table, NULL);
 		int64_t tasks = number_of(job, "tasks");
 		int64_t failed = number_of(job, "failed") + number_of(job, "interrupted");
-		const char *command = text_of(job, "command");
 		char ago[UNITS_TEXT_MAX];
 
 		if (!line)
@@ -237,15 +245,13 @@ void print_job_table(const json_t *jobs)
 				   (long long)tasks));
 		set_cell(line, 5, failed ? xasprintf("%lld", (long long)failed) : xstrdup("-"));
 		set_cell(line, 6, xstrdup(ago_text(number_of(job, "createdUsec"), now, ago)));
-		autofree char *targets = one_line(text_of(job, "targets"));
-		autofree char *clean_command = one_line(command);
-		set_cell(line, 7,
-			 xasprintf("%s%s%s", targets, *command ? " -- " : "", clean_command));
+		set_cell(line, 7, what_text(job));
 	}
 	print_table(table);
 }
 
-char *rule_text(const json_t *rule)
+/* "every 5 min", "at 2026-...", or the calendar event. */
+static char *rule_text(const json_t *rule)
 {
 	char text[UNITS_TEXT_MAX];
 
@@ -274,6 +280,7 @@ void print_schedule_table(const json_t *schedules)
 {
 	static const struct column columns[] = {{"ID", SCOLS_FL_RIGHT},
 						{"NAME", 0},
+						{"KIND", 0},
 						{"RULE", 0},
 						{"NEXT", 0},
 						{"LAST", SCOLS_FL_RIGHT},
@@ -288,23 +295,19 @@ void print_schedule_table(const json_t *schedules)
 		const json_t *schedule = json_array_get(schedules, i);
 		struct libscols_line *line = scols_table_new_line(table, NULL);
 		int64_t last = number_of(schedule, "lastJob");
-		const char *command = text_of(schedule, "command");
-		autofree char *targets = one_line(text_of(schedule, "targets"));
-		autofree char *clean_command = one_line(command);
 
 		if (!line)
 			abort();
 		set_cell(line, 0, xasprintf("s%lld", (long long)number_of(schedule, "id")));
 		set_cell(line, 1, one_line(text_of(schedule, "name")));
-		set_cell(line, 2, rule_text(json_object_get(schedule, "rule")));
-		set_cell(line, 3, next_text(schedule, now_us));
-		set_cell(line, 4, last > 0 ? xasprintf("%lld", (long long)last) : xstrdup("-"));
-		set_state(line, 5, text_of(schedule, "lastState"));
-		set_cell(line, 6, xasprintf("%lld", (long long)number_of(schedule, "runs")));
-		set_cell(line, 7, xasprintf("%lld", (long long)number_of(schedule, "skipped")));
-		set_cell(line, 8,
-			 xasprintf("%s %s%s%s", text_of(schedule, "kind"), targets,
-				   *command ? " -- " : "", clean_command));
+		set_cell(line, 2, xstrdup(text_of(schedule, "kind")));
+		set_cell(line, 3, rule_text(json_object_get(schedule, "rule")));
+		set_cell(line, 4, next_text(schedule, now_us));
+		set_cell(line, 5, last > 0 ? xasprintf("%lld", (long long)last) : xstrdup("-"));
+		set_state(line, 6, text_of(schedule, "lastState"));
+		set_cell(line, 7, xasprintf("%lld", (long long)number_of(schedule, "runs")));
+		set_cell(line, 8, xasprintf("%lld", (long long)number_of(schedule, "skipped")));
+		set_cell(line, 9, what_text(schedule));
 	}
 	print_table(table);
 }

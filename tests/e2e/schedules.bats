@@ -74,8 +74,8 @@ missed() {
 	wait_until "$BOUND" has_run s2 2
 	TZ=America/New_York date -d "@$(($(field morning nextUsec) / 1000000))" +%H:%M | grep -qx 06:30
 	run -0 jobctl schedules
-	[[ ${lines[1]} =~ ^s1\ .*\ never\ .*\ 1\ +0\ ping\ 127.0.0.1$ ]]
-	[[ ${lines[3]} =~ ^s3\ morning\ Mon..Fri\ 06:30\ America/New_York\ in\ .*\ 0\ +0\ ping\ 127 ]]
+	[[ ${lines[1]} =~ ^s1\ +ping\ at\ .*\ never\ .*\ 1\ +0\ 127.0.0.1$ ]]
+	[[ ${lines[3]} =~ ^s3\ morning\ ping\ Mon..Fri\ 06:30\ America/New_York\ in\ .*\ 0\ +0\ 127 ]]
 	is_field s1 runs 1
 }
 
@@ -130,7 +130,7 @@ missed() {
 	run -0 jobctl schedules run beat
 	[ "$output" = "$(field beat lastJob)" ]
 	is_field beat runs $((runs + 1))
-	jobctl schedules | grep -q '^s1 beat every 1.0 s paused '
+	jobctl schedules | grep -q '^s1 beat ping every 1.0 s paused '
 	stop_jobd
 	missed s1
 	start_jobd
