@@ -138,7 +138,7 @@ def theirs(specifications, base, zone):
     answers = []
     for block in blocks:
         times = [time.strptime(found.group(1), "%Y-%m-%d %H:%M:%S") for line in block
-                 if (found := re.search(r": \w{3} (\d+-\d+-\d+ [\d:]+) UTC$", line))]
+                 if (found := re.search(r"(?<!form): \w{3} (\d+-\d+-\d+ [\d:]+) UTC$", line))]
         answers.append(" ".join(str(calendar.timegm(when)) for when in times) if block else "bad")
     return answers
 
