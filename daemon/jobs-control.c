@@ -251,8 +251,7 @@ int jobs_adjust(struct jobs *jobs, struct job *public_job, const struct job_chan
 		return r;
 	r = store_read_job(jobs->store, job->job.row.id, &row);
 	if (r < 0)
-		return error_set(ret_error, ERROR_STORAGE_FAILED, NULL,
-				 "the job cannot be read from the database");
+		return store_refuse_read(jobs->store, ret_error);
 	autofree char *text = changed_parameters(row.options, changes);
 	job_row_done(&row);
 	r = request_options(text ? text : "", job->job.row.uid, jobs->config, &options, ret_error);

@@ -135,23 +135,16 @@ static int read_rows(struct live_job *job)
 	return r;
 }
 
-static int unreadable(const struct jobs *jobs, struct error *ret_error)
-{
-	return error_set(ret_error, ERROR_STORAGE_FAILED, NULL,
-			 "the jobs cannot be read from the database: %s",
-			 store_error(jobs->store) ? store_error(jobs->store) : "it is damaged");
-}
-
 int jobs_recover(struct jobs *jobs, struct error *ret_error)
 {
 	struct live_job *job, *next;
 
 	if (store_read_live_jobs(jobs->store, read_job, jobs) < 0 ||
 	    store_read_live_tasks(jobs->store, read_task, jobs) < 0)
-		return unreadable(jobs, ret_error);
+		return store_refuse_read(jobs->store, ret_error);
 	HASH_ITER (hh, jobs->by_id, job, next) {
 		if (read_rows(job) < 0)
-			return unreadable(jobs, ret_error);
+			return store_refuse_read(jobs->store, ret_error);
 		/* Now that all that is under way is here. */
 		job_set_gate(job);
 		job_check_batch(job);

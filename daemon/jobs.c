@@ -265,28 +265,31 @@ void live_job_free(struct live_job *job)
 	free(job);
 }
 
-/* The job that this user already made with this token: 1, or 0. */
+/* The job that this user already made with this token: 0, -ENOENT, or -EIO and a sentence. */
 static int find_token(struct jobs *jobs, const struct job_request *request, uint64_t *ret_id,
-		      uint64_t *ret_tasks)
+		      uint64_t *ret_tasks, struct error *ret_error)
 {
 	autofree char *key = token_key(request->uid, request->token);
 	struct live_job *job = NULL;
 	struct job_row row;
+	int r;
 
 	HASH_FIND(hh_token, jobs->by_token, key, strlen(key), job);
 	if (job) {
 		*ret_id = job->job.row.id;
 		*ret_tasks = target_list_count(job->job.targets);
-		return 1;
-	}
-	if (store_find_token(jobs->store, request->uid, request->token, ret_id) < 0 ||
-	    store_read_job(jobs->store, *ret_id, &row) < 0)
 		return 0;
+	}
+	r = store_find_token(jobs->store, request->uid, request->token, ret_id);
+	if (r == 0)
+		r = store_read_job(jobs->store, *ret_id, &row);
+	if (r < 0)
+		return r == -ENOENT ? r : store_refuse_read(jobs->store, ret_error);
 	*ret_tasks = 0;
 	for (size_t i = 0; i < TASK_STATE_COUNT; i++)
 		*ret_tasks += row.counts[i];
 	job_row_done(&row);
-	return 1;
+	return 0;
 }
 
 /* A checked request becomes a job, in memory and in the store's queue. */
@@ -325,11 +328,11 @@ int jobs_start(struct jobs *jobs, const struct job_request *request, uint64_t *r
 {
 	struct request parsed;
 	struct live_job *job;
-	int r;
+	int r = request->token ? find_token(jobs, request, ret_id, ret_tasks, ret_error) : -ENOENT;
 
-	if (request->token && find_token(jobs, request, ret_id, ret_tasks)) {
+	if (r != -ENOENT) {
 		*ret_is_new = false;
-		return 0;
+		return r;
 	}
 	if (jobs->live_count >= (size_t)jobs->config->max_live_jobs)
 		return error_set(
@@ -385,10 +388,11 @@ void jobs_remove(struct jobs *jobs, uint64_t id)
 	store_put_job_removed(jobs->store, id);
 }
 
-void jobs_received(struct jobs *jobs, uint64_t id, uint64_t position)
+int jobs_received(struct jobs *jobs, uint64_t id, uint64_t position)
 {
 	struct live_job *job = live_job_find(jobs, id);
 	struct job_row row;
+	int r;
 
 	if (job) {
 		if (position > job->job.row.received_position) {
@@ -397,15 +401,17 @@ void jobs_received(struct jobs *jobs, uint64_t id, uint64_t position)
 			 * for. */
 			store_put_job_update(jobs->store, &job->job.row);
 		}
-		return;
+		return 0;
 	}
-	if (store_read_job(jobs->store, id, &row) < 0)
-		return;
+	r = store_read_job(jobs->store, id, &row);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
 	if (position > row.received_position) {
 		row.received_position = position;
 		store_put_job_update(jobs->store, &row);
 	}
 	job_row_done(&row);
+	return 0;
 }
 
 /* --- The end of a turn --- */

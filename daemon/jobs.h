@@ -94,8 +94,9 @@ int jobs_adjust(struct jobs *jobs, struct job *job, const struct job_changes *ch
 		struct error *ret_error);
 /* Of an ended job; a live one must be stopped first. Takes effect with the commit. */
 void jobs_remove(struct jobs *jobs, uint64_t id);
-/* The usual cursor of the owner moved: keeps the job's row in step. */
-void jobs_received(struct jobs *jobs, uint64_t id, uint64_t position);
+/* The usual cursor of the owner moved: keeps the job's row in step. 0, or the errno of a failed
+ * read. */
+int jobs_received(struct jobs *jobs, uint64_t id, uint64_t position);
 
 /* 0, or ERROR_INVALID_OPTION: may a job be called so? */
 int job_name_check(const char *name, struct error *ret_error);

@@ -159,6 +159,11 @@ static void tell_status(struct program *program)
 				 program->daemon.config->socket);
 }
 
+static void on_storage(void *context)
+{
+	tell_status(context);
+}
+
 /*
  * Main is alive, since this runs; the workers are if they answered what they were asked the last
  * time. The event comes twice in a watchdog period.
@@ -338,7 +343,7 @@ static int start_jobs(struct program *program)
 		log_error("%s", sentence);
 		return -EADDRINUSE;
 	}
-	program->turns = turns_new(daemon);
+	program->turns = turns_new(daemon, on_storage, program);
 	return 0;
 }
 
@@ -501,7 +506,7 @@ int main(int argc, char **argv)
 	if (words.backup || words.is_check) {
 		r = words.backup ? back_up_database(config->database, words.backup) : 0;
 		if (r == 0 && words.is_check)
-			r = check_database(config->database);
+			r = check_database(words.backup ? words.backup : config->database);
 		release(&program);
 		return r;
 	}

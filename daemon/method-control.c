@@ -253,13 +253,17 @@ void method_adjust(struct call *call)
 	bool is_visible = false;
 	struct job_row row;
 	char word[24];
+	int r = store_read_job(call->daemon->store, id, &row);
 
 	(void)snprintf(word, sizeof(word), "%llu", (unsigned long long)id);
-	if (store_read_job(call->daemon->store, id, &row) == 0) {
+	if (r == 0) {
 		is_visible = row.uid == call->uid || call->is_admin;
 		job_row_done(&row);
 	}
-	if (!is_visible) {
+	if (r < 0 && r != -ENOENT) {
+		(void)store_refuse_read(call->daemon->store, &error);
+		call_error(call, &error);
+	} else if (!is_visible) {
 		(void)error_set(&error, ERROR_NO_SUCH_JOB, word,
 				"no job %s; `jobctl list` shows yours", word);
 		call_error(call, &error);

@@ -190,7 +190,7 @@ static void list_tasks_step(struct call *call)
 	listing->filled = listing->after;
 	if (store_read_tasks(call->daemon->store, listing->row.id, listing->after, TASKS_STEP,
 			     list_task, listing) < 0) {
-		(void)error_set(&error, ERROR_STORAGE_FAILED, NULL, "the database cannot be read");
+		(void)store_refuse_read(call->daemon->store, &error);
 		call_error(call, &error);
 		return;
 	}

@@ -37,6 +37,7 @@ struct reading {
 	uid_t uid;
 	char *cursor; /* "" is the usual one */
 	bool is_again, is_keep, is_wait, is_remove, is_failed_only;
+	bool is_broken; /* a read failed, so that something may be left out: there is no more */
 	struct selection *selection;
 	struct source *sources; /* ascending by job */
 	size_t count, capacity;
@@ -121,15 +122,16 @@ static void find_next(struct reading *reading, size_t index)
 
 	if (source->next != 0 || (reading->is_failed_only && source->is_live))
 		return;
-	if (store_next_record(reading->daemon->store, source->job, source->given, &source->next) ==
-		    0 &&
-	    source->next != 0)
+	if (store_next_record(reading->daemon->store, source->job, source->given, &source->next) <
+	    0)
+		reading->is_broken = true;
+	else if (source->next != 0)
 		heap_push(reading, index);
 }
 
 /* --- Opening --- */
 
-static uint64_t cursor_of(const struct reading *reading, const struct job_row *row)
+static uint64_t cursor_of(struct reading *reading, const struct job_row *row)
 {
 	uint64_t position = 0;
 
@@ -137,8 +139,9 @@ static uint64_t cursor_of(const struct reading *reading, const struct job_row *r
 		return 0;
 	if (reading->cursor[0] == '\0' && reading->uid == row->uid)
 		return row->received_position;
-	(void)store_read_cursor(reading->daemon->store, reading->uid, reading->cursor, row->id,
-				&position);
+	if (store_read_cursor(reading->daemon->store, reading->uid, reading->cursor, row->id,
+			      &position) < 0)
+		reading->is_broken = true;
 	return position;
 }
 
@@ -244,9 +247,9 @@ static bool is_wanted(struct reading *reading, const struct record_row *row)
 		return true;
 	if (row->is_end)
 		state = row->task.state;
-	else
-		(void)store_read_tasks(reading->daemon->store, row->key.job,
-				       (int64_t)row->key.index - 1, 1, take_state, &state);
+	else if (store_read_tasks(reading->daemon->store, row->key.job, (int64_t)row->key.index - 1,
+				  1, take_state, &state) < 0)
+		reading->is_broken = true;
 	return state != TASK_SUCCEEDED;
 }
 
@@ -332,7 +335,6 @@ static void give(struct call *call)
 	struct reading *reading = reading_of(call);
 	struct error error = {0};
 	bool is_end;
-	int r = 0;
 
 	reading->call = NULL;
 	call->step = NULL;
@@ -340,13 +342,12 @@ static void give(struct call *call)
 	call_text_begin(&reading->text);
 	json_text_add(&reading->text, "{\"records\":[");
 	reading->records = reading->bytes = 0;
-	for (unsigned i = 0;
-	     i < SOURCES_PER_TURN && r == 0 && reading->heap_count > 0 && !is_page_full(reading);
+	for (unsigned i = 0; i < SOURCES_PER_TURN && !reading->is_broken &&
+			     reading->heap_count > 0 && !is_page_full(reading);
 	     i++)
-		r = read_source(reading);
-	if (r < 0) {
-		(void)error_set(&error, ERROR_STORAGE_FAILED, NULL,
-				"the results cannot be read from the database");
+		reading->is_broken |= read_source(reading) < 0;
+	if (reading->is_broken) {
+		(void)store_refuse_read(reading->daemon->store, &error);
 		call_error(call, &error);
 		return;
 	}
@@ -385,7 +386,7 @@ static void on_change(struct job_watcher *watcher, const struct job_row *row, bo
 	if (!is_removed && row->last_position > source->given)
 		find_next(reading, (size_t)(source - reading->sources));
 	if (reading->call && !reading->call->step &&
-	    (reading->heap_count > 0 || !source->is_live)) {
+	    (reading->heap_count > 0 || !source->is_live || reading->is_broken)) {
 		reading->call->step = give;
 		call_schedule(reading->call);
 	}
@@ -393,7 +394,8 @@ static void on_change(struct job_watcher *watcher, const struct job_row *row, bo
 
 /* --- Confirming --- */
 
-static void confirm(struct reading *reading, uint64_t position)
+/* 0, or the errno of a failed read: then it may be asked for again. */
+static int confirm(struct reading *reading, uint64_t position)
 {
 	struct jobs *jobs = reading->daemon->jobs;
 	bool moves = !reading->is_keep && !reading->is_failed_only &&
@@ -404,12 +406,16 @@ static void confirm(struct reading *reading, uint64_t position)
 		uint64_t upto = source->given < position ? source->given : position;
 
 		if (upto > source->confirmed && moves) {
-			source->confirmed = upto;
+			int r = 0;
+
 			if (reading->cursor[0] == '\0' && reading->uid == source->uid)
-				jobs_received(jobs, source->job, upto);
+				r = jobs_received(jobs, source->job, upto);
 			else
 				store_put_cursor(reading->daemon->store, reading->uid,
 						 reading->cursor, source->job, upto);
+			if (r < 0)
+				return r;
+			source->confirmed = upto;
 		}
 		if (reading->is_remove && !source->is_live && source->next == 0 &&
 		    source->given <= position && !jobs_find(jobs, source->job)) {
@@ -417,6 +423,7 @@ static void confirm(struct reading *reading, uint64_t position)
 			source->given = UINT64_MAX; /* once */
 		}
 	}
+	return 0;
 }
 
 /* --- The method --- */
@@ -479,13 +486,17 @@ void method_receive(struct call *call)
 		open_reading(call);
 		return;
 	}
-	if (!reading || !reading->heap) {
+	if (!reading || !reading->heap || reading->is_broken) {
 		(void)error_set(&error, ERROR_NO_READING, NULL,
 				"nothing was received on this connection that could be confirmed");
 		call_error(call, &error);
 		return;
 	}
-	confirm(reading, (uint64_t)json_integer_value(position));
+	if (confirm(reading, (uint64_t)json_integer_value(position)) < 0) {
+		(void)store_refuse_read(call->daemon->store, &error);
+		call_error(call, &error);
+		return;
+	}
 	receiving = xcalloc(1, sizeof(*receiving));
 	receiving->reading = reading;
 	call->state = receiving;

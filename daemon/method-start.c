@@ -127,7 +127,7 @@ static void retry_step(struct call *call)
 	retrying->filled = retrying->after;
 	if (store_read_tasks(call->daemon->store, retrying->row.id, retrying->after, RETRY_STEP,
 			     add_failed, retrying) < 0) {
-		(void)error_set(&error, ERROR_STORAGE_FAILED, NULL, "the database cannot be read");
+		(void)store_refuse_read(call->daemon->store, &error);
 		call_error(call, &error);
 		return;
 	}

@@ -153,6 +153,14 @@ static void waiting_changed(struct job_watcher *watcher, const struct job_row *r
 	waiting->is_changed = true;
 }
 
+static void refuse_read(struct call *call)
+{
+	struct error error = {0};
+
+	(void)store_refuse_read(call->daemon->store, &error);
+	call_error(call, &error);
+}
+
 static void waiting_done(struct call *call)
 {
 	struct waiting *waiting = call->state;
@@ -165,9 +173,16 @@ static void waiting_done(struct call *call)
 	for (size_t i = 0; i < waiting->count; i++) {
 		struct waited_job *job = &waiting->jobs[i];
 		struct job_row row;
+		int r;
 
-		if (job->has_ended || jobs_find(call->daemon->jobs, job->id) ||
-		    store_read_job(call->daemon->store, job->id, &row) < 0)
+		if (job->has_ended || jobs_find(call->daemon->jobs, job->id))
+			continue;
+		r = store_read_job(call->daemon->store, job->id, &row);
+		if (r < 0 && r != -ENOENT) {
+			refuse_read(call);
+			return;
+		}
+		if (r < 0)
 			continue;
 		update(waiting, job, row.counts, job_state_is_final(row.state));
 		job_row_done(&row);
@@ -229,6 +244,7 @@ static void subscription_changed(struct job_watcher *watcher, const struct job_r
 {
 	struct subscription *subscription = watcher->context;
 	struct job_row whole;
+	int r;
 
 	if (is_removed) {
 		/* What is left of a removed job is its id, and for a moment its row. */
@@ -239,9 +255,14 @@ static void subscription_changed(struct job_watcher *watcher, const struct job_r
 			say(subscription->call, &gone, true);
 		return;
 	}
-	if (!selection_matches(subscription->walk.selection, row) ||
-	    store_read_job(subscription->call->daemon->store, row->id, &whole) < 0)
+	if (!selection_matches(subscription->walk.selection, row))
 		return;
+	r = store_read_job(subscription->call->daemon->store, row->id, &whole);
+	if (r < 0) {
+		if (r != -ENOENT)
+			refuse_read(subscription->call);
+		return;
+	}
 	say(subscription->call, &whole, false);
 	job_row_done(&whole);
 }

@@ -64,13 +64,14 @@ static int take_id(const struct job_row *row, void *context)
 	return 0;
 }
 
-/* The newest job of the filter, or 0. */
-static uint64_t newest_of(struct store *store, const struct job_filter *filter)
+/* The newest job of the filter, or 0 where there is none. */
+static int newest_of(struct store *store, const struct job_filter *filter, uint64_t *ret_id,
+		     struct error *ret_error)
 {
-	uint64_t id = 0;
-
-	(void)store_read_jobs(store, filter, 0, 1, take_id, &id);
-	return id;
+	*ret_id = 0;
+	return store_read_jobs(store, filter, 0, 1, take_id, ret_id) < 0
+		       ? store_refuse_read(store, ret_error)
+		       : 0;
 }
 
 /* "7" or "3-9"; 0 if it is of this form. */
@@ -107,10 +108,11 @@ static int parse_jobs(struct store *store, const struct job_filter *scope, const
 	int r;
 
 	if (streq(word, "@last")) {
-		id = newest_of(store, scope);
+		r = newest_of(store, scope, &id, ret_error);
 		selector->first = selector->last = id;
-		return id ? 0
-			  : error_set(ret_error, ERROR_NO_SUCH_JOB, word, "there is no job yet");
+		return r < 0 || id ? r
+				   : error_set(ret_error, ERROR_NO_SUCH_JOB, word,
+					       "there is no job yet");
 	}
 	if (isdigit((unsigned char)word[0])) {
 		r = parse_ids(word, selector, ret_error);
@@ -118,7 +120,8 @@ static int parse_jobs(struct store *store, const struct job_filter *scope, const
 			return r;
 		filter.id_min = selector->first;
 		filter.id_max = selector->last;
-		return newest_of(store, &filter) ? 0 : no_such_job(ret_error, word, false);
+		r = newest_of(store, &filter, &id, ret_error);
+		return r < 0 || id ? r : no_such_job(ret_error, word, false);
 	}
 	if (word[0] == '\0' || word[0] == '@')
 		return error_set(ret_error, ERROR_INVALID_SELECTOR, word,
@@ -128,7 +131,8 @@ static int parse_jobs(struct store *store, const struct job_filter *scope, const
 	if (selector->is_glob)
 		return 0;
 	filter.name_glob = word;
-	return newest_of(store, &filter) ? 0 : no_such_job(ret_error, word, true);
+	r = newest_of(store, &filter, &id, ret_error);
+	return r < 0 || id ? r : no_such_job(ret_error, word, true);
 }
 
 /* --- Task parts --- */
@@ -173,8 +177,10 @@ static int parse_part(struct store *store, const char *word, const char *part,
 	if (selector->name || selector->first != selector->last)
 		return error_set(ret_error, ERROR_INVALID_SELECTOR, word,
 				 "'%.64s': tasks are named of one job by its id, as 7/r03", word);
-	if (store_read_job(store, selector->first, &row) < 0)
-		return no_such_job(ret_error, word, false);
+	r = store_read_job(store, selector->first, &row);
+	if (r < 0)
+		return r == -ENOENT ? no_such_job(ret_error, word, false)
+				    : store_refuse_read(store, ret_error);
 	r = request_targets(row.targets, UINT32_MAX, &list, ret_error);
 	job_row_done(&row);
 	if (r < 0)
@@ -215,7 +221,8 @@ static int parse_selector(struct store *store, struct selection *selection,
 		struct job_filter filter = *scope;
 
 		filter.name_glob = copy;
-		selector->first = selector->last = newest_of(store, &filter);
+		r = newest_of(store, &filter, &selector->first, ret_error);
+		selector->last = selector->first;
 		free(selector->name);
 		selector->name = NULL;
 	}
@@ -453,10 +460,11 @@ int select_one(const struct call *call, const char *selector, struct selection *
 	json_decref(words);
 	if (r < 0)
 		return r;
-	(void)selection_read(selection, call->daemon->store, 0, 1, take_row, &row, &last, &is_more);
-	if (row.id == 0) {
+	r = selection_read(selection, call->daemon->store, 0, 1, take_row, &row, &last, &is_more);
+	if (r < 0 || row.id == 0) {
 		selection_free(selection);
-		return no_such_job(ret_error, selector, false);
+		return r < 0 ? store_refuse_read(call->daemon->store, ret_error)
+			     : no_such_job(ret_error, selector, false);
 	}
 	*ret_selection = selection;
 	*ret_row = row;

@@ -179,7 +179,7 @@ int store_check(const char *path, store_finding_fn *tell, void *context, struct 
 /* --- The copy --- */
 
 /* Into an empty file: 0, or a negative errno and a sentence. */
-static int copy_database(struct store *store, const char *to, struct error *ret_error)
+static int copy_open(struct store *store, const char *to, struct error *ret_error)
 {
 	sqlite3 *copy = NULL;
 	sqlite3_backup *backup = NULL;
@@ -202,34 +202,42 @@ static int copy_database(struct store *store, const char *to, struct error *ret_
 	return r;
 }
 
+static int copy_database(const char *path, const char *to, struct error *ret_error)
+{
+	int r = store_rescue(path, to, ret_error);
+	struct store *store;
+	int64_t version;
+
+	if (r != 0)
+		return r < 0 ? r : 0;
+	r = open_reader(path, &store, &version, ret_error);
+	if (r < 0)
+		return r;
+	r = copy_open(store, to, ret_error);
+	store_close(store);
+	return r;
+}
+
 int store_backup(const char *path, const char *to, struct error *ret_error)
 {
 	autofree char *unfinished = xasprintf("%s.unfinished", to);
-	struct store *store;
-	int64_t version;
 	int r, fd;
 
 	if (access(to, F_OK) == 0)
 		return error_set(ret_error, ERROR_STORAGE_FAILED, NULL,
 				 "%s is there already: name a new file", to);
-	r = open_reader(path, &store, &version, ret_error);
-	if (r < 0)
-		return r;
 	(void)unlink(unfinished); /* of a copy that was broken off */
 	fd = open(unfinished, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0) {
-		r = error_set(ret_error, ERROR_STORAGE_FAILED, NULL, "cannot make %s: %m",
-			      unfinished);
-	} else {
-		(void)close(fd);
-		r = copy_database(store, unfinished, ret_error);
-		/* It gets its name when it is whole. */
-		if (r == 0 && rename(unfinished, to) < 0)
-			r = error_set(ret_error, ERROR_STORAGE_FAILED, NULL,
-				      "cannot name the copy %s: %m", to);
-		if (r < 0)
-			(void)unlink(unfinished);
-	}
-	store_close(store);
+	if (fd < 0)
+		return error_set(ret_error, ERROR_STORAGE_FAILED, NULL, "cannot make %s: %m",
+				 unfinished);
+	(void)close(fd);
+	r = copy_database(path, unfinished, ret_error);
+	/* It gets its name when it is whole. */
+	if (r == 0 && rename(unfinished, to) < 0)
+		r = error_set(ret_error, ERROR_STORAGE_FAILED, NULL, "cannot name the copy %s: %m",
+			      to);
+	if (r < 0)
+		(void)unlink(unfinished);
 	return r;
 }

@@ -216,17 +216,26 @@ struct change {
 	};
 };
 
+/* The files of a database, by what follows its path. */
+enum store_file { FILE_MAIN, FILE_LOG, FILE_INDEX, FILE_LOCK, STORE_FILE_COUNT };
+
 struct store {
 	char *path;
 	int lock_fd;
+	struct file_place {
+		dev_t device;
+		ino_t inode;        /* 0: there is none */
+	} places[STORE_FILE_COUNT]; /* as they were opened */
 	sqlite3 *database;
 	sqlite3_stmt *statements[STATEMENT_COUNT];
 	STAILQ_HEAD(, change) queue;
 	size_t queued_bytes;
 	uint64_t next_job, next_position;
 	uint64_t commits;
-	int64_t sync_us; /* of the last one */
-	char *error;     /* why the last commit failed, or NULL */
+	int64_t sync_us;  /* of the last one */
+	char *error;      /* why the last commit failed, or NULL */
+	char *read_error; /* the last read that failed, or NULL */
+	uint64_t read_failures;
 };
 
 /* The statement, reset and with no parameters. */
@@ -279,6 +288,22 @@ static inline void store_bind_text(sqlite3_stmt *statement, int place, const cha
 int store_run_with_key(struct store *store, enum statement which, int64_t key);
 /* Bytes with the end of the string; 0 for NULL. */
 size_t store_text_bytes(const char *text);
+/* ... and as a sentence; then: what follows where it may pass. The caller frees. */
+char *store_describe_failure(const struct store *store, const char *then);
+/* Closes what an earlier lock was held by. */
+int store_take_lock(struct store *store, struct error *ret_error);
+/* Where the files are that were just opened. */
+void store_note_places(struct store *store);
+/* Are they there still? Mends what can be mended; else a negative errno and a sentence. */
+int store_check_places(struct store *store, char **ret_sentence);
+/* Applies one change within the transaction: SQLITE_OK or an error. */
+int store_apply(struct store *store, const struct change *change);
+void change_free(struct change *change);
+/*
+ * Where a running jobd has another file open than the one at path, or none is there: copies that to
+ * the empty file `to`, and returns 1. Else 0, or an error.
+ */
+int store_rescue(const char *path, const char *to, struct error *ret_error);
 
 static inline int64_t task_key_number(struct task_key key)
 {

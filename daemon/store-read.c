@@ -28,6 +28,16 @@ void store_bind_limit(sqlite3_stmt *statement, int place, size_t limit)
 	(void)sqlite3_bind_int64(statement, place, limit < INT64_MAX ? (int64_t)limit : -1);
 }
 
+/* The last thing that SQLite did: a negative errno, and the sentence is kept for store_refuse_read.
+ */
+static int failed(struct store *store)
+{
+	free(store->read_error);
+	store->read_error = store_describe_failure(store, "");
+	store->read_failures++;
+	return store_failure(store);
+}
+
 int store_each_row(struct store *store, sqlite3_stmt *statement, use_row_fn *use, void *context)
 {
 	int r, status = 0;
@@ -36,7 +46,7 @@ int store_each_row(struct store *store, sqlite3_stmt *statement, use_row_fn *use
 		if (use(statement, context) != 0)
 			break;
 	if (r != SQLITE_ROW && r != SQLITE_DONE)
-		status = store_failure(store);
+		status = failed(store);
 	(void)sqlite3_reset(statement);
 	return status;
 }
@@ -158,7 +168,7 @@ int store_one_row(struct store *store, sqlite3_stmt *statement, use_row_fn *use,
 	if (r == SQLITE_ROW)
 		status = use(statement, context);
 	else
-		status = r == SQLITE_DONE ? -ENOENT : store_failure(store);
+		status = r == SQLITE_DONE ? -ENOENT : failed(store);
 	(void)sqlite3_reset(statement);
 	return status;
 }
@@ -296,7 +306,7 @@ static int use_end(struct record_reading *reading, struct record_row *row)
 	(void)sqlite3_bind_int64(statement, 1, task_key_number(row->key));
 	r = sqlite3_step(statement);
 	if (r != SQLITE_ROW) {
-		reading->status = r == SQLITE_DONE ? -EIO : store_failure(reading->store);
+		reading->status = r == SQLITE_DONE ? -EIO : failed(reading->store);
 		r = reading->status;
 	} else {
 		fill_task(statement, &row->task);
@@ -379,7 +389,7 @@ enum { PIECE_ROWS = 1000, PIECE_BYTES = 2 * 1024 * 1024, PAGE_BYTES = 4096 };
 static int delete_rows(struct store *store, sqlite3_stmt *statement, int *ret_count)
 {
 	if (store_run(statement) != SQLITE_OK)
-		return store_failure(store);
+		return failed(store);
 	*ret_count = sqlite3_changes(store->database);
 	return 0;
 }
@@ -441,7 +451,7 @@ static int reap_rest(struct store *store, uint64_t job)
 
 static int run(struct store *store, enum statement which)
 {
-	return store_run(store_statement(store, which)) == SQLITE_OK ? 0 : store_failure(store);
+	return store_run(store_statement(store, which)) == SQLITE_OK ? 0 : failed(store);
 }
 
 static int count_free_pages(struct store *store, uint64_t *ret_pages)

@@ -69,24 +69,33 @@ static const struct failure {
 	{SQLITE_NOTADB, EINVAL, false, STORE_FOREIGN},
 };
 
+/* The errno behind the last failure, or 0. SQLite keeps an old one where another code failed. */
+static int system_errno(const struct store *store)
+{
+	int code = sqlite3_errcode(store->database), number = 0;
+	sqlite3_file *log = NULL;
+
+	if (code != SQLITE_IOERR && code != SQLITE_CANTOPEN)
+		return 0;
+	number = sqlite3_system_errno(store->database);
+	/* Where a COMMIT fails, only the file that failed has it. */
+	if (number == 0 &&
+	    sqlite3_file_control(store->database, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log) ==
+		    SQLITE_OK &&
+	    log && log->pMethods)
+		(void)log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &number);
+	return number;
+}
+
 static const struct failure *find_failure(const struct store *store)
 {
 	int code = sqlite3_errcode(store->database);
 
 	for (size_t i = 0; i < ARRAY_SIZE(failures); i++)
-		if (failures[i].code == code)
+		if (failures[i].code == code ||
+		    (failures[i].is_passing && failures[i].number == system_errno(store)))
 			return &failures[i];
 	return NULL;
-}
-
-/* The errno behind the last failure, or 0. SQLite keeps an old one where another code failed. */
-static int system_errno(const struct store *store)
-{
-	int code = sqlite3_errcode(store->database);
-
-	return code == SQLITE_IOERR || code == SQLITE_CANTOPEN
-		       ? sqlite3_system_errno(store->database)
-		       : 0;
 }
 
 int store_failure(const struct store *store)
@@ -97,8 +106,7 @@ int store_failure(const struct store *store)
 	return number > 0 ? -number : -EIO;
 }
 
-/* The sentence for the last failure; then: what follows where it may pass. The caller frees. */
-static char *describe_failure(const struct store *store, const char *then)
+char *store_describe_failure(const struct store *store, const char *then)
 {
 	const struct failure *failure = find_failure(store);
 	int number = system_errno(store);
@@ -134,7 +142,7 @@ static int refuse_folder(const struct store *store, const char *what, struct err
 
 int store_refuse(const struct store *store, struct error *ret_error)
 {
-	autofree char *sentence = describe_failure(store, "");
+	autofree char *sentence = store_describe_failure(store, "");
 
 	return error_set(ret_error, ERROR_STORAGE_FAILED, NULL, "%s", sentence);
 }
@@ -155,11 +163,13 @@ static int refuse_second(const struct store *store, struct error *ret_error)
 }
 
 /* An flock, not a pid file: it ends with the process, however that ends. */
-static int take_lock(struct store *store, struct error *ret_error)
+int store_take_lock(struct store *store, struct error *ret_error)
 {
 	autofree char *path = xasprintf("%s-lock", store->path);
 	char pid[16];
 
+	if (store->lock_fd >= 0)
+		(void)close(store->lock_fd);
 	store->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (store->lock_fd < 0)
 		return refuse_folder(store, "write to", ret_error);
@@ -211,6 +221,7 @@ static int prepare_database(struct store *store, struct error *ret_error)
 	store->next_job = (uint64_t)sqlite3_column_int64(meta, 0);
 	store->next_position = (uint64_t)sqlite3_column_int64(meta, 1);
 	(void)sqlite3_reset(meta);
+	store_note_places(store);
 	return 0;
 }
 
@@ -228,7 +239,7 @@ int store_open(const char *path, struct store **ret_store, struct error *ret_err
 		r = refuse_folder(store, "make", ret_error);
 	}
 	if (r == 0)
-		r = take_lock(store, ret_error);
+		r = store_take_lock(store, ret_error);
 	if (r == 0)
 		r = connect_database(store, ret_error);
 	if (r == 0)
@@ -265,6 +276,7 @@ void store_close(struct store *store)
 	if (store->lock_fd >= 0)
 		(void)close(store->lock_fd);
 	free(store->error);
+	free(store->read_error);
 	free(store->path);
 	free(store);
 }
@@ -305,9 +317,12 @@ int store_commit(struct store *store)
 		return 0;
 	free(store->error);
 	store->error = NULL;
+	r = store_check_places(store, &store->error);
+	if (r < 0)
+		return r;
 	if (apply_all(store) != SQLITE_OK) {
 		r = store_failure(store);
-		store->error = describe_failure(store, ", jobd then goes on by itself");
+		store->error = store_describe_failure(store, ", jobd then goes on by itself");
 		/* SQLite may have rolled back by itself (disk full, I/O error). */
 		if (!sqlite3_get_autocommit(store->database))
 			(void)store_run(store_statement(store, SQL_ROLLBACK));
@@ -331,6 +346,18 @@ size_t store_queued_bytes(const struct store *store)
 const char *store_error(const struct store *store)
 {
 	return store->error;
+}
+
+const char *store_read_error(const struct store *store, uint64_t *ret_failures)
+{
+	*ret_failures = store->read_failures;
+	return store->read_error;
+}
+
+int store_refuse_read(const struct store *store, struct error *ret_error)
+{
+	return error_set(ret_error, ERROR_STORAGE_FAILED, NULL, "%s",
+			 store->read_error ? store->read_error : "the database cannot be read");
 }
 
 int64_t store_sync_us(const struct store *store)

@@ -56,11 +56,16 @@ bool store_has_changes(const struct store *store);
 size_t store_queued_bytes(const struct store *store);
 /*
  * 0, or -ENOSPC, -EIO, -EROFS, ...: see store_error for the sentence. An empty queue is fine: after
- * a failure it tries whether the disk takes changes again.
+ * a failure it tries whether the disk takes changes again. -ESTALE: the file was removed or
+ * replaced, so that what is written to the open one would be lost with this process.
  */
 int store_commit(struct store *store);
 /* NULL while the last commit succeeded, else a sentence for people. */
 const char *store_error(const struct store *store);
+/* The sentence of the last read (or piece of upkeep) that failed, or NULL, and how many did. */
+const char *store_read_error(const struct store *store, uint64_t *ret_failures);
+/* The same for whoever asked, right after it failed: returns -EIO. */
+int store_refuse_read(const struct store *store, struct error *ret_error);
 /* How long the last commit waited for the disk, beside the work of applying its changes. */
 int64_t store_sync_us(const struct store *store);
 uint64_t store_commits(const struct store *store);

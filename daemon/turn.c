@@ -21,17 +21,22 @@ enum {
 	SPACING_MIN_US = 2000,
 	SPACING_MAX_US = 40000,
 	RETRY_US = 1000000,
+	READ_ERRORS_US = 10000000, /* one line of the log in so long */
 	QUEUED_BYTES_MAX = 4 * 1024 * 1024,
 };
 
 struct turns {
 	struct daemon *daemon;
+	void (*on_storage)(void *context);
+	void *context;
 	struct event *wake; /* a later commit, or another piece of work */
 	bool is_stopping;
 	bool is_failing; /* the last commit did */
 	bool has_more;   /* tasks that could begin, rows to reap: another turn soon */
 	bool may_reap;
-	int64_t next_commit_us, next_reap_us; /* monotonic; not before */
+	uint64_t read_failures;
+	/* monotonic; not before */
+	int64_t next_commit_us, next_reap_us, next_read_error_us;
 };
 
 static void on_wake(evutil_socket_t fd, short what, void *context)
@@ -41,11 +46,13 @@ static void on_wake(evutil_socket_t fd, short what, void *context)
 	(void)context; /* the turn's end does the rest */
 }
 
-struct turns *turns_new(struct daemon *daemon)
+struct turns *turns_new(struct daemon *daemon, void (*on_storage)(void *context), void *context)
 {
 	struct turns *turns = xcalloc(1, sizeof(*turns));
 
 	turns->daemon = daemon;
+	turns->on_storage = on_storage;
+	turns->context = context;
 	turns->may_reap = true; /* what a crash left half deleted */
 	turns->wake = event_new(daemon->base, -1, 0, on_wake, NULL);
 	if (!turns->wake)
@@ -76,6 +83,8 @@ static void commit(struct turns *turns)
 
 	turns->has_more = jobs_flush(daemon->jobs);
 	r = store_commit(daemon->store);
+	if ((r < 0) != turns->is_failing)
+		turns->on_storage(turns->context);
 	spacing_us = 2 * store_sync_us(daemon->store);
 	if (spacing_us < SPACING_MIN_US)
 		spacing_us = SPACING_MIN_US;
@@ -98,6 +107,23 @@ static void commit(struct turns *turns)
 	}
 	turns->is_failing = r < 0;
 	turns->next_commit_us = now_monotonic_us() + spacing_us;
+}
+
+/* Whoever asked was told; a damaged page that is read again and again does not fill the log. */
+static void log_failed_reads(struct turns *turns)
+{
+	uint64_t failures;
+	const char *error = store_read_error(turns->daemon->store, &failures);
+	int64_t now_us;
+
+	if (failures == turns->read_failures)
+		return;
+	now_us = now_monotonic_us();
+	turns->read_failures = failures;
+	if (now_us < turns->next_read_error_us)
+		return;
+	log_error("%s", error);
+	turns->next_read_error_us = now_us + READ_ERRORS_US;
 }
 
 /* A piece of deleting, in the pauses between commits: often when idle, seldom under load. */
@@ -137,6 +163,7 @@ static void end_turn(struct turns *turns)
 	if (is_urgent || (has_work(turns) && now_monotonic_us() >= turns->next_commit_us))
 		commit(turns);
 	reap(turns);
+	log_failed_reads(turns);
 	due_us = next_turn_us(turns, has_work(turns));
 	if (due_us != INT64_MAX)
 		wake_in(turns, due_us - now_monotonic_us());

@@ -9,7 +9,8 @@
 
 struct turns;
 
-struct turns *turns_new(struct daemon *daemon);
+/* on_storage is called when the database stops and when it begins again to take changes. */
+struct turns *turns_new(struct daemon *daemon, void (*on_storage)(void *context), void *context);
 void turns_free(struct turns *turns);
 /* Runs turns until turns_stop; returns after the end of a turn. */
 void turns_run(struct turns *turns);

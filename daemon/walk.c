@@ -39,7 +39,7 @@ static void walk_step(struct call *call)
 		walk->page(call);
 	if (selection_read(walk->selection, call->daemon->store, walk->before, WALK_PAGE,
 			   walk->each, call, &walk->before, &is_more) < 0) {
-		(void)error_set(&error, ERROR_STORAGE_FAILED, NULL, "the database cannot be read");
+		(void)store_refuse_read(call->daemon->store, &error);
 		call_error(call, &error);
 	} else if (is_more) {
 		call->step = walk_step;

@@ -11,7 +11,6 @@ setup() {
 }
 
 teardown() {
-	[ -z "${MOUNTED:-}" ] || umount -l "$MOUNTED"
 	common_teardown
 }
 
@@ -209,42 +208,6 @@ except (BrokenPipeError, ConnectionResetError):
 }
 
 # --- Disks ---
-
-# small_disk SIZE: where the database goes
-small_disk() {
-	MOUNTED=$BATS_TEST_TMPDIR/disk
-	mkdir -p "$MOUNTED"
-	mount -t tmpfs -o size="$1" tmpfs "$MOUNTED"
-	DATABASE=$MOUNTED/jobd.db
-}
-
-is_full() {
-	! jobctl start ping 127.0.0.1 >/dev/null 2>&1
-}
-
-@test "a full disk: refused with 4 and a sentence, reading goes on, and so does all once there is room" {
-	small_disk 4M
-	start_jobd
-	jobctl start ping --name before 127.0.0.1
-	jobctl wait
-	dd if=/dev/zero of="$MOUNTED/filler" bs=64K 2>/dev/null || :
-	wait_until "$BOUND" is_full
-	run -4 jobctl start ping 127.0.0.1
-	[[ $output == *"its disk is full: free some space"* ]]
-	[ "${#lines[@]}" -eq 1 ]
-	newest=$(jobctl list --newest 1 --json | jq .id)
-	run -0 jobctl list before
-	run -0 jobctl receive before --keep
-	jobctl status --json | jq -e '.storageError | contains("disk is full")'
-	rm "$MOUNTED/filler"
-	wait_until "$BOUND" eval '! is_full'
-	# What was refused was never made
-	[ "$(jobctl list --newest 1 --json | jq .id)" -gt "$newest" ]
-	run -0 jobctl wait --timeout "$BOUND"
-	jobctl status --json | jq -e '.storageError // "" == ""'
-	stop_jobd
-	[ "$(sqlite3 "$DATABASE" 'PRAGMA integrity_check')" = ok ]
-}
 
 # refused WORD...: jobd does not start, and says so in one line with these words
 refused() {

@@ -279,8 +279,8 @@ interrupt() {
 	wait_until "$BOUND" running_tasks 2 2000
 	for copy in copy1 copy2 copy3; do
 		run -0 "$JOBD_PROGRAM" --database "$DATABASE" --backup "$BATS_TEST_TMPDIR/$copy" --check
-		[ "$output" = "$DATABASE is well" ]
-		run -0 "$JOBD_PROGRAM" --database "$BATS_TEST_TMPDIR/$copy" --check
+		[ "$output" = "$BATS_TEST_TMPDIR/$copy is well" ]
+		run -0 "$JOBD_PROGRAM" --database "$DATABASE" --check
 	done
 	[ "$(stat -c %a "$BATS_TEST_TMPDIR/copy1")" = 600 ]
 	run -1 "$JOBD_PROGRAM" --database "$DATABASE" --backup "$BATS_TEST_TMPDIR/copy1"

@@ -53,7 +53,7 @@ common_setup() {
 }
 
 common_teardown() {
-	local pid name
+	local pid name fits=0
 	for pid in "${PIDS[@]}"; do
 		kill "$pid" 2>/dev/null || :
 		wait_until 10 gone "$pid" || kill -KILL "$pid" 2>/dev/null || :
@@ -66,7 +66,9 @@ common_teardown() {
 		return 1
 	fi
 	# Whatever a test did, what it left fits together
-	[ ! -s "${DATABASE:-}" ] || "$JOBD_PROGRAM" --check --database "$DATABASE" >&2
+	[ ! -s "${DATABASE:-}" ] || "$JOBD_PROGRAM" --check --database "$DATABASE" >&2 || fits=1
+	[ -z "${MOUNTED:-}" ] || umount -l "$MOUNTED"
+	return "$fits"
 }
 
 # A process that has ended, also one that nobody has waited for.
@@ -126,6 +128,15 @@ is_state() {
 
 running_tasks() {
 	[ "$(jobctl list "$1" --json | jq .running)" -ge "$2" ]
+}
+
+# small_disk SIZE: where the database goes
+small_disk() {
+	need_root
+	MOUNTED=$BATS_TEST_TMPDIR/disk
+	mkdir -p "$MOUNTED"
+	mount -t tmpfs -o size="$1" tmpfs "$MOUNTED"
+	DATABASE=$MOUNTED/jobd.db
 }
 
 # --- Namespaces: all of 127.0.0.0/8 answers in one, and routes make the others ---

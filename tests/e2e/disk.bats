@@ -1,0 +1,264 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The disk fills up, fails, and loses files under a jobd at work: it says so to all who ask, refuses
+# what it cannot keep, reads on, goes on by itself, and has lost nothing that it acknowledged.
+
+bats_require_minimum_version 1.5.0
+load ../lib/common
+
+setup() {
+	common_setup
+	netns_new
+	listen_as_systemd
+}
+
+teardown() {
+	common_teardown
+}
+
+# systemd's side: STATUS= and the like come as lines of this file, log lines with their priority
+listen_as_systemd() {
+	STATUS=$BATS_TEST_TMPDIR/status
+	export NOTIFY_SOCKET=$BATS_TEST_TMPDIR/notify
+	python3 -c 'import socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind(sys.argv[1])
+while True:
+    print(s.recv(4096).decode(), flush=True)' "$NOTIFY_SOCKET" >"$STATUS" 3>&- 4>&- &
+	PIDS+=($!)
+	wait_until "$BOUND" test -S "$NOTIFY_SOCKET"
+	: >"$BATS_TEST_TMPDIR/jobd.log"
+	JOURNAL_STREAM=$(stat -c %d:%i "$BATS_TEST_TMPDIR/jobd.log")
+	export JOURNAL_STREAM
+}
+
+# said WORDS: the newest status has them
+said() {
+	[[ $(grep ^STATUS= "$STATUS" | tail -n 1) == *"$1"* ]]
+}
+
+# refuses WORDS: new work, with 4 and one line that has them; all who ask hear the same
+refuses() {
+	run -4 jobctl start ping 127.0.0.1
+	echo "$output"
+	[ "${#lines[@]}" -eq 1 ]
+	[[ $output == *"$1"* ]]
+	jobctl status --json | jq -e --arg words "$1" '.storageError | contains($words)'
+	wait_until "$BOUND" said "Cannot store, new jobs are refused: "
+	said "$1"
+	grep -q "^<3>.*$1" "$JOBD_LOG"
+}
+
+takes_work() {
+	jobctl start ping 127.0.0.1 >/dev/null 2>&1
+}
+
+goes_on() {
+	wait_until "$BOUND" takes_work
+	run -0 jobctl wait --timeout "$BOUND"
+	jobctl status --json | jq -e '.storageError // "" == ""'
+	said "jobs under way"
+	grep -q "^<5>the database takes changes again" "$JOBD_LOG"
+}
+
+# What was acknowledged so far: the newest id and every result
+remember() {
+	jobctl export --all >"$BATS_TEST_TMPDIR/before"
+}
+
+# ... is there after a crash, without a change
+is_all_there() {
+	kill9_jobd
+	[ -z "${1:-}" ] || "$@"
+	start_jobd
+	jobctl export --all >"$BATS_TEST_TMPDIR/after"
+	# Newer ones stand first
+	diff <(tail -n "$(wc -l <"$BATS_TEST_TMPDIR/before")" "$BATS_TEST_TMPDIR/after") "$BATS_TEST_TMPDIR/before"
+}
+
+@test "a full disk: refused with 4 and a sentence, reading goes on, and so does all once there is room" {
+	small_disk 4M
+	start_jobd
+	jobctl start ping --name before --wait 127.0.0.1
+	remember
+	dd if=/dev/zero of="$MOUNTED/filler" bs=64K 2>/dev/null || :
+	# What is left of the log's last page takes a few
+	while takes_work; do :; done
+	run -0 jobctl wait --timeout 1s || [ "$status" -eq 5 ]
+	refuses "its disk is full: free some space, jobd then goes on by itself"
+	newest=$(jobctl list --newest 1 --json | jq .id)
+	run -0 jobctl list before
+	run -0 jobctl receive before --keep
+	rm "$MOUNTED/filler"
+	goes_on
+	# What was refused was never made
+	[ "$(jobctl list --newest 1 --json | jq .id)" -gt "$newest" ]
+	is_all_there
+}
+
+@test "full in the midst of a job's output: nothing of it is lost, nor the acknowledged work when jobd dies" {
+	start_sshload --none --listen 0.0.0.0 --output 3000000
+	small_disk 8M
+	start_jobd
+	jobctl start ping --wait 127.0.0.1
+	jobctl start ssh --host-key off --parallel 2 --port "$SSH_PORT" '127.0.0.[1-4]' -- show
+	wait_until "$BOUND" said "its disk is full"
+	refuses "its disk is full"
+	is_state 1 completed
+	is_state 2 running
+	kill9_jobd
+	mount -o remount,size=64M "$MOUNTED"
+	start_jobd
+	run -3 jobctl wait 2 --timeout "$BOUND"
+	# What had been sent is not sent again by itself
+	jobctl retry 2
+	run -0 jobctl wait 3 --timeout "$BOUND"
+	[ "$(jobctl receive 2 3 --json | jq -s '[.[] | select(.task.state == "succeeded")] | length')" -eq 4 ]
+}
+
+@test "the database is moved away: refused, read on, and it goes on when it is back" {
+	start_jobd
+	jobctl start ping --wait 127.0.0.1
+	mv "$DATABASE" "$DATABASE.away"
+	refuses "jobd.db was removed while jobd has it open: put that file back"
+	[ "$(jobctl receive --again | wc -l)" -eq 1 ]
+	remember
+	mv "$DATABASE.away" "$DATABASE"
+	goes_on
+	is_all_there
+}
+
+# restored FILE: in the place of the database
+restored() {
+	mv "$1" "$DATABASE"
+}
+
+@test "the database and all beside it are removed: --backup saves what jobd has open" {
+	start_jobd
+	jobctl start ping --wait '127.0.0.[1-9]'
+	remember
+	rm "$DATABASE"*
+	refuses "jobd.db was removed"
+	[ "$(jobctl list --json | jq -s length)" -eq 1 ]
+	run -0 "$JOBD_PROGRAM" --database "$DATABASE" --backup "$BATS_TEST_TMPDIR/copy" --check
+	is_all_there restored "$BATS_TEST_TMPDIR/copy"
+}
+
+@test "another file in the place of the database: it is not written to, and what jobd has is saved" {
+	start_jobd
+	jobctl start ping --wait 127.0.0.1
+	"$JOBD_PROGRAM" --database "$DATABASE" --backup "$BATS_TEST_TMPDIR/other"
+	jobctl start ping --wait 127.0.0.2
+	remember
+	cp "$BATS_TEST_TMPDIR/other" "$DATABASE.new"
+	mv "$DATABASE.new" "$DATABASE"
+	refuses "jobd.db was replaced by another file"
+	"$JOBD_PROGRAM" --database "$DATABASE" --backup "$BATS_TEST_TMPDIR/copy"
+	# A jobd that starts on the other file finds it as it was put there
+	kill9_jobd
+	start_jobd
+	[ "$(jobctl list --json | jq -s length)" -eq 1 ]
+	is_all_there restored "$BATS_TEST_TMPDIR/copy"
+}
+
+@test "log, index and lock are removed: made anew, nothing is lost, and a second jobd stays out" {
+	start_jobd
+	jobctl start ping --wait 127.0.0.1
+	for file in wal shm lock; do
+		rm "$DATABASE-$file"
+		jobctl start ping --wait 127.0.0.1
+		[ -e "$DATABASE-$file" ]
+		remember
+		run -1 "$JOBD_PROGRAM" --user --foreground --socket "$BATS_TEST_TMPDIR/other" --database "$DATABASE"
+		[[ $output == *"another jobd (pid $JOBD_PID) has the database"* ]]
+		is_all_there
+	done
+	grep -q '^<4>files beside the database .* are made anew' "$JOBD_LOG"
+}
+
+# garble TABLE: the first page of a table, or an index; nobody has it in memory
+garble() {
+	local page
+	stop_jobd
+	page=$(sqlite3 "$DATABASE" "SELECT rootpage FROM sqlite_schema WHERE name = '$1'")
+	dd if="$DATABASE" of="$BATS_TEST_TMPDIR/page" bs=4096 skip=$((page - 1)) count=1 status=none
+	head -c 4096 /dev/urandom | dd of="$DATABASE" bs=4096 seek=$((page - 1)) conv=notrunc status=none
+	start_jobd
+}
+
+mend() {
+	local page
+	stop_jobd
+	page=$(sqlite3 "$DATABASE" "SELECT rootpage FROM sqlite_schema WHERE name = '$1'")
+	dd if="$BATS_TEST_TMPDIR/page" of="$DATABASE" bs=4096 seek=$((page - 1)) conv=notrunc status=none
+	start_jobd
+}
+
+# damaged WORD...: jobctl says that the database is
+damaged() {
+	run -4 jobctl "$@"
+	[[ $output == *"jobd.db is damaged: restore a copy"* ]]
+}
+
+@test "damaged pages: who needs them is told so, and never that there is nothing; all else is answered" {
+	start_jobd
+	jobctl start ping --name lab --wait 127.0.0.1
+	remember
+	garble record
+	damaged receive --again
+	damaged receive --again --failed
+	run -0 jobctl list lab
+	run -0 jobctl show 1
+	run -1 "$JOBD_PROGRAM" --check --database "$DATABASE"
+	[[ $output == *"Page "* ]]
+	grep -q '^<3>the database .* is damaged' "$JOBD_LOG"
+	mend record
+	garble job_name
+	damaged list lab
+	damaged wait lab
+	run -0 jobctl receive 1 --again
+	mend job_name
+	garble job_token
+	damaged start ping 127.0.0.1
+	run -0 jobctl list lab
+	mend job_token
+	garble cursor
+	damaged receive --cursor mine
+	run -0 jobctl receive --again
+	mend cursor
+	goes_on_after_damage
+}
+
+goes_on_after_damage() {
+	run -0 jobctl start ping --wait 127.0.0.1
+	is_all_there
+}
+
+@test "a file system that the kernel makes read-only: refused, read on, and all is there after a repair" {
+	local device
+	need mkfs.ext4
+	MOUNTED=$BATS_TEST_TMPDIR/disk
+	mkdir "$MOUNTED"
+	truncate -s 16M "$BATS_TEST_TMPDIR/image"
+	mkfs.ext4 -q "$BATS_TEST_TMPDIR/image"
+	mount -o loop,errors=remount-ro "$BATS_TEST_TMPDIR/image" "$MOUNTED" 2>/dev/null || {
+		MOUNTED=
+		skip "no loop device can be mounted here"
+	}
+	DATABASE=$MOUNTED/jobd.db
+	device=$(findmnt -no SOURCE "$MOUNTED")
+	start_jobd
+	jobctl start ping --wait 127.0.0.1
+	remember
+	echo test >"/sys/fs/ext4/${device##*/}/trigger_fs_error"
+	refuses "is read-only: make it writable"
+	run -0 jobctl receive --again
+	[ "${#lines[@]}" -eq 1 ]
+	is_all_there repaired
+}
+
+repaired() {
+	umount "$MOUNTED"
+	fsck.ext4 -p "$BATS_TEST_TMPDIR/image" >/dev/null || [ $? -eq 1 ]
+	mount -o loop "$BATS_TEST_TMPDIR/image" "$MOUNTED"
+}
