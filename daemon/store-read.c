@@ -28,14 +28,16 @@ void store_bind_limit(sqlite3_stmt *statement, int place, size_t limit)
 	(void)sqlite3_bind_int64(statement, place, limit < INT64_MAX ? (int64_t)limit : -1);
 }
 
-/* The last thing that SQLite did: a negative errno, and the sentence is kept for store_refuse_read.
+/*
+ * The last thing that SQLite did failed: -EIO, whatever the system called it, since -ENOENT is for
+ * what is not there. The sentence is kept for store_refuse_read.
  */
 static int failed(struct store *store)
 {
 	free(store->read_error);
 	store->read_error = store_describe_failure(store, "");
 	store->read_failures++;
-	return store_failure(store);
+	return -EIO;
 }
 
 int store_each_row(struct store *store, sqlite3_stmt *statement, use_row_fn *use, void *context)

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <sys/queue.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { SECTOR = 512 };
 
@@ -23,6 +24,8 @@ struct unsynced {
 	char *path; /* the file's, which outlives its handle */
 	sqlite3_int64 offset;
 	int size;
+	bool is_lost;        /* its sync failed */
+	sqlite3_int64 end;   /* of the file then */
 	char before[SECTOR]; /* zeros where the file was shorter */
 };
 TAILQ_HEAD(unsynced_list, unsynced);
@@ -36,7 +39,9 @@ struct fault_file {
 static sqlite3_vfs shim, *real_vfs;
 static struct unsynced_list writes = TAILQ_HEAD_INITIALIZER(writes);
 static unsigned calls_left; /* until one fails; 0: none will */
-static bool is_lasting, has_failed;
+static unsigned cut_left;   /* until the power goes, likewise */
+static unsigned often, often_seed, cut_seed;
+static bool is_lasting, has_failed, is_remembering;
 
 /* --- Failing --- */
 
@@ -54,9 +59,27 @@ bool fault_disarm(void)
 	return has_failed;
 }
 
+void fault_often(unsigned calls, unsigned seed)
+{
+	often = calls;
+	often_seed = seed;
+}
+
+void fault_plan_cut(unsigned n, unsigned seed)
+{
+	cut_left = n;
+	cut_seed = seed;
+}
+
 /* Is it this call's turn? */
 static bool fails(void)
 {
+	if (cut_left > 0 && --cut_left == 0) {
+		fault_cut_power(cut_seed);
+		_exit(FAULT_CUT_STATUS);
+	}
+	if (often > 0 && (unsigned)rand_r(&often_seed) % often == 0)
+		return true;
 	if (has_failed && is_lasting)
 		return true;
 	if (calls_left == 0 || --calls_left > 0)
@@ -74,13 +97,50 @@ static void forget(struct unsynced *write)
 	free(write);
 }
 
+static bool is_of(const struct unsynced *write, const char *path)
+{
+	return path && streq(write->path, path);
+}
+
 static void forget_file(const char *path)
 {
 	struct unsynced *write, *next;
 
 	for (write = TAILQ_FIRST(&writes); write; write = next) {
 		next = TAILQ_NEXT(write, link);
-		if (path && streq(write->path, path))
+		if (is_of(write, path))
+			forget(write);
+	}
+}
+
+static void lose_file(const char *path)
+{
+	struct unsynced *write;
+
+	TAILQ_FOREACH (write, &writes, link)
+		write->is_lost |= is_of(write, path);
+}
+
+/* Is it written anew by one that is not lost? */
+static bool is_made_good(const struct unsynced *lost)
+{
+	const struct unsynced *write = lost;
+
+	while ((write = TAILQ_NEXT(write, link)))
+		if (!write->is_lost && is_of(write, lost->path) && write->offset <= lost->offset &&
+		    write->offset + write->size >= lost->offset + lost->size)
+			return true;
+	return false;
+}
+
+/* It is on the disk, but for what an earlier sync lost. */
+static void keep_file(const char *path)
+{
+	struct unsynced *write, *next;
+
+	for (write = TAILQ_FIRST(&writes); write; write = next) {
+		next = TAILQ_NEXT(write, link);
+		if (is_of(write, path) && (!write->is_lost || is_made_good(write)))
 			forget(write);
 	}
 }
@@ -88,6 +148,11 @@ static void forget_file(const char *path)
 /* What stands in [offset, offset + size) now. */
 static void remember(struct fault_file *file, sqlite3_int64 offset, sqlite3_int64 size)
 {
+	sqlite3_int64 end = 0;
+
+	if (!is_remembering)
+		return;
+	(void)file->real->pMethods->xFileSize(file->real, &end);
 	while (file->path && size > 0) {
 		struct unsynced *write = xcalloc(1, sizeof(*write));
 		int part = SECTOR - (int)(offset % SECTOR);
@@ -95,6 +160,7 @@ static void remember(struct fault_file *file, sqlite3_int64 offset, sqlite3_int6
 		write->path = xstrdup(file->path);
 		write->offset = offset;
 		write->size = size < part ? (int)size : part;
+		write->end = end;
 		/* Beyond the end: zeros, and an error that says so. */
 		(void)file->real->pMethods->xRead(file->real, write->before, write->size, offset);
 		TAILQ_INSERT_TAIL(&writes, write, link);
@@ -103,22 +169,41 @@ static void remember(struct fault_file *file, sqlite3_int64 offset, sqlite3_int6
 	}
 }
 
-static void take_back(const struct unsynced *write)
+/* All but its first bytes. What had made the file longer, and all behind it, is cut off. */
+static void take_back(const struct unsynced *write, int kept)
 {
 	autoclose int fd = open(write->path, O_WRONLY | O_CLOEXEC);
+	off_t offset = write->offset + kept, end;
 
 	/* It may be gone: a log that was deleted at the end. */
-	if (fd >= 0 && pwrite(fd, write->before, (size_t)write->size, write->offset) < 0)
+	if (fd < 0)
+		return;
+	end = lseek(fd, 0, SEEK_END);
+	if (offset >= write->end && write->offset + write->size >= end) {
+		if (ftruncate(fd, offset) < 0)
+			abort();
+	} else if (pwrite(fd, write->before + kept, (size_t)(write->size - kept), offset) < 0) {
 		abort();
+	}
 }
 
 void fault_cut_power(unsigned seed)
 {
+	enum { NOTHING_STAYS, FIRST_STAY, ANY_STAY, WAYS } way = (unsigned)rand_r(&seed) % WAYS;
+	size_t count = 0, first, at;
 	struct unsynced *write;
 
-	while ((write = TAILQ_LAST(&writes, unsynced_list))) {
-		if (rand_r(&seed) % 2 == 0)
-			take_back(write);
+	TAILQ_FOREACH (write, &writes, link)
+		count++;
+	first = count > 0 ? (size_t)rand_r(&seed) % count : 0;
+	for (at = count; (write = TAILQ_LAST(&writes, unsynced_list)); at--) {
+		bool is_torn = way == FIRST_STAY && at == first + 1;
+		bool stays = (way == FIRST_STAY && at <= first) ||
+			     (way == ANY_STAY && rand_r(&seed) % 2 == 0);
+
+		if (write->is_lost || !stays)
+			take_back(write,
+				  is_torn && !write->is_lost ? rand_r(&seed) % write->size : 0);
 		forget(write);
 	}
 }
@@ -176,10 +261,15 @@ static int fault_truncate(sqlite3_file *file, sqlite3_int64 size)
 
 static int fault_sync(sqlite3_file *file, int flags)
 {
-	int r = fails() ? SQLITE_IOERR_FSYNC : real_of(file)->pMethods->xSync(real_of(file), flags);
+	int r;
 
+	if (fails()) {
+		lose_file(file_of(file)->path);
+		return SQLITE_IOERR_FSYNC;
+	}
+	r = real_of(file)->pMethods->xSync(real_of(file), flags);
 	if (r == SQLITE_OK)
-		forget_file(file_of(file)->path);
+		keep_file(file_of(file)->path);
 	return r;
 }
 
@@ -296,8 +386,9 @@ static int fault_access(sqlite3_vfs *vfs, const char *name, int flags, int *ret)
 	return fails() ? SQLITE_IOERR_ACCESS : real_vfs->xAccess(real_vfs, name, flags, ret);
 }
 
-void fault_install(void)
+void fault_install(bool with_cuts)
 {
+	is_remembering = with_cuts;
 	real_vfs = sqlite3_vfs_find(NULL);
 	shim = *real_vfs;
 	shim.zName = "fault";
