@@ -20,13 +20,26 @@ task() {
 	jobctl show "$1" --json | jq -c ".taskList[0].$2"
 }
 
-@test "kill -9 at random moments under load: nothing acknowledged is lost" {
+# storm JOBD ROUNDS WAY: jobd dies so often, and what clients were told holds afterwards
+storm() {
 	need python3
-	start_sshload --none --delay 0.03 --output 3000
-	run -0 ip netns exec "$NETNS" python3 "$TESTS/crash/kill9.py" "$JOBD_PROGRAM" "$JOBCTL_PROGRAM" \
-		"$SSH_PORT" "$BATS_TEST_TMPDIR" "${JOBD_TEST_KILLS:-200}"
+	start_sshload --none --listen 0.0.0.0 --delay 0.03 --output 3000 --ledger "$BATS_TEST_TMPDIR/ledger"
+	run -0 ip netns exec "$NETNS" python3 "$TESTS/crash/kill9.py" "$1" "$JOBCTL_PROGRAM" "$SSH_PORT" \
+		"$BATS_TEST_TMPDIR/ledger" "$BATS_TEST_TMPDIR" "$2" "$3"
 	echo "$output"
 	run -1 grep -E 'Sanitizer|Assertion' "$BATS_TEST_TMPDIR/jobd.log"
+}
+
+@test "kill -9 at random moments under load: nothing acknowledged is lost, nothing runs twice" {
+	storm "$JOBD_PROGRAM" "${JOBD_TEST_KILLS:-100}" kill
+}
+
+@test "the power goes at random moments, with writes lost and torn: the same holds" {
+	storm "$FAULTY_JOBD_PROGRAM" "${JOBD_TEST_CUTS:-40}" cut
+}
+
+@test "calls to the disk fail at random, and jobd is killed: the same holds" {
+	storm "$FAULTY_JOBD_PROGRAM" "${JOBD_TEST_FAULTS:-20}" fail
 }
 
 # A command that says on the far side that it runs, and goes on: the job's id on standard output

@@ -9,6 +9,7 @@ TESTS=$(cd "${BASH_SOURCE[0]%/*}/.." && pwd)
 top_builddir=${abs_top_builddir:-$PWD}
 JOBD_PROGRAM=${JOBD_PROGRAM:-$top_builddir/jobd}
 JOBCTL_PROGRAM=${JOBCTL_PROGRAM:-$top_builddir/jobctl}
+FAULTY_JOBD_PROGRAM=${FAULTY_JOBD_PROGRAM:-$top_builddir/tests/lib/faulty-jobd}
 SSHLOAD_PROGRAM=${SSHLOAD_PROGRAM:-$top_builddir/tests/lib/sshload}
 # Sanitizers and busy machines: bounds are generous, since they end only what is broken.
 BOUND=${JOBD_TEST_BOUND:-30}

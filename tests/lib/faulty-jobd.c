@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * jobd as it is, on a disk that fails: $JOBD_FAULTS is "cut N SEED" (the power goes at the N-th call
- * to the disk: what was not synced is lost or torn, and the process ends with status 99) or "fail N
- * SEED" (one of N calls fails). Linked with daemon/main.c.
+ * jobd as it is, on a disk that fails: $JOBD_FAULTS is "cut N SEED" (the power goes at the N-th
+ * call to the disk: what was not synced is lost or torn, and the process ends with status 99) or
+ * "fail N SEED" (one of N calls fails). Linked with daemon/main.c.
  */
 #include "tests/lib/fault-vfs.h"
 

@@ -5,12 +5,14 @@
  *
  *   sshload [--listen ADDRESS] [--port N] [--delay SECONDS] [--output BYTES] [--exit STATUS]
  *           [--flood] [--deaf] [--no-answer] [--no-status] [--silent] [--banner-only]
- *           [--one-channel] [--refuse-exec]
+ *           [--one-channel] [--refuse-exec] [--ledger FILE]
  *           [--drop-before-auth PERCENT] [--password WORD | --prompt WORD [--confirm] | --none]
  *
  * Any public key of any user is let in; with --password, --prompt or --none only that way; with
  * --confirm a question that wants "yes" and a code ("123456") are asked beside the prompt. Every
- * command is answered after the delay with so many bytes of text, then the exit status. When it is
+ * command is answered after the delay with so many bytes of text, then the exit status. With
+ * --ledger a command that begins is a line of FILE, behind the address that it came to; its output
+ * begins with the command itself, and one with `exit N` in it ends with N. When it is
  * ready it prints its port on one line and its host key (type and base64) on the next. SIGTERM ends
  * it.
  */
@@ -34,6 +36,8 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+/* The text comes again after so many bytes: lines of 64, whose letters go on. */
+enum { PERIOD = 832 };
 enum { BACKLOG = 4096, PIECE = 32 << 10, ROUNDS_MAX = 32, MICROSECONDS = 1000000 };
 
 static struct {
@@ -44,12 +48,13 @@ static struct {
 	unsigned drop_percent;
 	int is_flood, is_deaf, has_no_answer, has_no_status, is_silent, is_banner_only, is_open;
 	int is_one_channel, is_refusing, is_confirming;
-} settings = {.address = "127.0.0.1"};
+	int ledger; /* a file descriptor, or -1 */
+} settings = {.address = "127.0.0.1", .ledger = -1};
 
 static struct event_base *base;
 static ssh_bind binding;
 static LIST_HEAD(, peer) peers = LIST_HEAD_INITIALIZER(peers);
-static char piece[PIECE];
+static char piece[PIECE + PERIOD];
 
 struct peer {
 	LIST_ENTRY(peer) link;
@@ -58,6 +63,8 @@ struct peer {
 	ssh_channel channel;
 	bool has_keys, is_authenticated, is_answering, is_ended, has_refused;
 	int64_t left; /* bytes of output */
+	char *echo;   /* that go before them, or NULL */
+	int exit_status;
 	struct event *read_event, *write_event, *timer;
 	struct ssh_counter_struct moved;
 	struct ssh_server_callbacks_struct server_callbacks;
@@ -77,6 +84,7 @@ static void free_peer(struct peer *peer)
 		ssh_free(peer->session);
 	else
 		(void)close(peer->fd);
+	free(peer->echo);
 	free(peer);
 }
 
@@ -145,6 +153,25 @@ static int on_message(ssh_session session, ssh_message message, void *context)
 	return 0;
 }
 
+/* Before anything else: a command that has begun cannot be called back. */
+static void write_ledger(struct peer *peer, const char *command)
+{
+	struct sockaddr_in address = {0};
+	socklen_t size = sizeof(address);
+	char text[INET_ADDRSTRLEN] = "";
+	autofree char *line = NULL;
+
+	(void)getsockname(peer->fd, (struct sockaddr *)&address, &size);
+	(void)inet_ntop(AF_INET, &address.sin_addr, text, sizeof(text));
+	line = xasprintf("%s %s\n", text, command);
+	if (write(settings.ledger, line, strlen(line)) < 0)
+		abort();
+	free(peer->echo);
+	peer->echo = xasprintf("%s\n", command);
+	if (strstr(command, "exit "))
+		peer->exit_status = atoi(strstr(command, "exit ") + strlen("exit "));
+}
+
 static int on_exec(ssh_session session, ssh_channel channel, const char *command, void *context)
 {
 	const struct timeval delay = {.tv_sec = settings.delay_us / MICROSECONDS,
@@ -153,11 +180,13 @@ static int on_exec(ssh_session session, ssh_channel channel, const char *command
 
 	(void)session;
 	(void)channel;
-	(void)command;
 	peer->has_refused = settings.is_refusing;
 	if (peer->has_refused)
 		return 1; /* and the end comes with the answer: see serve_once */
 	peer->left = settings.output;
+	peer->exit_status = settings.exit_status;
+	if (settings.ledger >= 0)
+		write_ledger(peer, command);
 	if (!settings.has_no_answer)
 		(void)event_add(peer->timer, &delay);
 	return 0;
@@ -198,6 +227,11 @@ static ssh_channel on_channel(ssh_session session, void *context)
 
 static void answer(struct peer *peer)
 {
+	if (peer->is_answering && peer->echo) {
+		(void)ssh_channel_write(peer->channel, peer->echo, (uint32_t)strlen(peer->echo));
+		free(peer->echo);
+		peer->echo = NULL;
+	}
 	while (peer->is_answering && (peer->left > 0 || settings.is_flood)) {
 		uint32_t size =
 			settings.is_flood || peer->left > PIECE ? PIECE : (uint32_t)peer->left;
@@ -205,7 +239,8 @@ static void answer(struct peer *peer)
 
 		if (ssh_get_status(peer->session) & SSH_WRITE_PENDING)
 			return;
-		n = ssh_channel_write(peer->channel, piece, size);
+		n = ssh_channel_write(peer->channel,
+				      piece + (settings.output - peer->left) % PERIOD, size);
 		if (n <= 0)
 			return;
 		peer->left -= n;
@@ -214,7 +249,7 @@ static void answer(struct peer *peer)
 		return;
 	peer->is_ended = true;
 	if (!settings.has_no_status)
-		(void)ssh_channel_request_send_exit_status(peer->channel, settings.exit_status);
+		(void)ssh_channel_request_send_exit_status(peer->channel, peer->exit_status);
 	(void)ssh_channel_send_eof(peer->channel);
 	(void)ssh_channel_close(peer->channel);
 }
@@ -378,6 +413,7 @@ static void parse_options(int count, char **words)
 		{"delay", required_argument, NULL, 'd'},
 		{"output", required_argument, NULL, 'o'},
 		{"exit", required_argument, NULL, 'e'},
+		{"ledger", required_argument, NULL, 'L'},
 		{"drop-before-auth", required_argument, NULL, 'D'},
 		{"password", required_argument, NULL, 'P'},
 		{"prompt", required_argument, NULL, 'Q'},
@@ -404,6 +440,9 @@ static void parse_options(int count, char **words)
 			settings.delay_us = (int64_t)(strtod(optarg, NULL) * MICROSECONDS);
 		else if (c == 'o')
 			settings.output = strtoll(optarg, NULL, 10);
+		else if (c == 'L')
+			settings.ledger =
+				open(optarg, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 		else if (c == 'e')
 			settings.exit_status = (int)strtol(optarg, NULL, 10);
 		else if (c == 'D')
