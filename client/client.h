@@ -227,6 +227,7 @@ enum status cmd_adjust(struct words *words);
 enum status cmd_retry(struct words *words);
 enum status cmd_remove(struct words *words);
 enum status cmd_export(struct words *words);
+enum status cmd_import(struct words *words);
 enum status cmd_profiles(struct words *words);
 enum status cmd_schedules(struct words *words);
 enum status cmd_status(struct words *words);

@@ -260,9 +260,9 @@ void connection_set_state(struct connection *connection, void *state, void (*fre
 	connection->state_free = free_state;
 }
 
-void *connection_state(struct connection *connection)
+void *connection_state(const struct connection *connection, void (*free_state)(void *))
 {
-	return connection->state;
+	return connection->state_free == free_state ? connection->state : NULL;
 }
 
 /* --- Working off messages --- */

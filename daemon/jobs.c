@@ -323,6 +323,19 @@ static struct live_job *make_job(struct jobs *jobs, const struct job_request *re
 	return job;
 }
 
+int jobs_check_room(const struct jobs *jobs, struct error *ret_error)
+{
+	char used[UNITS_TEXT_MAX], most[UNITS_TEXT_MAX];
+
+	if (!jobs_are_too_large(jobs))
+		return 0;
+	return error_set(ret_error, ERROR_LIMIT_REACHED, "max-database-size",
+			 "the database has %s, and max-database-size in jobd.conf allows %s: "
+			 "remove jobs, or raise it",
+			 size_text(store_used_bytes(jobs->store), used),
+			 size_text(jobs->config->max_database, most));
+}
+
 int jobs_start(struct jobs *jobs, const struct job_request *request, uint64_t *ret_id,
 	       uint64_t *ret_tasks, bool *ret_is_new, struct error *ret_error)
 {
@@ -340,15 +353,9 @@ int jobs_start(struct jobs *jobs, const struct job_request *request, uint64_t *r
 			"%zu jobs have not ended yet, and max-live-jobs in jobd.conf allows "
 			"no more: wait for some, or stop some",
 			jobs->live_count);
-	if (jobs_are_too_large(jobs)) {
-		char used[UNITS_TEXT_MAX], most[UNITS_TEXT_MAX];
-
-		return error_set(ret_error, ERROR_LIMIT_REACHED, "max-database-size",
-				 "the database has %s, and max-database-size in jobd.conf allows "
-				 "%s: remove jobs, or raise it",
-				 size_text(store_used_bytes(jobs->store), used),
-				 size_text(jobs->config->max_database, most));
-	}
+	r = jobs_check_room(jobs, ret_error);
+	if (r < 0)
+		return r;
 	r = request_parse(request->parameters, request->uid, request->is_trusted, jobs->config,
 			  &parsed, ret_error);
 	if (r < 0)

@@ -147,7 +147,7 @@ static uint64_t cursor_of(struct reading *reading, const struct job_row *row)
 
 static struct reading *reading_of(struct call *call)
 {
-	return connection_state(call->connection);
+	return connection_state(call->connection, reading_free);
 }
 
 /* The walk comes newest first. */

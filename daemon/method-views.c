@@ -106,13 +106,15 @@ static void set_errors(json_t *job, const struct job_row *row)
 	set(job, "errors", errors);
 }
 
-/* The parameters of Start, put together again. */
-static void set_options(json_t *object, json_t *options, const char *targets_text)
+static json_t *load_targets(const char *text)
 {
-	json_t *given = json_loads(targets_text, 0, NULL);
+	return json_loads(text ? text : "{}", 0, NULL);
+}
 
+/* The parameters of Start, put together again. */
+static void set_options(json_t *object, json_t *options, json_t *given)
+{
 	(void)json_object_update_missing(options, given);
-	json_decref(given);
 	set(object, "options", json_incref(options));
 }
 
@@ -149,8 +151,14 @@ json_t *view_job(const struct job_row *row, bool with_details)
 	if (row->schedule != 0)
 		set_number(job, "schedule", row->schedule);
 	if (with_details) {
+		json_t *given = load_targets(row->targets);
+		json_t *seed = json_object_get(given, "shuffle");
+
 		set_errors(job, row);
-		set_options(job, options, row->targets ? row->targets : "{}");
+		if (json_is_integer(seed))
+			set(job, "shuffleSeed", json_incref(seed));
+		set_options(job, options, given);
+		json_decref(given);
 	}
 	json_decref(options);
 	return job;
@@ -203,8 +211,12 @@ json_t *view_schedule(const struct schedule_row *row, const char *last_state, bo
 	set_number(schedule, "skipped", row->skipped);
 	if (row->error)
 		set_text(schedule, "error", row->error);
-	if (with_details)
-		set_options(schedule, options, row->targets);
+	if (with_details) {
+		json_t *given = load_targets(row->targets);
+
+		set_options(schedule, options, given);
+		json_decref(given);
+	}
 	json_decref(options);
 	return schedule;
 }

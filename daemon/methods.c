@@ -16,6 +16,7 @@ const struct method methods[] = {
 	{"Pause", method_pause, true, false},
 	{"Resume", method_resume, true, false},
 	{"Adjust", method_adjust, true, false},
+	{"Import", method_import, true, false},
 	{"Remove", method_remove, true, false},
 	{"ListSchedules", method_list_schedules, false, false},
 	{"ChangeSchedules", method_change_schedules, true, false},

@@ -29,6 +29,7 @@ void method_stop(struct call *call);
 void method_pause(struct call *call);
 void method_resume(struct call *call);
 void method_adjust(struct call *call);
+void method_import(struct call *call);
 void method_remove(struct call *call);
 void method_list_schedules(struct call *call);
 void method_change_schedules(struct call *call);

@@ -70,13 +70,16 @@ void call_reply_text(struct call *call, struct json_text *text);
 void call_continue_text(struct call *call, struct json_text *text);
 /* Takes what error holds and clears it. */
 void call_error(struct call *call, struct error *error);
-/* The reply to Start: if the commit fails the job or schedule is dropped. */
+/* The reply to Start and the like: if the commit fails, what is queued of the job or schedule is
+ * dropped. */
 void call_reply_start(struct call *call, uint64_t id, json_t *parameters);
 /* Set step and call this to be stepped from now on (again). */
 void call_schedule(struct call *call);
-/* State that outlives a call, one for each connection (Receive's reading); freed with it. */
+/* State that outlives a call, one for each connection (Receive's reading); freed with it, and by
+ * the next one. It is found by how it is freed, which tells whose it is; NULL where there is none.
+ */
 void connection_set_state(struct connection *connection, void *state, void (*free)(void *state));
-void *connection_state(struct connection *connection);
+void *connection_state(const struct connection *connection, void (*free)(void *state));
 
 /*
  * fd: a listening socket from the service manager, or -1 to bind config->socket (mode 0666 for the

@@ -111,7 +111,7 @@ _Static_assert(JOB_COMPLETED == 4 && TASK_SUCCEEDED == 2 && TASK_STATE_COUNT == 
 	  "ORDER BY position LIMIT 1")                                                             \
 	X(SQL_CURSOR_READ,                                                                         \
 	  "SELECT position FROM cursor WHERE job = ?1 AND uid = ?2 AND name = ?3")                 \
-	X(SQL_REMOVED_READ, "SELECT job FROM removed ORDER BY job LIMIT 1")                        \
+	X(SQL_REMOVED_READ, "SELECT job FROM removed ORDER BY job")                                \
 	X(SQL_RECORD_SIZES, "SELECT position, length(bytes) FROM record WHERE job = ?1 "           \
 			    "ORDER BY position LIMIT ?2")                                          \
 	X(SQL_RECORDS_DELETE, "DELETE FROM record WHERE job = ?1 AND position <= ?2")              \
@@ -157,6 +157,7 @@ enum change_type {
 	CHANGE_JOB,
 	CHANGE_JOB_UPDATE,
 	CHANGE_JOB_REMOVED,
+	CHANGE_JOB_KEPT,
 	CHANGE_TASK_STARTED,
 	CHANGE_TASK_SENT,
 	CHANGE_TASK_QUEUED,
@@ -232,8 +233,10 @@ struct store {
 	size_t queued_bytes;
 	uint64_t next_job, next_position;
 	uint64_t commits;
-	int64_t sync_us;  /* of the last one */
-	char *error;      /* why the last commit failed, or NULL */
+	int64_t sync_us;    /* of the last one */
+	char *error;        /* why the last commit failed, or NULL */
+	uint64_t *arriving; /* removed jobs that are to be kept, whose rows are not all there yet */
+	size_t arriving_count;
 	char *read_error; /* the last read that failed, or NULL */
 	uint64_t read_failures;
 };

@@ -492,12 +492,51 @@ static int give_pages_back(struct store *store, bool *ret_more)
 	return r;
 }
 
+void store_set_arriving(struct store *store, uint64_t job, bool is_arriving)
+{
+	if (is_arriving) {
+		store->arriving = xrealloc(store->arriving,
+					   (store->arriving_count + 1) * sizeof(*store->arriving));
+		store->arriving[store->arriving_count++] = job;
+		return;
+	}
+	for (size_t i = 0; i < store->arriving_count; i++)
+		if (store->arriving[i] == job)
+			store->arriving[i--] = store->arriving[--store->arriving_count];
+}
+
+struct removed_reading {
+	const struct store *store;
+	uint64_t job; /* 0: none */
+};
+
+static int take_removed(sqlite3_stmt *statement, void *context)
+{
+	struct removed_reading *reading = context;
+	uint64_t job = number(statement, 0);
+
+	for (size_t i = 0; i < reading->store->arriving_count; i++)
+		if (reading->store->arriving[i] == job)
+			return 0;
+	reading->job = job;
+	return 1;
+}
+
+/* One that may be reaped: 0, -ENOENT, or another errno. */
+static int find_removed(struct store *store, uint64_t *ret_job)
+{
+	struct removed_reading reading = {.store = store};
+	int r = store_each_row(store, store_statement(store, SQL_REMOVED_READ), take_removed, &reading);
+
+	*ret_job = reading.job;
+	return r < 0 || reading.job ? r : -ENOENT;
+}
+
 bool store_has_removed(struct store *store)
 {
 	uint64_t job;
 
-	return store_one_row(store, store_statement(store, SQL_REMOVED_READ), store_take_number,
-			     &job) == 0;
+	return find_removed(store, &job) == 0;
 }
 
 int64_t store_used_bytes(struct store *store)
@@ -518,7 +557,7 @@ int store_reap(struct store *store, bool *ret_more)
 	int r;
 
 	assert(!store_has_changes(store));
-	r = store_one_row(store, store_statement(store, SQL_REMOVED_READ), store_take_number, &job);
+	r = find_removed(store, &job);
 	if (r == -ENOENT)
 		return give_pages_back(store, ret_more);
 	if (r == 0)

@@ -77,6 +77,7 @@ void change_free(struct change *change)
 		change_free_schedule(change);
 		break;
 	case CHANGE_JOB_REMOVED:
+	case CHANGE_JOB_KEPT:
 	case CHANGE_TASK_STARTED:
 	case CHANGE_TASK_SENT:
 	case CHANGE_TASK_QUEUED:
@@ -133,6 +134,11 @@ void store_drop_job(struct store *store, uint64_t id)
 void store_put_job_removed(struct store *store, uint64_t id)
 {
 	(void)store_put(store, CHANGE_JOB_REMOVED, job_key(id), 0);
+}
+
+void store_put_job_kept(struct store *store, uint64_t id)
+{
+	(void)store_put(store, CHANGE_JOB_KEPT, job_key(id), 0);
 }
 
 void store_put_task_started(struct store *store, struct task_key key, unsigned attempt,
@@ -366,6 +372,8 @@ int store_apply(struct store *store, const struct change *change)
 		return apply_job_update(store, change->row);
 	case CHANGE_JOB_REMOVED:
 		return apply_removed(store, change->key.job);
+	case CHANGE_JOB_KEPT:
+		return store_run_with_key(store, SQL_REMOVED_DELETE, (int64_t)change->key.job);
 	case CHANGE_TASK_STARTED:
 		return apply_started(store, change);
 	case CHANGE_TASK_SENT:

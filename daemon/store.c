@@ -277,6 +277,7 @@ void store_close(struct store *store)
 		(void)close(store->lock_fd);
 	free(store->error);
 	free(store->read_error);
+	free(store->arriving);
 	free(store->path);
 	free(store);
 }

@@ -111,6 +111,9 @@ void store_put_job_update(struct store *store, const struct job_row *row);
 void store_drop_job(struct store *store, uint64_t id);
 /* The job vanishes from every read with the commit; its rows go later, by store_reap. */
 void store_put_job_removed(struct store *store, uint64_t id);
+/* A job that arrives piece by piece: it is removed first, so that what is there of it is reaped
+ * after a crash, and kept with the commit that puts its row. */
+void store_put_job_kept(struct store *store, uint64_t id);
 
 /* A task begins an attempt (a row is made at the first). */
 void store_put_task_started(struct store *store, struct task_key key, unsigned attempt,
@@ -284,6 +287,8 @@ int store_backup(const char *path, const char *to, struct error *ret_error);
 
 /* --- Upkeep --- */
 
+/* While a removed job is said to arrive its rows are not deleted. */
+void store_set_arriving(struct store *store, uint64_t job, bool is_arriving);
 /* Rows of removed jobs are still being deleted. */
 bool store_has_removed(struct store *store);
 /* Bytes of the file that are not free; 0 where they cannot be told. */

@@ -201,10 +201,12 @@ class Daemon:
     def start(self, is_well=False):
         """Until it answers; one that dies before is started again. How long that took."""
         began = time.monotonic()
+        tries = 0
         while True:
             environment = dict(os.environ)
+            tries += 1  # a start takes more calls, the more there is to recover
             if WAY == "cut" and not is_well:
-                environment["JOBD_FAULTS"] = f"cut {dice.randint(1, CALLS_MAX)} {dice.randint(1, 1 << 30)}"
+                environment["JOBD_FAULTS"] = f"cut {dice.randint(1, CALLS_MAX * tries)} {dice.randint(1, 1 << 30)}"
             elif WAY == "fail" and not is_well:
                 environment["JOBD_FAULTS"] = f"fail {dice.randint(20, 500)} {dice.randint(1, 1 << 30)}"
             self.process = subprocess.Popen(
@@ -331,7 +333,8 @@ def check_job(job, row, tasks, again, runs):
     if job.stop is None and job.remove is None:
         if row["state"] == "stopped":
             fault(f"{what} is stopped, and nobody asked for it")
-        if job.way in ("ping", "rerun") and row["state"] != "completed":
+        worn_out = any(again.ends[task]["attempts"] >= ATTEMPTS_MAX for task in tasks)
+        if job.way in ("ping", "rerun") and row["state"] != "completed" and not worn_out:
             fault(f"{what} is {row['state']}")
     if job.remove is not None:
         return

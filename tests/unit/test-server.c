@@ -520,9 +520,10 @@ static void test_connection_state(void **state)
 	(void)state;
 	client_say(client, WAIT);
 	client_expect_silence(client);
-	assert_null(connection_state(box.waiting->connection));
+	assert_null(connection_state(box.waiting->connection, free_flag));
 	connection_set_state(box.waiting->connection, &is_freed[0], free_flag);
-	assert_ptr_equal(connection_state(box.waiting->connection), &is_freed[0]);
+	assert_ptr_equal(connection_state(box.waiting->connection, free_flag), &is_freed[0]);
+	assert_null(connection_state(box.waiting->connection, free)); /* another's */
 	connection_set_state(box.waiting->connection, &is_freed[1], free_flag);
 	assert_true(is_freed[0]);
 	call_reply(box.waiting, NULL);

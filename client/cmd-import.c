@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * jobctl import: the way back of jobctl export. Lines go to the daemon in pieces, a job after the
+ * other; the id of each is printed once it is there, whole.
+ */
+#include "client/client.h"
+
+#include "common/util.h"
+
+#include <errno.h>
+
+/* A call is far below max-message of jobd.conf: one line is at most a page of Receive. */
+enum { LINES_MAX = 1000, BYTES_MAX = 1 << 20, LINE_MAX_BYTES = 64 << 20 };
+
+struct import {
+	const char *path;
+	unsigned line;
+	json_t *piece; /* parameters of the next call */
+	size_t lines, bytes;
+	bool is_open; /* a job was begun */
+};
+
+/* What print_json adds: the times for people, beside the microseconds. */
+static void drop_times(json_t *value)
+{
+	const char *name;
+	size_t index;
+	json_t *member;
+	void *next;
+
+	json_array_foreach (value, index, member) {
+		drop_times(member);
+	}
+	json_object_foreach_safe(value, next, name, member)
+	{
+		autofree char *precise = xasprintf("%sUsec", name);
+
+		if (json_object_get(value, precise))
+			(void)json_object_del(value, name);
+		else
+			drop_times(member);
+	}
+}
+
+static void send_piece(struct import *import, bool is_end)
+{
+	json_t *reply;
+
+	if (is_end)
+		(void)json_object_set_new(import->piece, "isEnd", json_true());
+	reply = talk("Import", import->piece);
+	import->piece = json_object();
+	import->lines = import->bytes = 0;
+	if (is_end)
+		printf("%lld\n", (long long)number_of(reply, "id"));
+	json_decref(reply);
+}
+
+static void add(struct import *import, const char *list, json_t *value)
+{
+	json_t *array = json_object_get(import->piece, list);
+
+	if (!array) {
+		array = json_array();
+		(void)json_object_set_new(import->piece, list, array);
+	}
+	(void)json_array_append(array, value);
+}
+
+static void take_line(struct import *import, const char *line, size_t size)
+{
+	json_t *object = json_loadb(line, size, JSON_REJECT_DUPLICATES, NULL);
+	json_t *job = json_object_get(object, "job"), *task = json_object_get(object, "task"),
+	       *record = json_object_get(object, "record");
+
+	if (json_object_size(object) != 1 || !(job || task || record))
+		fail(STATUS_WORDS, "line %u of %s is none of jobctl export", import->line,
+		     import->path);
+	if (!job && !import->is_open)
+		fail(STATUS_WORDS, "line %u of %s: a job comes before its tasks and records",
+		     import->line, import->path);
+	drop_times(object);
+	if (job && import->is_open)
+		send_piece(import, true);
+	if (job)
+		(void)json_object_set(import->piece, "job", job);
+	else
+		add(import, task ? "tasks" : "records", task ? task : record);
+	import->is_open = true;
+	import->lines++;
+	import->bytes += size;
+	json_decref(object);
+	if (import->lines >= LINES_MAX || import->bytes >= BYTES_MAX)
+		send_piece(import, false);
+}
+
+enum status cmd_import(struct words *words)
+{
+	struct import import = {.piece = json_object()};
+	autofree char *line = NULL;
+	size_t capacity = 0;
+	ssize_t size;
+	FILE *file;
+
+	if (words->argument_count != 1 || words->has_rest)
+		fail(STATUS_WORDS, "import takes one FILE, or - for standard input");
+	import.path = words->arguments[0];
+	file = streq(import.path, "-") ? stdin : fopen(import.path, "re");
+	if (!file)
+		fail(STATUS_WORDS, "cannot read %s: %m", import.path);
+	talk_on_interrupt(NULL);
+	while ((size = getline(&line, &capacity, file)) >= 0) {
+		import.line++;
+		if (size > LINE_MAX_BYTES)
+			fail(STATUS_WORDS, "line %u of %s is too long", import.line, import.path);
+		if (size > 1)
+			take_line(&import, line, (size_t)size);
+	}
+	if (ferror(file))
+		fail(STATUS_WORDS, "cannot read %s: %m", import.path);
+	if (import.is_open)
+		send_piece(&import, true);
+	if (file != stdin)
+		(void)fclose(file);
+	json_decref(import.piece);
+	return STATUS_OK;
+}

@@ -1,0 +1,138 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# jobctl export and the way back: what comes out of a daemon, in at another, and out again is the same.
+
+bats_require_minimum_version 1.5.0
+load ../lib/common
+
+setup() {
+	common_setup
+	netns_new
+}
+
+teardown() {
+	common_teardown
+}
+
+# Ids and positions are never given twice, and an import is its caller's; oldest job first
+comparable() {
+	jq -c 'del(.job.id, .job.retryOf, .job.uid, .job.user, .task.job, .record.job, .record.position)' "$1"
+}
+
+# another_jobd: with a database of its own
+another_jobd() {
+	stop_jobd
+	DATABASE=$BATS_TEST_TMPDIR/other/jobd.db
+	start_jobd
+}
+
+# What a broken import left is gone
+nothing_left() {
+	[ "$(sqlite3 "$DATABASE" 'SELECT (SELECT count(*) FROM task) + (SELECT count(*) FROM record) +
+		(SELECT count(*) FROM removed)')" -eq 0 ]
+}
+
+@test "jobs of all kinds and ends come out of another daemon as they came out of this one" {
+	start_sshload --none --listen 0.0.0.0 --output 200000
+	start_jobd
+	jobctl start ping --name shuffled --shuffle --wait '127.0.[1-9].[1-250]' 127.0.0.1 --exclude 127.0.3.7 >/dev/null
+	jobctl start ping --count 110 --interval 10ms --period 1s --on-change 127.0.0.1 192.0.2.1 nowhere.invalid
+	jobctl start ssh --host-key off --port "$SSH_PORT" --retries 1 --retry-delay 1ms '127.0.0.[1-3]' 127.0.0.1:1 -- 'show $x' next
+	jobctl start ping --parallel 2 --count 0 '127.0.0.[1-9]'
+	jobctl start ssh --host-key off --port "$SSH_PORT" --canary 1 127.0.0.1:1 '127.0.0.[1-3]' -- show
+	wait_until "$BOUND" running_tasks 4 2
+	jobctl stop 4
+	run -3 jobctl wait --timeout "$BOUND"
+	jobctl receive 3 >/dev/null
+	jobctl retry 5
+	jobctl wait 6 || [ $? -eq 3 ]
+	jobctl export >"$BATS_TEST_TMPDIR/lines"
+	another_jobd
+	jobctl start ping --wait 127.0.0.1
+	run -0 jobctl import "$BATS_TEST_TMPDIR/lines"
+	[ "$output" = $'2\n3\n4\n5\n6\n7' ]
+	# The newest came first, and got the lowest id
+	for id in 2 3 4 5 6 7; do jobctl export "$id"; done >"$BATS_TEST_TMPDIR/again"
+	diff <(comparable "$BATS_TEST_TMPDIR/lines") <(comparable "$BATS_TEST_TMPDIR/again")
+	run -0 "$JOBD_PROGRAM" --check --database "$DATABASE"
+	# It is a job like any other
+	kill9_jobd
+	start_jobd
+	is_state shuffled completed
+	[ "$(jobctl receive shuffled --again | wc -l)" -eq 2250 ]
+	jobctl retry 5
+	jobctl remove --all --force
+	wait_until "$BOUND" nothing_left
+}
+
+# A part of the lines, and no end
+import_begins() {
+	"$JOBCTL_PROGRAM" import "$BATS_TEST_TMPDIR/pipe" 3>&- 4>&- &
+	IMPORT=$!
+	PIDS+=("$IMPORT")
+	exec 5>"$BATS_TEST_TMPDIR/pipe"
+	cat "$BATS_TEST_TMPDIR/begin" >&5
+	wait_until "$BOUND" eval '! nothing_left'
+}
+
+@test "broken off, or not whole: nothing of it is there, and nothing is left of it" {
+	start_jobd
+	jobctl start ping --wait '127.0.[1-10].[1-250]' >/dev/null
+	jobctl export >"$BATS_TEST_TMPDIR/lines"
+	another_jobd
+	head -n 3000 "$BATS_TEST_TMPDIR/lines" >"$BATS_TEST_TMPDIR/begin"
+	mkfifo "$BATS_TEST_TMPDIR/pipe"
+	# The client dies in the midst
+	import_begins
+	[ -z "$(jobctl list --all --json)" ]
+	kill -KILL "$IMPORT"
+	wait_until "$BOUND" nothing_left
+	exec 5>&-
+	# So does the daemon
+	import_begins
+	kill9_jobd
+	exec 5>&-
+	wait_until "$BOUND" gone "$IMPORT"
+	start_jobd
+	wait_until "$BOUND" nothing_left
+	# The file ends too early
+	run -2 jobctl import "$BATS_TEST_TMPDIR/begin"
+	[[ $output == *"a task was begun and has no end"* ]]
+	wait_until "$BOUND" nothing_left
+	[ -z "$(jobctl list --all --json)" ]
+	# The next is not in the way of what was
+	run -0 jobctl import - <"$BATS_TEST_TMPDIR/lines"
+	is_state "$output" completed
+}
+
+# refused SENTENCE JQ-FILTER: the lines, changed, are
+refused() {
+	jq -c "$2" "$BATS_TEST_TMPDIR/lines" >"$BATS_TEST_TMPDIR/changed"
+	run -2 jobctl import "$BATS_TEST_TMPDIR/changed"
+	echo "$output"
+	[ "${#lines[@]}" -eq 1 ]
+	[[ $output == *"$1"* ]]
+}
+
+@test "lines that do not fit together are refused by what is wrong" {
+	start_jobd
+	jobctl start ping --wait '127.0.0.[1-3]'
+	jobctl export >"$BATS_TEST_TMPDIR/lines"
+	refused "only a job that has ended" 'if .job then .job.state = "running" else . end'
+	refused "another target than its index" 'if .task.index == 1 then .task.target = "127.0.0.9" else . end'
+	refused "more or fewer tasks" 'if .job then .job.options.targets = ["127.0.0.[1-4]"] else . end'
+	refused "another number of ends" 'if .record.index == 1 then .record.task.state = "failed" else . end'
+	refused "of another job" 'if .record.index == 1 then .record.job = 2 else . end'
+	refused "not in order" 'if .record.index == 1 then .record.position = 1 else . end'
+	refused "no end, or two" 'if .record.index == 1 then ., (.record.position += 1000) else . end' ||
+		refused "not in order" 'if .record.index == 1 then ., . else . end'
+	refused "has no end" 'select(.record.index != 2)'
+	refused "was not begun" 'select(.task.index != 2)'
+	refused "comes before its tasks" 'select(.job | not)'
+	refused "is none of jobctl export" '{"jobs": .}'
+	wait_until "$BOUND" eval '[ "$(jobctl list --all --json | wc -l)" -eq 1 ]'
+	echo '{"job"' | run -2 jobctl import -
+	run -2 jobctl import "$BATS_TEST_TMPDIR/nothing"
+	[[ $output == *"cannot read"* ]]
+	is_state 1 completed
+}
