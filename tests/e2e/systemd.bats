@@ -177,6 +177,15 @@ in_journal() {
 	[ -n "$(in_box journalctl --quiet --identifier jobd --grep 'ending on TERM')" ]
 }
 
+@test "a start that fails is tried again, however often, until it succeeds" {
+	in_box systemctl stop jobd
+	in_box systemd-run --quiet --unit holder flock /var/lib/jobd/jobd.db-lock sleep infinity
+	in_box systemctl start --no-block jobd
+	wait_until "$BOUND" eval '[ "$(property NRestarts)" -ge 8 ]'
+	in_box systemctl stop holder
+	wait_until "$BOUND" restarts 8
+}
+
 # With the user's own manager
 as_someone() {
 	in_box setpriv --reuid someone --regid someone --init-groups env HOME=/home/someone \
