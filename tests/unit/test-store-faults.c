@@ -277,6 +277,29 @@ static void test_opening_fails(void **state)
 	}
 }
 
+/* Nor is a file in the way that was being made when the disk failed, or when the power went. */
+static void test_making_fails(void **state)
+{
+	bool has_failed = true;
+
+	(void)state;
+	for (unsigned n = 1; has_failed; n++) {
+		autofree char *path = xasprintf("%s/new%u.db", box.folder, n);
+		struct error error = {0};
+		struct store *store = NULL;
+
+		fault_arm(n, true);
+		assert_true(store_open(path, &store, &error) == 0 || error.sentence);
+		error_done(&error);
+		store_close(store);
+		has_failed = fault_disarm();
+		fault_cut_power(n);
+		store = box_open_store(path);
+		assert_int_equal(store_next_job(store), 1);
+		store_close(store);
+	}
+}
+
 /* --- Power cuts --- */
 
 /* What the clients of a run were told. */
@@ -339,6 +362,7 @@ int main(void)
 		FAULT_TEST(test_every_call_fails_once),
 		FAULT_TEST(test_every_call_fails_for_a_while),
 		FAULT_TEST(test_opening_fails),
+		CUT_TEST(test_making_fails),
 		CUT_TEST(test_power_cuts),
 	};
 
