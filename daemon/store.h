@@ -27,7 +27,8 @@
  *             result)
  *   record    (position, job, index, stream or none for the end, offset, at, bytes)
  *   cursor    (job, uid, name, position)
- *   removed   (job): removed jobs whose rows are still being deleted, piece by piece
+ *   removed   (job): removed jobs whose rows are still being deleted, piece by piece, and such as
+ *             are being imported
  *   schedule  (id, uid, name, token, options, targets, rule, next_us, last_job, counters, ...)
  */
 #pragma once

@@ -449,7 +449,7 @@ static int open_set(void **state)
 	memset(&set, 0, sizeof(set));
 	set.config.max_targets = set.config.max_schedules = 10;
 	set.base = event_base_new();
-	fault_install();
+	fault_install(false);
 	if (!set.base || box_open(state) != 0)
 		return -1;
 	open_schedules();

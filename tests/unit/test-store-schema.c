@@ -227,7 +227,7 @@ static void test_what_is_in_the_way(void **state)
 
 static int open_on_faults(void **state)
 {
-	fault_install();
+	fault_install(false);
 	return box_open(state);
 }
 
