@@ -185,23 +185,18 @@ static void end_call_frame(struct call *call, char *text, size_t size, bool is_c
 	running_call_free(running);
 }
 
-static void end_call(struct call *call, json_t *message, bool is_change, uint64_t start)
+static void end_call(struct call *call, json_t *message, bool is_change)
 {
 	size_t size;
 	char *text = message_encode(message, &size);
 
 	json_decref(message);
-	end_call_frame(call, text, size, is_change, start);
+	end_call_frame(call, text, size, is_change, 0);
 }
 
 void call_reply(struct call *call, json_t *parameters)
 {
-	call_reply_start(call, 0, parameters);
-}
-
-void call_reply_start(struct call *call, uint64_t id, json_t *parameters)
-{
-	end_call(call, reply_build(parameters, false), running_of(call)->method->is_change, id);
+	end_call(call, reply_build(parameters, false), running_of(call)->method->is_change);
 }
 
 void call_continue(struct call *call, json_t *parameters)
@@ -217,12 +212,17 @@ void call_text_begin(struct json_text *text)
 
 void call_reply_text(struct call *call, struct json_text *text)
 {
+	call_reply_start(call, 0, text);
+}
+
+void call_reply_start(struct call *call, uint64_t id, struct json_text *text)
+{
 	size_t size;
 	char *frame;
 
 	json_text_add(text, "}");
 	frame = json_text_take(text, &size);
-	end_call_frame(call, frame, size, running_of(call)->method->is_change, 0);
+	end_call_frame(call, frame, size, running_of(call)->method->is_change, id);
 }
 
 void call_continue_text(struct call *call, struct json_text *text)
@@ -238,7 +238,7 @@ void call_continue_text(struct call *call, struct json_text *text)
 
 void call_answer(struct call *call, json_t *message)
 {
-	end_call(call, message, false, 0);
+	end_call(call, message, false);
 }
 
 void call_error(struct call *call, struct error *error)

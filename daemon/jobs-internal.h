@@ -79,6 +79,7 @@ struct live_job {
 	TAILQ_ENTRY(live_job) changed_link;
 	bool is_changed; /* in jobs->changed */
 	bool is_dirty;   /* its row is not in the store's queue yet */
+	bool is_new;     /* nor is there one that it would change: it still has its texts */
 	struct jobs *jobs;
 };
 

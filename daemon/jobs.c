@@ -292,20 +292,17 @@ static int find_token(struct jobs *jobs, const struct job_request *request, uint
 	return 0;
 }
 
-/* A checked request becomes a job, in memory and in the store's queue. */
+/* A checked request becomes a job; its row is put into the store's queue at the end of the turn,
+ * when its first tasks have begun. */
 static struct live_job *make_job(struct jobs *jobs, const struct job_request *request,
 				 struct request *parsed)
 {
 	char kind[32];
-	autofree char *token = xstrdup_or_null(request->token);
 	struct job_row row = {
 		.id = store_next_job(jobs->store),
 		.uid = request->uid,
 		.kind = kind,
 		.name = parsed->name,
-		.token = token,
-		.options = parsed->options_text,
-		.targets = parsed->targets_text,
 		.retry_of = request->retry_of,
 		.schedule = request->schedule,
 		.state = JOB_QUEUED,
@@ -315,8 +312,12 @@ static struct live_job *make_job(struct jobs *jobs, const struct job_request *re
 
 	(void)snprintf(kind, sizeof(kind), "%s", parsed->options->kind->name);
 	row.counts[TASK_QUEUED] = target_list_count(parsed->targets);
-	store_put_job(jobs->store, &row);
 	job = live_job_new(jobs, &row, parsed, request->token);
+	job->is_new = true;
+	job->job.row.token = xstrdup_or_null(request->token);
+	job->job.row.options = parsed->options_text;
+	job->job.row.targets = parsed->targets_text;
+	parsed->options_text = parsed->targets_text = NULL;
 	job_arm_deadline(job);
 	job_mark_dirty(job);
 	dispatch_ready(jobs->dispatch, &job->source);
@@ -428,6 +429,23 @@ bool jobs_has_changes(const struct jobs *jobs)
 	return !TAILQ_EMPTY(&jobs->changed) || store_has_changes(jobs->store);
 }
 
+/* The row as it is now goes into the store's queue. */
+static void put_row(struct live_job *job)
+{
+	struct job_row *row = &job->job.row;
+
+	if (!job->is_new) {
+		store_put_job_update(job->jobs->store, row);
+		return;
+	}
+	store_put_job(job->jobs->store, row);
+	free(row->token);
+	free(row->options);
+	free(row->targets);
+	row->token = row->options = row->targets = NULL;
+	job->is_new = false;
+}
+
 bool jobs_flush(struct jobs *jobs)
 {
 	struct live_job *job;
@@ -438,7 +456,7 @@ bool jobs_flush(struct jobs *jobs)
 	TAILQ_FOREACH (job, &jobs->changed, changed_link) {
 		job->job.row.recorded_index = job_recorded_index(job);
 		if (job->is_dirty && !job->is_removed)
-			store_put_job_update(jobs->store, &job->job.row);
+			put_row(job);
 		job->is_dirty = false;
 	}
 	return is_more;

@@ -10,6 +10,7 @@
  */
 #include "daemon/config.h"
 #include "daemon/jobs.h"
+#include "daemon/json-text.h"
 #include "daemon/kind.h"
 #include "daemon/methods.h"
 #include "daemon/request.h"
@@ -320,6 +321,17 @@ static int take(struct call *call, struct import *import, struct error *ret_erro
 	return r;
 }
 
+static void reply_id(struct call *call, uint64_t id)
+{
+	struct json_text text = {0};
+
+	call_text_begin(&text);
+	json_text_add(&text, "{");
+	json_text_member_number(&text, "id", (int64_t)id);
+	json_text_add(&text, "}");
+	call_reply_start(call, id, &text);
+}
+
 void method_import(struct call *call)
 {
 	bool is_end = json_is_true(json_object_get(call->parameters, "isEnd"));
@@ -345,7 +357,7 @@ void method_import(struct call *call)
 	if (r < 0)
 		call_error(call, &error);
 	else if (is_end)
-		call_reply_start(call, id, json_pack("{s:I}", "id", (json_int_t)id));
+		reply_id(call, id);
 	else
 		call_reply(call, NULL);
 }

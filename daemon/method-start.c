@@ -2,6 +2,7 @@
 /* Start, of jobs and schedules, and Retry, which is a Start with the targets of an ended job that
  * did not succeed. */
 #include "daemon/jobs.h"
+#include "daemon/json-text.h"
 #include "daemon/methods.h"
 #include "daemon/request.h"
 #include "daemon/schedules.h"
@@ -18,6 +19,7 @@ static void start(struct call *call, const json_t *parameters, uint64_t retry_of
 		.parameters = parameters,
 		.retry_of = retry_of,
 	};
+	struct json_text text = {0};
 	struct error error = {0};
 	uint64_t id, tasks;
 	bool is_new;
@@ -31,9 +33,13 @@ static void start(struct call *call, const json_t *parameters, uint64_t retry_of
 		call_error(call, &error);
 		return;
 	}
-	call_reply_start(call, is_new ? id : 0,
-			 json_pack("{s:I, s:I, s:b}", "id", (json_int_t)id, "tasks",
-				   (json_int_t)tasks, "isNew", (int)is_new));
+	call_text_begin(&text);
+	json_text_add(&text, "{");
+	json_text_member_number(&text, "id", (int64_t)id);
+	json_text_member_number(&text, "tasks", (int64_t)tasks);
+	json_text_member_bool(&text, "isNew", is_new);
+	json_text_add(&text, "}");
+	call_reply_start(call, is_new ? id : 0, &text);
 }
 
 void method_start(struct call *call)

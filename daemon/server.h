@@ -71,8 +71,8 @@ void call_continue_text(struct call *call, struct json_text *text);
 /* Takes what error holds and clears it. */
 void call_error(struct call *call, struct error *error);
 /* The reply to Start and the like: if the commit fails, what is queued of the job or schedule is
- * dropped. */
-void call_reply_start(struct call *call, uint64_t id, json_t *parameters);
+ * dropped. id 0: there was one before. */
+void call_reply_start(struct call *call, uint64_t id, struct json_text *text);
 /* Set step and call this to be stepped from now on (again). */
 void call_schedule(struct call *call);
 /* State that outlives a call, one for each connection (Receive's reading); freed with it, and by

@@ -36,18 +36,23 @@ static void get_info(struct call *call)
 			     "version", PACKAGE_VERSION, "url", PACKAGE_URL, "interfaces", names));
 }
 
-static const struct service *find_service(const struct server *server, const char *name)
+/* size: of the name, which may go on behind it. */
+static const struct service *find_service(const struct server *server, const char *name,
+					  size_t size)
 {
-	for (size_t i = 0; i < SERVICE_COUNT; i++)
-		if (streq(interface_name(server->services[i].interface), name))
+	for (size_t i = 0; i < SERVICE_COUNT; i++) {
+		const char *own = interface_name(server->services[i].interface);
+
+		if (strlen(own) == size && memcmp(own, name, size) == 0)
 			return &server->services[i];
+	}
 	return NULL;
 }
 
 static void get_interface_description(struct call *call)
 {
 	const char *name = json_string_value(json_object_get(call->parameters, "interface"));
-	const struct service *service = find_service(server_of(call), name);
+	const struct service *service = find_service(server_of(call), name, strlen(name));
 
 	if (service)
 		call_reply(call, json_pack("{s:s}", "description", service->text));
@@ -97,11 +102,12 @@ const struct method *service_find(const struct server *server, const char *name,
 {
 	const char *dot = strrchr(name, '.');
 	size_t size = dot ? (size_t)(dot - name) : strlen(name);
-	autofree char *interface = xasprintf("%.*s", (int)size, name);
-	const struct service *service = find_service(server, interface);
+	const struct service *service = find_service(server, name, size);
 	const struct method *method = NULL;
 
 	if (!service || !dot) {
+		autofree char *interface = xasprintf("%.*s", (int)size, name);
+
 		*ret_error = service_error("InterfaceNotFound", "interface", interface);
 	} else if (!interface_has_method(service->interface, dot + 1)) {
 		*ret_error = service_error("MethodNotFound", "method", name);

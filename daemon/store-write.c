@@ -5,7 +5,6 @@
 #include "common/util.h"
 
 #include <assert.h>
-#include <stdio.h>
 
 /* --- Queueing --- */
 
@@ -214,21 +213,35 @@ int store_run_with_key(struct store *store, enum statement which, int64_t key)
 	return store_run(statement);
 }
 
+/* The numbers as a text of CLASSES_MAX bytes, written from its end on; where it begins. */
+enum { CLASSES_MAX = ERROR_CLASS_COUNT * 21 + 1 };
+static const char *classes_text(const struct job_row *row, char *text)
+{
+	char *at = text + CLASSES_MAX;
+
+	*--at = '\0';
+	for (size_t i = ERROR_CLASS_COUNT; i-- > 0;) {
+		uint64_t rest = row->class_counts[i];
+
+		*--at = ' ';
+		do
+			*--at = (char)('0' + rest % 10);
+		while ((rest /= 10) > 0);
+	}
+	return at;
+}
+
 /* What making and updating a row have in common; both number their parameters as JOB_COLUMNS. */
 static int run_job(sqlite3_stmt *statement, const struct job_row *row)
 {
-	char classes[ERROR_CLASS_COUNT * 21 + 1];
-	size_t used = 0;
+	char classes[CLASSES_MAX];
 
-	for (size_t i = 0; i < ERROR_CLASS_COUNT; i++)
-		used += (size_t)snprintf(classes + used, sizeof(classes) - used, "%llu ",
-					 (unsigned long long)row->class_counts[i]);
 	store_bind(statement, 1, row->id);
 	store_bind_text(statement, 4, row->name);
 	store_bind(statement, 7, row->state);
 	for (int i = 0; i < TASK_STATE_COUNT; i++)
 		store_bind(statement, 8 + i, row->counts[i]);
-	store_bind_text(statement, 14, classes);
+	store_bind_text(statement, 14, classes_text(row, classes));
 	store_bind(statement, 15, row->next_index);
 	store_bind(statement, 16, row->last_position);
 	store_bind(statement, 17, row->received_position);

@@ -4,6 +4,7 @@
 #include "common/log.h"
 #include "common/util.h"
 #include "daemon/jobs.h"
+#include "daemon/json-text.h"
 #include "daemon/methods.h"
 #include "daemon/store.h"
 
@@ -55,10 +56,16 @@ static void note(const struct call *call)
 
 static void start(struct call *call)
 {
+	struct json_text text = {0};
+
 	note(call);
-	call_reply_start(
-		call, box.calls,
-		json_pack("{s:i, s:i, s:b}", "id", (int)box.calls, "tasks", 1, "isNew", 1));
+	call_text_begin(&text);
+	json_text_add(&text, "{");
+	json_text_member_number(&text, "id", (int64_t)box.calls);
+	json_text_member_number(&text, "tasks", 1);
+	json_text_member_bool(&text, "isNew", true);
+	json_text_add(&text, "}");
+	call_reply_start(call, box.calls, &text);
 }
 
 static void list(struct call *call)
