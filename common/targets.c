@@ -334,6 +334,17 @@ static int number_terms(struct target_list *list, uint64_t limit, struct error *
 	return 0;
 }
 
+/* A list stays as long as its job does: without room to spare. */
+static void trim(struct target_list *list)
+{
+	/* One at least: bsearch(3) takes no NULL. */
+	size_t intervals = list->interval_count > 0 ? list->interval_count : 1;
+
+	list->capacity = list->count;
+	list->terms = xrealloc(list->terms, list->count * sizeof(*list->terms));
+	list->intervals = xrealloc(list->intervals, intervals * sizeof(*list->intervals));
+}
+
 int target_list_new(const char *const *include, size_t include_count, const char *const *exclude,
 		    size_t exclude_count, uint64_t limit, struct target_list **ret_list,
 		    struct error *ret_error)
@@ -353,6 +364,7 @@ int target_list_new(const char *const *include, size_t include_count, const char
 		target_list_free(making.list);
 		return r;
 	}
+	trim(making.list);
 	*ret_list = making.list;
 	return 0;
 }

@@ -191,6 +191,9 @@ static int connect_database(struct store *store, struct error *ret_error)
 	if (fd < 0)
 		return refuse_file(store, "open", ret_error);
 	(void)close(fd);
+	/* Nobody asks how much memory SQLite has: counting takes a lock each time. This counts
+	 * before its first use only. */
+	(void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
 	if (sqlite3_open_v2(store->path, &store->database,
 			    SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
 		return store_refuse(store, ret_error);
