@@ -55,7 +55,9 @@ static json_t *take_jobs(struct listing *listing, bool has_older)
 
 static void list_page(struct call *call)
 {
-	if (call->is_more)
+	const struct listing *listing = call->state;
+
+	if (call->is_more && json_array_size(listing->jobs) > 0)
 		call_continue(call, take_jobs(call->state, true));
 }
 

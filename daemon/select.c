@@ -61,17 +61,21 @@ static int no_such_job(struct error *ret_error, const char *word, bool is_name)
 static int take_id(const struct job_row *row, void *context)
 {
 	*(uint64_t *)context = row->id;
-	return 0;
+	return 1;
 }
 
 /* The newest job of the filter, or 0 where there is none. */
 static int newest_of(struct store *store, const struct job_filter *filter, uint64_t *ret_id,
 		     struct error *ret_error)
 {
+	uint64_t before = 0;
+	int r;
+
 	*ret_id = 0;
-	return store_read_jobs(store, filter, 0, 1, take_id, ret_id) < 0
-		       ? store_refuse_read(store, ret_error)
-		       : 0;
+	do
+		r = store_read_jobs(store, filter, before, 1, take_id, ret_id, &before);
+	while (r == 0 && *ret_id == 0 && before != 0);
+	return r < 0 ? store_refuse_read(store, ret_error) : 0;
 }
 
 /* "7" or "3-9"; 0 if it is of this form. */
@@ -407,8 +411,6 @@ struct page {
 	struct selection *selection;
 	job_row_fn *fn;
 	void *context;
-	uint64_t last;
-	size_t looked_at;
 };
 
 static int read_row(const struct job_row *row, void *context)
@@ -416,8 +418,6 @@ static int read_row(const struct job_row *row, void *context)
 	struct page *page = context;
 	struct selection *selection = page->selection;
 
-	page->last = row->id;
-	page->looked_at++;
 	if (!selection_matches(selection, row))
 		return 0;
 	if (selection->newest != 0 && selection->given >= selection->newest)
@@ -427,18 +427,13 @@ static int read_row(const struct job_row *row, void *context)
 }
 
 int selection_read(struct selection *selection, struct store *store, uint64_t before, size_t limit,
-		   job_row_fn *fn, void *context, uint64_t *ret_last, bool *ret_more)
+		   job_row_fn *fn, void *context, uint64_t *ret_next)
 {
 	struct page page = {.selection = selection, .fn = fn, .context = context};
-	int r;
 
 	if (before == 0)
 		selection->given = 0;
-	r = store_read_jobs(store, &selection->filter, before, limit, read_row, &page);
-	*ret_last = page.last;
-	*ret_more = r == 0 && page.looked_at == limit &&
-		    !(selection->newest != 0 && selection->given >= selection->newest);
-	return r;
+	return store_read_jobs(store, &selection->filter, before, limit, read_row, &page, ret_next);
 }
 
 static int take_row(const struct job_row *row, void *context)
@@ -453,14 +448,16 @@ int select_one(const struct call *call, const char *selector, struct selection *
 	json_t *words = json_pack("{s:[s]}", "selectors", selector);
 	struct selection *selection;
 	struct job_row row = {0};
-	bool is_more;
-	uint64_t last;
+	uint64_t before = 0;
 	int r = selection_new(call, words, &selection, ret_error);
 
 	json_decref(words);
 	if (r < 0)
 		return r;
-	r = selection_read(selection, call->daemon->store, 0, 1, take_row, &row, &last, &is_more);
+	do
+		r = selection_read(selection, call->daemon->store, before, 1, take_row, &row,
+				   &before);
+	while (r == 0 && row.id == 0 && before != 0);
 	if (r < 0 || row.id == 0) {
 		selection_free(selection);
 		return r < 0 ? store_refuse_read(call->daemon->store, ret_error)

@@ -33,11 +33,11 @@ const uint32_t *selection_tasks(const struct selection *selection, uint64_t job,
 
 /*
  * The jobs, newest first, a page at a time: ids below before (0: from the newest), at most limit.
- * Each once, whatever number of selectors name it. *ret_last is the smallest id looked at, to go on
- * with as before; *ret_more whether there may be more.
+ * Each once, whatever number of selectors name it. *ret_next is where to go on, as before; 0: there
+ * are no more, or fn had enough.
  */
 int selection_read(struct selection *selection, struct store *store, uint64_t before, size_t limit,
-		   job_row_fn *fn, void *context, uint64_t *ret_last, bool *ret_more);
+		   job_row_fn *fn, void *context, uint64_t *ret_next);
 
 /*
  * The one job (of several: the newest) that a selector names, with the selection for its task part.

@@ -18,12 +18,15 @@ _Static_assert(JOB_COMPLETED == 4 && TASK_SUCCEEDED == 2 && TASK_STATE_COUNT == 
 #define TASK_COLUMNS                                                                               \
 	"key, state, class, attempts, is_sent, started_us, ended_us, stdout_bytes, stderr_bytes, " \
 	"message, result"
-/* What a job_filter asks beside the way in; parameters as store-read.c binds them. */
-#define JOB_FILTER                                                                             \
-	"id < ?2 AND id >= ?3 AND id <= ?4 AND (?5 & (1 << state)) AND "                       \
-	"(?6 IS NULL OR kind = ?6) AND (?7 IS NULL OR name GLOB ?7) AND created_us >= ?8 AND " \
-	"created_us <= ?9 AND (?10 = 0 OR last_position > received_position) "                 \
-	"ORDER BY id DESC LIMIT ?11"
+/*
+ * Jobs by a way in, and of each whether the job_filter wants it: what it does not want is a row
+ * too, so that the limit bounds the work and not the find. Parameters as store-read.c binds them.
+ */
+#define JOBS_BY(way)                                                                             \
+	"SELECT id, (?1 IS NULL OR uid = ?1) AND (?4 & (1 << state)) AND "                       \
+	"(?5 IS NULL OR kind = ?5) AND (?6 IS NULL OR name GLOB ?6) AND created_us >= ?7 AND "   \
+	"created_us <= ?8 AND (?9 = 0 OR last_position > received_position) FROM job WHERE " way \
+	" AND id < ?2 AND id >= ?3 ORDER BY id DESC LIMIT ?10"
 #define JOB_SELECT            \
 	"SELECT " JOB_COLUMNS \
 	", options, targets FROM job CROSS JOIN request ON request.job = id WHERE "
@@ -83,14 +86,14 @@ _Static_assert(JOB_COMPLETED == 4 && TASK_SUCCEEDED == 2 && TASK_STATE_COUNT == 
 	  "ON CONFLICT (job, uid, name) DO UPDATE SET position = max(position, ?4)")               \
 	X(SQL_META_READ, "SELECT next_job, next_position FROM meta WHERE id = 0")                  \
 	X(SQL_JOB_READ, JOB_SELECT "id = ?1")                                                      \
-	X(SQL_JOBS_ALL, JOB_SELECT "(?1 IS NULL OR uid = ?1) AND " JOB_FILTER)                     \
-	X(SQL_JOBS_OF_USER, JOB_SELECT "uid = ?1 AND " JOB_FILTER)                                 \
-	X(SQL_JOBS_UNRECEIVED,                                                                     \
-	  JOB_SELECT "uid = ?1 AND last_position > received_position AND " JOB_FILTER)             \
-	X(SQL_JOBS_LIVE, JOB_SELECT "state < 4 AND (?1 IS NULL OR uid = ?1) AND " JOB_FILTER)      \
-	X(SQL_JOBS_NAMED, JOB_SELECT "name = ?7 AND (?1 IS NULL OR uid = ?1) AND " JOB_FILTER)     \
-	X(SQL_JOBS_OF_SCHEDULE, JOB_SELECT                                                         \
-	  "schedule = ?12 AND schedule > 0 AND (?1 IS NULL OR uid = ?1) AND " JOB_FILTER)          \
+	X(SQL_JOBS_ALL, JOBS_BY("TRUE"))                                                           \
+	X(SQL_JOBS_OF_USER, JOBS_BY("uid = ?1"))                                                   \
+	X(SQL_JOBS_UNRECEIVED, JOBS_BY("uid = ?1 AND last_position > received_position"))          \
+	X(SQL_JOBS_LIVE, JOBS_BY("state < 4"))                                                     \
+	X(SQL_JOBS_FAILED, JOBS_BY("state > 4"))                                                   \
+	X(SQL_JOBS_FAILED_OF_USER, JOBS_BY("uid = ?1 AND state > 4"))                              \
+	X(SQL_JOBS_NAMED, JOBS_BY("name = ?6"))                                                    \
+	X(SQL_JOBS_OF_SCHEDULE, JOBS_BY("schedule = ?11 AND schedule > 0"))                        \
 	X(SQL_JOBS_LIVE_ASCENDING, JOB_SELECT "state < 4 ORDER BY id")                             \
 	X(SQL_JOBS_ENDED, "SELECT id, ended_us, last_position <= received_position FROM job "      \
 			  "WHERE state >= 4 AND ended_us < ?1 ORDER BY ended_us LIMIT ?2")         \

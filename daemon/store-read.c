@@ -97,8 +97,13 @@ static void fill_job(sqlite3_stmt *statement, struct job_row *row)
 }
 
 struct job_reading {
+	struct store *store;
 	job_row_fn *fn;
 	void *context;
+	/* By a way in */
+	size_t limit, found, looked_at;
+	uint64_t next; /* of what was looked at, to go on below; 0: fn has had enough */
+	int status;
 };
 
 static int use_job(sqlite3_stmt *statement, void *context)
@@ -113,11 +118,33 @@ static int use_job(sqlite3_stmt *statement, void *context)
 	return r;
 }
 
+/* A job on the way, which the filter wants or not. */
+static int use_job_on_way(sqlite3_stmt *statement, void *context)
+{
+	struct job_reading *reading = context;
+	struct job_row row;
+	int r;
+
+	reading->looked_at++;
+	reading->next = number(statement, 0);
+	if (!sqlite3_column_int(statement, 1))
+		return 0;
+	reading->status = store_read_job(reading->store, reading->next, &row);
+	if (reading->status < 0)
+		return 1;
+	r = reading->fn(&row, reading->context);
+	job_row_done(&row);
+	if (r != 0)
+		reading->next = 0;
+	return r != 0 || ++reading->found == reading->limit;
+}
+
 /* The narrowest way in that the filter allows. */
 static enum statement choose_way(const struct job_filter *filter)
 {
 	const unsigned live =
 		1U << JOB_QUEUED | 1U << JOB_RUNNING | 1U << JOB_PAUSED | 1U << JOB_STOPPING;
+	const unsigned failed = 1U << JOB_FAILED | 1U << JOB_STOPPED;
 
 	if (filter->schedule != 0)
 		return SQL_JOBS_OF_SCHEDULE;
@@ -127,31 +154,41 @@ static enum statement choose_way(const struct job_filter *filter)
 		return SQL_JOBS_LIVE;
 	if (filter->has_unreceived && filter->has_uid)
 		return SQL_JOBS_UNRECEIVED;
+	if (filter->states != 0 && (filter->states & ~failed) == 0)
+		return filter->has_uid ? SQL_JOBS_FAILED_OF_USER : SQL_JOBS_FAILED;
 	return filter->has_uid ? SQL_JOBS_OF_USER : SQL_JOBS_ALL;
 }
 
 int store_read_jobs(struct store *store, const struct job_filter *filter, uint64_t before,
-		    size_t limit, job_row_fn *fn, void *context)
+		    size_t limit, job_row_fn *fn, void *context, uint64_t *ret_next)
 {
-	struct job_reading reading = {.fn = fn, .context = context};
+	/* A ms, where none of them is wanted. */
+	enum { LOOKED_AT_MAX = 2000 };
+	struct job_reading reading = {.store = store, .fn = fn, .context = context, .limit = limit};
 	enum statement way = choose_way(filter);
 	sqlite3_stmt *statement = store_statement(store, way);
+	int r;
 
 	if (filter->has_uid)
 		(void)sqlite3_bind_int64(statement, 1, filter->uid);
+	/* Of two upper bounds SQLite would take one to begin at, and pass over what the other says.
+	 */
+	if (filter->id_max != 0 && (before == 0 || before > filter->id_max))
+		before = filter->id_max + 1;
 	bind_end(statement, 2, before);
 	(void)sqlite3_bind_int64(statement, 3, (int64_t)filter->id_min);
-	bind_end(statement, 4, filter->id_max);
-	(void)sqlite3_bind_int64(statement, 5, filter->states != 0 ? filter->states : ~0U);
-	(void)sqlite3_bind_text(statement, 6, filter->kind, -1, SQLITE_STATIC);
-	(void)sqlite3_bind_text(statement, 7, filter->name_glob, -1, SQLITE_STATIC);
-	(void)sqlite3_bind_int64(statement, 8, filter->since_us);
-	bind_end(statement, 9, (uint64_t)filter->until_us);
-	(void)sqlite3_bind_int(statement, 10, filter->has_unreceived);
-	store_bind_limit(statement, 11, limit);
+	(void)sqlite3_bind_int64(statement, 4, filter->states != 0 ? filter->states : ~0U);
+	(void)sqlite3_bind_text(statement, 5, filter->kind, -1, SQLITE_STATIC);
+	(void)sqlite3_bind_text(statement, 6, filter->name_glob, -1, SQLITE_STATIC);
+	(void)sqlite3_bind_int64(statement, 7, filter->since_us);
+	bind_end(statement, 8, (uint64_t)filter->until_us);
+	(void)sqlite3_bind_int(statement, 9, filter->has_unreceived);
+	store_bind_limit(statement, 10, LOOKED_AT_MAX);
 	if (way == SQL_JOBS_OF_SCHEDULE)
-		(void)sqlite3_bind_int64(statement, 12, (int64_t)filter->schedule);
-	return store_each_row(store, statement, use_job, &reading);
+		(void)sqlite3_bind_int64(statement, 11, (int64_t)filter->schedule);
+	r = store_each_row(store, statement, use_job_on_way, &reading);
+	*ret_next = reading.found == limit || reading.looked_at == LOOKED_AT_MAX ? reading.next : 0;
+	return r < 0 ? r : reading.status;
 }
 
 int store_read_live_jobs(struct store *store, job_row_fn *fn, void *context)

@@ -54,7 +54,7 @@ static const char *const steps[] = {
 	"CREATE TABLE removed (job INTEGER PRIMARY KEY);"
 	"PRAGMA application_id = 0x6a6f6264;",
 
-	/* Schedules. Where an index or a rule may ask whether a job is a run: 0 for none. */
+	/* Schedules, and a way to what failed. Where an index or a rule may ask whether a job is a run: 0 for none. */
 	"CREATE TABLE schedule (id INTEGER PRIMARY KEY, uid INTEGER NOT NULL, kind TEXT NOT NULL,"
 	" name TEXT, token TEXT, options TEXT NOT NULL, targets TEXT NOT NULL,"
 	" every_us INTEGER NOT NULL, at_us INTEGER NOT NULL, calendar TEXT,"
@@ -68,6 +68,8 @@ static const char *const steps[] = {
 	"CREATE INDEX schedule_due ON schedule (next_us) WHERE next_us > 0 AND is_paused = 0;"
 	"ALTER TABLE job ADD COLUMN schedule INTEGER NOT NULL DEFAULT 0;"
 	"CREATE INDEX job_schedule ON job (schedule) WHERE schedule > 0;"
+	"CREATE INDEX job_failed ON job (id) WHERE state > 4;"
+	"CREATE INDEX job_failed_of_user ON job (uid) WHERE state > 4;"
 	"CREATE INDEX job_schedule_live ON job (schedule) WHERE schedule > 0 AND state < 4;",
 };
 enum { SCHEMA_VERSION = ARRAY_SIZE(steps) };

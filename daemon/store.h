@@ -150,9 +150,13 @@ struct job_filter {
 	bool has_unreceived; /* last_position > received_position */
 };
 typedef int job_row_fn(const struct job_row *row, void *context);
-/* Newest first, ids below before (0: all), at most limit. Options and targets are read as well. */
+/*
+ * Newest first, ids below before (0: all), at most limit. Options and targets are read as well.
+ * Where many are passed over it ends early: *ret_next is where to go on, as before; 0 at the end,
+ * and where fn had enough.
+ */
 int store_read_jobs(struct store *store, const struct job_filter *filter, uint64_t before,
-		    size_t limit, job_row_fn *fn, void *context);
+		    size_t limit, job_row_fn *fn, void *context, uint64_t *ret_next);
 /* -ENOENT where there is none (or it was removed). */
 int store_read_job(struct store *store, uint64_t id, struct job_row *ret_row);
 int store_find_token(struct store *store, uid_t uid, const char *token, uint64_t *ret_id);

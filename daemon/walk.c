@@ -33,15 +33,14 @@ static void walk_step(struct call *call)
 {
 	struct walk *walk = call->state;
 	struct error error = {0};
-	bool is_more;
 
 	if (walk->before != 0 && walk->page)
 		walk->page(call);
 	if (selection_read(walk->selection, call->daemon->store, walk->before, WALK_PAGE,
-			   walk->each, call, &walk->before, &is_more) < 0) {
+			   walk->each, call, &walk->before) < 0) {
 		(void)store_refuse_read(call->daemon->store, &error);
 		call_error(call, &error);
-	} else if (is_more) {
+	} else if (walk->before != 0) {
 		call->step = walk_step;
 		call_schedule(call);
 	} else {

@@ -128,6 +128,9 @@ static void test_indexes(void **state)
 		{SQL_JOBS_OF_USER, "SEARCH job USING INDEX job_user (uid=? AND rowid>"},
 		{SQL_JOBS_UNRECEIVED, "SEARCH job USING INDEX job_unreceived (uid=? AND rowid>"},
 		{SQL_JOBS_LIVE, "job USING INDEX job_live"},
+		{SQL_JOBS_FAILED, "job USING INDEX job_failed ("},
+		{SQL_JOBS_FAILED_OF_USER,
+		 "SEARCH job USING INDEX job_failed_of_user (uid=? AND rowid>"},
 		{SQL_JOBS_LIVE_ASCENDING, "job USING INDEX job_live"},
 		{SQL_JOBS_NAMED, "SEARCH job USING INDEX job_name (name=? AND rowid>"},
 		{SQL_JOBS_OF_SCHEDULE, "job USING INDEX job_schedule (schedule=? AND rowid>"},
@@ -258,7 +261,7 @@ static void test_queue_is_unseen(void **state)
 {
 	struct box_list list = {.count = 0};
 	struct job_row row;
-	uint64_t kept = box_put_job(NULL, 1), dropped = box_put_job(NULL, 1);
+	uint64_t kept = box_put_job(NULL, 1), dropped = box_put_job(NULL, 1), next;
 	size_t bytes;
 
 	(void)state;
@@ -270,8 +273,9 @@ static void test_queue_is_unseen(void **state)
 	store_drop_job(box.store, dropped);
 	assert_int_equal(store_queued_bytes(box.store), bytes);
 	box_commit();
-	assert_int_equal(
-		store_read_jobs(box.store, &(struct job_filter){0}, 0, 10, box_list_job, &list), 0);
+	assert_int_equal(store_read_jobs(box.store, &(struct job_filter){0}, 0, 10, box_list_job,
+					 &list, &next),
+			 0);
 	box_expect(&list, kept);
 	assert_int_equal(
 		box_number("SELECT (SELECT count(*) FROM task) + "
@@ -365,6 +369,9 @@ static void test_job_filters(void **state)
 		{{.states = 1U << JOB_RUNNING | 1U << JOB_PAUSED}, 0, 100, {6, 3}},
 		{{.states = 1U << JOB_RUNNING | 1U << JOB_FAILED}, 0, 100, {6, 4}},
 		{{.states = 1U << JOB_QUEUED, .has_uid = true, .uid = 2}, 0, 100, {0}},
+		{{.states = 1U << JOB_FAILED | 1U << JOB_STOPPED}, 0, 100, {5, 4}},
+		{{.states = 1U << JOB_FAILED, .has_uid = true, .uid = 1}, 0, 100, {4}},
+		{{.states = 1U << JOB_FAILED, .has_uid = true, .uid = 2}, 0, 100, {0}},
 		{{.since_us = 300, .until_us = 500}, 0, 100, {5, 4, 3}},
 		{{.has_unreceived = true}, 0, 100, {5, 4, 3}},
 		{{.has_unreceived = true, .has_uid = true, .uid = 1}, 0, 100, {5, 4}},
@@ -375,9 +382,10 @@ static void test_job_filters(void **state)
 	put_sorts();
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct box_list list = {.count = 0};
+		uint64_t next;
 
 		assert_int_equal(store_read_jobs(box.store, &rows[i].filter, rows[i].before,
-						 rows[i].limit, box_list_job, &list),
+						 rows[i].limit, box_list_job, &list, &next),
 				 0);
 		assert_memory_equal(list.items, rows[i].ids, sizeof(rows[i].ids));
 	}
@@ -420,7 +428,7 @@ static void test_ids_are_new(void **state)
 
 static void test_removed_vanishes(void **state)
 {
-	uint64_t job = box_put_job("lab", 1), number;
+	uint64_t job = box_put_job("lab", 1), number, next;
 	struct box_list list = {.count = 0};
 	struct job_row row;
 
@@ -432,7 +440,7 @@ static void test_removed_vanishes(void **state)
 	store_put_job_removed(box.store, job); /* two clients in one turn */
 	box_commit();
 	assert_int_equal(store_read_job(box.store, job, &row), -ENOENT);
-	(void)store_read_jobs(box.store, &(struct job_filter){0}, 0, 9, box_list_job, &list);
+	(void)store_read_jobs(box.store, &(struct job_filter){0}, 0, 9, box_list_job, &list, &next);
 	(void)store_read_tasks(box.store, job, -1, 9, box_list_task, &list);
 	(void)store_read_records(box.store, job, 0, 0, 9, 9, box_list_record, &list);
 	box_expect(&list);
