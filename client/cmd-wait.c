@@ -70,19 +70,20 @@ enum status cmd_wait(struct words *words)
 	return status;
 }
 
-/* How many tasks a selection has, without waiting for any. */
-static int64_t count_tasks(json_t *selection)
+/* Is the selection one job of one target? */
+static bool has_one_task(json_t *selection)
 {
-	json_t *parameters = json_pack("{s:i}", "timeoutUsec", 0);
-	json_t *sums;
-	int64_t count;
+	json_t *parameters = json_pack("{s:i}", "limit", 2);
+	json_t *list, *jobs;
+	bool is_one;
 
 	if (selection)
 		(void)json_object_set(parameters, "selection", selection);
-	sums = talk("Wait", parameters);
-	count = number_of(sums, "tasks");
-	json_decref(sums);
-	return count;
+	list = talk("List", parameters);
+	jobs = json_object_get(list, "jobs");
+	is_one = json_array_size(jobs) == 1 && number_of(json_array_get(jobs, 0), "tasks") == 1;
+	json_decref(list);
+	return is_one;
 }
 
 /* One task and no more is meant: one job of one target, or 7/r03. */
@@ -93,7 +94,7 @@ static bool is_single(json_t *selection)
 
 	if (json_array_size(selectors) == 1 && strchr(word, '/') && !strpbrk(word, "[*?,-"))
 		return true;
-	return count_tasks(selection) == 1;
+	return has_one_task(selection);
 }
 
 enum status cmd_receive(struct words *words)

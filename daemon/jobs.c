@@ -95,7 +95,7 @@ void jobs_each(struct jobs *jobs, void (*fn)(struct job *job, void *context), vo
 
 	/* uthash keeps the order of insertion, and ids only grow. */
 	HASH_ITER (hh, jobs->by_id, job, next) {
-		if (!job->is_removed && !job_state_is_final(job->job.row.state))
+		if (!job->is_new && !job->is_removed && !job_state_is_final(job->job.row.state))
 			fn(&job->job, context);
 	}
 }

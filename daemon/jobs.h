@@ -76,7 +76,7 @@ struct job *jobs_find(struct jobs *jobs, uint64_t id);
 size_t jobs_live_count(const struct jobs *jobs);
 /* How many jobs jobd removed by itself since its start (keep-finished, max-database-size). */
 uint64_t jobs_pruned(const struct jobs *jobs);
-/* Calls fn for every live job, in order of id. */
+/* Calls fn for every live job that is stored, in order of id. */
 void jobs_each(struct jobs *jobs, void (*fn)(struct job *job, void *context), void *context);
 
 /* All are fine with a job that is already there (stop a stopping one, ...). */

@@ -5,7 +5,8 @@
  * A reading belongs to the connection. It holds a source for each selected job: up to where it was
  * given, and where its next record is. The sources that have a next record are a heap ordered by
  * it, so that records of many jobs come in the one order of their positions: each page takes the
- * source at the top and reads it up to where the next one begins.
+ * source at the top and reads it up to where the next one begins. Jobs of which everything was
+ * received are no sources, where that can be told from their rows: they only get more.
  *
  * Giving moves nothing. Only the next call's `confirm` moves the cursors of the jobs that the page
  * was from; that is stored with the next commit, and a crash before it gives the page once more,
@@ -21,7 +22,7 @@
 #include "common/protocol.h"
 #include "common/util.h"
 
-enum { PAGE_RECORDS = 1000, PAGE_BYTES = 1024 * 1024 };
+enum { PAGE_RECORDS = 1000, PAGE_BYTES = 1024 * 1024, SOURCES_PER_TURN = 2000 };
 
 struct source {
 	uint64_t job;
@@ -41,7 +42,8 @@ struct reading {
 	struct selection *selection;
 	struct source *sources; /* ascending by job */
 	size_t count, capacity;
-	size_t *heap; /* indices into sources, the smallest `next` at [0] */
+	size_t looked_up; /* so many know where their next record is */
+	size_t *heap;     /* indices into sources, the smallest `next` at [0] */
 	size_t heap_count;
 	struct job_watcher watcher;
 	struct call *call; /* that waits for something to give, or NULL */
@@ -54,6 +56,15 @@ struct reading {
 	size_t records, bytes; /* so many, and of output */
 	uint64_t position;
 	struct source *source;
+};
+
+/*
+ * A call's state: the walk of its opening, and the way to the reading, which must forget a call
+ * that waits when that ends (the peer left).
+ */
+struct receiving {
+	struct walk walk;
+	struct reading *reading;
 };
 
 static void reading_free(void *context)
@@ -150,11 +161,8 @@ static struct reading *reading_of(struct call *call)
 	return connection_state(call->connection, reading_free);
 }
 
-/* The walk comes newest first. */
-static int add_source(const struct job_row *row, void *context)
+static void add_job(struct reading *reading, const struct job_row *row)
 {
-	struct call *call = context;
-	struct reading *reading = reading_of(call);
 	uint64_t cursor = cursor_of(reading, row);
 
 	if (reading->count == reading->capacity) {
@@ -169,7 +177,35 @@ static int add_source(const struct job_row *row, void *context)
 		.confirmed = cursor,
 		.is_live = !job_state_is_final(row->state),
 	};
+}
+
+/* The walk comes newest first. */
+static int add_source(const struct job_row *row, void *context)
+{
+	add_job(reading_of(context), row);
 	return 0;
+}
+
+static void add_live(struct job *job, void *context)
+{
+	const struct receiving *receiving = context;
+
+	if (selection_matches(receiving->walk.selection, &job->row))
+		add_job(receiving->reading, &job->row);
+}
+
+/* The caller's own jobs by the usual cursor: those with something to give, and, to wait for, those
+ * that may get it. With --remove, all. */
+static void leave_out_received(struct receiving *receiving)
+{
+	struct reading *reading = receiving->reading;
+
+	if (reading->cursor[0] != '\0' || reading->is_again || reading->is_remove ||
+	    !selection_is_own(receiving->walk.selection))
+		return;
+	if (reading->is_wait)
+		jobs_each(reading->daemon->jobs, add_live, receiving);
+	selection_leave_out_received(receiving->walk.selection);
 }
 
 static int compare_sources(const void *a, const void *b)
@@ -181,6 +217,42 @@ static int compare_sources(const void *a, const void *b)
 
 static void give(struct call *call);
 
+/* In order, and each once: a live job with something to give came twice. What ended meanwhile is
+ * not waited for. */
+static void sort_sources(struct reading *reading)
+{
+	struct source *sources = reading->sources;
+	size_t count = 0;
+
+	if (reading->count > 0)
+		qsort(sources, reading->count, sizeof(*sources), compare_sources);
+	for (size_t i = 0; i < reading->count; i++) {
+		if (count > 0 && sources[count - 1].job == sources[i].job)
+			continue;
+		sources[count] = sources[i];
+		sources[count].is_live = sources[count].is_live &&
+					 jobs_find(reading->daemon->jobs, sources[count].job);
+		count++;
+	}
+	reading->count = count;
+}
+
+/* Some more sources a turn. */
+static void look_up(struct call *call)
+{
+	struct reading *reading = reading_of(call);
+
+	call->step = NULL;
+	for (unsigned i = 0; i < SOURCES_PER_TURN && reading->looked_up < reading->count; i++)
+		find_next(reading, reading->looked_up++);
+	if (reading->looked_up == reading->count) {
+		give(call);
+		return;
+	}
+	call->step = look_up;
+	call_schedule(call);
+}
+
 static void opened(struct call *call)
 {
 	struct reading *reading = reading_of(call);
@@ -188,12 +260,9 @@ static void opened(struct call *call)
 
 	reading->selection = walk->selection;
 	walk->selection = NULL;
-	if (reading->count > 0)
-		qsort(reading->sources, reading->count, sizeof(*reading->sources), compare_sources);
+	sort_sources(reading);
 	reading->heap = xcalloc(reading->count, sizeof(*reading->heap));
-	for (size_t i = 0; i < reading->count; i++)
-		find_next(reading, i);
-	give(call);
+	look_up(call);
 }
 
 /* --- Giving --- */
@@ -331,7 +400,6 @@ static bool is_page_full(const struct reading *reading)
 /* Answers with a page, or leaves the call waiting. */
 static void give(struct call *call)
 {
-	enum { SOURCES_PER_TURN = 2000 };
 	struct reading *reading = reading_of(call);
 	struct error error = {0};
 	bool is_end;
@@ -428,15 +496,6 @@ static int confirm(struct reading *reading, uint64_t position)
 
 /* --- The method --- */
 
-/*
- * A call's state: the walk of its opening, and the way to the reading, which must forget a call
- * that waits when that ends (the peer left).
- */
-struct receiving {
-	struct walk walk;
-	struct reading *reading;
-};
-
 static void receiving_free(void *state)
 {
 	struct receiving *receiving = state;
@@ -472,6 +531,7 @@ static void open_reading(struct call *call)
 	reading->watcher.context = reading;
 	jobs_watch(call->daemon->jobs, &reading->watcher);
 	connection_set_state(call->connection, reading, reading_free);
+	leave_out_received(receiving);
 	walk_start(call, add_source, opened);
 }
 

@@ -22,8 +22,9 @@ struct waiting {
 	struct call *call;
 	struct job_watcher watcher;
 	bool is_watching, is_walked;
-	struct waited_job *jobs; /* ascending by id once walked */
-	size_t count, capacity, ended;
+	struct waited_job *jobs; /* that had not ended; ascending by id once walked */
+	size_t count, capacity;
+	size_t selected, ended; /* jobs */
 	uint64_t counts[TASK_STATE_COUNT];
 	struct event *timeout, *progress;
 	bool is_changed; /* since the last progress reply */
@@ -45,7 +46,7 @@ static void waiting_free(void *state)
 
 static json_t *sums(const struct waiting *waiting, bool is_end, bool is_timed_out)
 {
-	json_t *reply = json_pack("{s:I, s:I, s:b, s:b}", "jobs", (json_int_t)waiting->count,
+	json_t *reply = json_pack("{s:I, s:I, s:b, s:b}", "jobs", (json_int_t)waiting->selected,
 				  "jobsEnded", (json_int_t)waiting->ended, "isEnd", (int)is_end,
 				  "isTimedOut", (int)is_timed_out);
 	uint64_t tasks = 0;
@@ -75,14 +76,17 @@ static int waiting_each(const struct job_row *row, void *context)
 {
 	struct call *call = context;
 	struct waiting *waiting = call->state;
+	struct waited_job job = {.id = row->id};
 
+	waiting->selected++;
+	update(waiting, &job, row->counts, job_state_is_final(row->state));
+	if (job.has_ended)
+		return 0;
 	if (waiting->count == waiting->capacity) {
 		waiting->capacity = waiting->capacity ? 2 * waiting->capacity : 16;
 		waiting->jobs = xrealloc(waiting->jobs, waiting->capacity * sizeof(*waiting->jobs));
 	}
-	waiting->jobs[waiting->count] = (struct waited_job){.id = row->id};
-	update(waiting, &waiting->jobs[waiting->count++], row->counts,
-	       job_state_is_final(row->state));
+	waiting->jobs[waiting->count++] = job;
 	return 0;
 }
 
@@ -96,7 +100,7 @@ static int compare_waited(const void *a, const void *b)
 /* True if the call is answered. */
 static bool finish_waiting(struct waiting *waiting)
 {
-	if (waiting->ended < waiting->count)
+	if (waiting->ended < waiting->selected)
 		return false;
 	call_reply(waiting->call, sums(waiting, true, false));
 	return true;

@@ -349,6 +349,16 @@ bool selection_has_tasks(const struct selection *selection)
 	return false;
 }
 
+bool selection_is_own(const struct selection *selection)
+{
+	return selection->filter.has_uid;
+}
+
+void selection_leave_out_received(struct selection *selection)
+{
+	selection->filter.has_unreceived = true;
+}
+
 static bool is_selected_by(const struct selector *selector, const struct job_row *row)
 {
 	if (!selector->name)

@@ -23,6 +23,9 @@ int selection_new(const struct call *call, const json_t *selection,
 void selection_free(struct selection *selection);
 bool selection_is_empty(const struct selection *selection);  /* no selector, no filter, no all */
 bool selection_has_tasks(const struct selection *selection); /* a task part somewhere */
+bool selection_is_own(const struct selection *selection);    /* nobody else's jobs */
+/* From now on without jobs of which their owner has received everything. */
+void selection_leave_out_received(struct selection *selection);
 
 /* Is this job in it? Also for jobs made later (Subscribe). newest is not looked at. */
 bool selection_matches(const struct selection *selection, const struct job_row *row);
