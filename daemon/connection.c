@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * One client. Bytes come in by on_read, messages are worked off one after the other by on_work, at
- * most MESSAGES_PER_TURN a turn, and answers go out at its end or by on_write.
+ * One client. Bytes come in by on_read, messages are worked off one after the other by on_work,
+ * some at a time, so that whoever asks for one thing does not wait for those who ask for thousands,
+ * and answers go out at its end or by on_write.
  *
  * What stops the work, each until its own event: a call that is not answered yet; a reading call
- * that waits for the commit (is_waiting); a peer that does not take what was said (is_full). While
- * it is stopped, or messages are left to be worked off, nothing is read, so that a client's memory
- * here is bounded; that the peer has gone is then told by closed_event.
+ * that waits for the commit (is_waiting), after which it comes first; a peer that does not take
+ * what was said (is_full). While it is stopped, or messages are left to be worked off, nothing is
+ * read, so that a client's memory here is bounded; that the peer has gone is then told by
+ * closed_event.
  *
  * File descriptors that a peer passes are closed by the kernel: read(2) takes none (unix(7)).
  */
@@ -27,7 +29,7 @@
 
 enum {
 	OUTPUT_HIGH = 1024 * 1024,
-	MESSAGES_PER_TURN = 64,
+	MESSAGES_AT_A_TIME = 4,
 	HANGUP_CHECK_S = 1,
 };
 
@@ -419,16 +421,21 @@ static void on_work(evutil_socket_t fd, short what, void *context)
 	connection->is_working = true;
 	if (may_step(connection))
 		connection->running->call.step(&connection->running->call);
-	while (has_more && may_begin(connection) && count++ < MESSAGES_PER_TURN)
+	/* What it waited for has been committed. */
+	if (connection->message && may_begin(connection))
+		(void)begin(connection, false);
+	while (has_more && may_begin(connection) && count++ < MESSAGES_AT_A_TIME)
 		has_more = work_off(connection);
 	connection_write(connection);
 	connection->is_working = false;
+	has_more = (has_more || connection->message) && may_begin(connection);
+	turn_worked(connection->server->daemon, has_more);
 	if (connection->is_broken ||
 	    (connection->is_ending && !has_more && is_all_said(connection))) {
 		connection_free(connection);
 		return;
 	}
-	if (may_step(connection) || (has_more && may_begin(connection)))
+	if (may_step(connection) || has_more)
 		plan_work(connection);
 	watch_input(connection, has_more);
 }
@@ -566,19 +573,17 @@ static void let_go(struct connection *connection, struct held *held, const char 
 	free(held);
 }
 
-void connection_committed(struct connection *connection, const char *error)
+void connection_committed(struct connection *connection, const char *error, bool is_late)
 {
 	struct held *held;
 
 	while ((held = take_held(connection)))
 		let_go(connection, held, error);
 	if (connection->is_waiting) {
-		/*
-		 * Here and not in a later turn: only now the store holds all that there is. A call
-		 * that waits is a reading one, so that it adds nothing to this commit.
-		 */
 		connection->is_waiting = false;
-		(void)begin(connection, false);
+		/* A call that waits is a reading one, so that it adds nothing to this commit. */
+		if (!is_late)
+			(void)begin(connection, false);
 	}
 	connection_write(connection);
 	plan_work(connection);

@@ -52,6 +52,21 @@ void mailbox_put_one(struct mailbox *mailbox, struct letter *letter)
 	mailbox_put(mailbox, &one);
 }
 
+struct letter *mailbox_take_one(struct mailbox *mailbox)
+{
+	struct letter *letter;
+	eventfd_t ignored;
+
+	(void)pthread_mutex_lock(&mailbox->lock);
+	letter = STAILQ_FIRST(&mailbox->letters);
+	if (letter)
+		STAILQ_REMOVE_HEAD(&mailbox->letters, link);
+	if (STAILQ_EMPTY(&mailbox->letters))
+		(void)eventfd_read(mailbox->fd, &ignored);
+	(void)pthread_mutex_unlock(&mailbox->lock);
+	return letter;
+}
+
 void mailbox_take(struct mailbox *mailbox, struct letters *ret_letters)
 {
 	eventfd_t ignored;

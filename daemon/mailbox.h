@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The only lock of jobd: a list behind a mutex and an eventfd beside it. Many may put, one takes
- * all at once. Messages are any struct that begins with STAILQ_ENTRY; what they own passes with
+ * in order. Messages are any struct that begins with STAILQ_ENTRY; what they own passes with
  * them.
  */
 #pragma once
@@ -30,3 +30,5 @@ void mailbox_put(struct mailbox *mailbox, struct letters *letters);
 void mailbox_put_one(struct mailbox *mailbox, struct letter *letter);
 /* The owner. Everything that is there now, in order, into *ret_letters (initialised here). */
 void mailbox_take(struct mailbox *mailbox, struct letters *ret_letters);
+/* The first one, or NULL: for an owner that has other things to do in between. */
+struct letter *mailbox_take_one(struct mailbox *mailbox);

@@ -241,17 +241,16 @@ static void on_reload(evutil_socket_t signal_number, short what, void *context)
 
 static void on_reports(evutil_socket_t fd, short what, void *context)
 {
+	enum { REPORTS_PER_TURN = 1000 };
 	struct program *program = context;
-	struct letters letters;
 	struct letter *letter;
 
 	(void)fd;
 	(void)what;
-	mailbox_take(&program->reports, &letters);
-	while ((letter = STAILQ_FIRST(&letters))) {
-		STAILQ_REMOVE_HEAD(&letters, link);
+	for (unsigned i = 0; i < REPORTS_PER_TURN && (letter = mailbox_take_one(&program->reports));
+	     i++)
 		jobs_report(program->daemon.jobs, (struct report *)letter);
-	}
+	turn_worked(&program->daemon, false);
 }
 
 static void listen_to_signals(struct program *program)

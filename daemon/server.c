@@ -25,6 +25,8 @@ enum {
 	/* Kept free for root, so that whoever can mend it always gets in */
 	ROOT_RESERVE = 8,
 	RELISTEN_US = 200000,
+	/* As long as people do not notice, and so long that a commit is shared by many */
+	TURN_US = 5000,
 };
 
 /* --- Binding --- */
@@ -283,14 +285,29 @@ void server_committed(struct server *server, const char *error)
 {
 	struct due due = TAILQ_HEAD_INITIALIZER(due);
 	struct connection *connection;
+	int64_t late_us = now_monotonic_us() + TURN_US;
 
 	/* What becomes due meanwhile is for the next commit. */
 	TAILQ_CONCAT(&due, &server->due, due_link);
 	while ((connection = TAILQ_FIRST(&due))) {
 		TAILQ_REMOVE(&due, connection, due_link);
 		connection->is_due = false;
-		connection_committed(connection, error);
+		connection_committed(connection, error, now_monotonic_us() >= late_us);
 	}
+}
+
+bool turn_is_over(const struct daemon *daemon)
+{
+	return now_monotonic_us() - daemon->turn_began_us >= TURN_US;
+}
+
+void turn_worked(struct daemon *daemon, bool has_more)
+{
+	daemon->is_turn_open = daemon->is_turn_open || has_more;
+	if (daemon->turn_began_us == 0)
+		daemon->turn_began_us = now_monotonic_us();
+	else if (turn_is_over(daemon))
+		(void)event_base_loopbreak(daemon->base);
 }
 
 bool server_has_held(const struct server *server)

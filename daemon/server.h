@@ -36,6 +36,8 @@ struct daemon {
 	struct server *server;
 	unsigned workers;
 	int64_t started_us;
+	int64_t turn_began_us; /* monotonic; 0: nothing was done in this turn yet */
+	bool is_turn_open;     /* somebody has more to ask for, which shares the commit */
 	int64_t longest_turn_us;
 };
 
@@ -95,5 +97,12 @@ unsigned server_client_count(const struct server *server);
 
 /* After a turn's commit: error NULL: held replies leave; else they become StorageFailed. */
 void server_committed(struct server *server, const char *error);
+/*
+ * After each piece of work for somebody, who may have more: a turn that has lasted long ends, and
+ * what has not had its piece yet comes first in the next one.
+ */
+void turn_worked(struct daemon *daemon, bool has_more);
+/* It has lasted long: on to the commit. */
+bool turn_is_over(const struct daemon *daemon);
 /* A reply is being held: commit at the end of this turn, not later. */
 bool server_has_held(const struct server *server);

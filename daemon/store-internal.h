@@ -233,7 +233,7 @@ struct store {
 	sqlite3 *database;
 	sqlite3_stmt *statements[STATEMENT_COUNT];
 	STAILQ_HEAD(, change) queue;
-	size_t queued_bytes;
+	size_t queued, queued_bytes;
 	uint64_t next_job, next_position;
 	uint64_t commits;
 	int64_t sync_us;    /* of the last one */

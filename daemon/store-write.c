@@ -17,6 +17,7 @@ struct change *store_put(struct store *store, enum change_type type, struct task
 	change->bytes = sizeof(*change) + payload;
 	change->key = key;
 	STAILQ_INSERT_TAIL(&store->queue, change, link);
+	store->queued++;
 	store->queued_bytes += change->bytes;
 	return change;
 }
@@ -125,6 +126,7 @@ void store_drop_job(struct store *store, uint64_t id)
 			STAILQ_INSERT_TAIL(&store->queue, change, link);
 			continue;
 		}
+		store->queued--;
 		store->queued_bytes -= change->bytes;
 		change_free(change);
 	}

@@ -265,7 +265,7 @@ static void clear_queue(struct store *store)
 		STAILQ_REMOVE_HEAD(&store->queue, link);
 		change_free(change);
 	}
-	store->queued_bytes = 0;
+	store->queued = store->queued_bytes = 0;
 }
 
 void store_close(struct store *store)
@@ -345,6 +345,13 @@ bool store_has_changes(const struct store *store)
 size_t store_queued_bytes(const struct store *store)
 {
 	return store->queued_bytes;
+}
+
+bool store_is_full(const struct store *store)
+{
+	enum { QUEUED_MAX = 4096, QUEUED_BYTES_MAX = 4 * 1024 * 1024 };
+
+	return store->queued >= QUEUED_MAX || store->queued_bytes >= QUEUED_BYTES_MAX;
 }
 
 const char *store_error(const struct store *store)

@@ -55,6 +55,8 @@ void store_close(struct store *store);
 
 bool store_has_changes(const struct store *store);
 size_t store_queued_bytes(const struct store *store);
+/* So much is queued that its commit takes tens of ms: it should not become more. */
+bool store_is_full(const struct store *store);
 /*
  * 0, or -ENOSPC, -EIO, -EROFS, ...: see store_error for the sentence. An empty queue is fine: after
  * a failure it tries whether the disk takes changes again. -ESTALE: the file was removed or

@@ -22,7 +22,6 @@ enum {
 	SPACING_MAX_US = 40000,
 	RETRY_US = 1000000,
 	READ_ERRORS_US = 10000000, /* one line of the log in so long */
-	QUEUED_BYTES_MAX = 4 * 1024 * 1024,
 };
 
 struct turns {
@@ -156,8 +155,8 @@ static bool has_work(const struct turns *turns)
 static void end_turn(struct turns *turns)
 {
 	const struct daemon *daemon = turns->daemon;
-	bool is_urgent = (server_has_held(daemon->server) && !turns->is_failing) ||
-			 store_queued_bytes(daemon->store) >= QUEUED_BYTES_MAX;
+	bool is_urgent = (server_has_held(daemon->server) || store_is_full(daemon->store)) &&
+			 !turns->is_failing;
 	int64_t due_us;
 
 	if (is_urgent || (has_work(turns) && now_monotonic_us() >= turns->next_commit_us))
@@ -187,13 +186,20 @@ void turns_run(struct turns *turns)
 		int64_t cpu_us = thread_cpu_us();
 		int64_t end_us, turn_us;
 
-		/* One pass: waits until something happens, then runs all that is active. Waiting is
-		 * not part of the turn, and the handlers never block: their CPU time is their time.
-		 */
+		/* The first pass waits until something happens, then runs what is active; others
+		 * follow while somebody has more to ask for, until the turn has lasted long.
+		 * Waiting is not part of the turn, and the handlers never block: their CPU time is
+		 * their time. */
 		(void)event_base_loop(daemon->base, EVLOOP_ONCE);
+		while (daemon->is_turn_open && !turn_is_over(daemon)) {
+			daemon->is_turn_open = false;
+			(void)event_base_loop(daemon->base, EVLOOP_NONBLOCK);
+		}
+		daemon->is_turn_open = false;
 		cpu_us = thread_cpu_us() - cpu_us;
 		end_us = now_monotonic_us();
 		end_turn(turns);
+		daemon->turn_began_us = 0;
 		turn_us = cpu_us + now_monotonic_us() - end_us;
 		if (turn_us > daemon->longest_turn_us)
 			daemon->longest_turn_us = turn_us;

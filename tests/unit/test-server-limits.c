@@ -96,7 +96,7 @@ static void test_asking_without_reading(void **state)
 	calls = xmalloc(COUNT * size);
 	for (size_t i = 0; i < COUNT; i++)
 		memcpy(calls + i * size, LIST, size);
-	for (int round = 0; round < 2000; round++) {
+	for (int round = 0; round < 20000; round++) {
 		ssize_t piece = send(client->fd, calls + sent, COUNT * size - sent, MSG_NOSIGNAL);
 
 		if (piece > 0)
@@ -104,7 +104,7 @@ static void test_asking_without_reading(void **state)
 		done = box.calls;
 		box_turn();
 		/* Other clients have their turn after so many. */
-		assert_true(box.calls <= done + 64);
+		assert_true(box.calls <= done + 4);
 	}
 	/* It came to a stand: no more is taken in than answers fit above the mark. */
 	done = box.calls;
