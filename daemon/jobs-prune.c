@@ -20,7 +20,6 @@ enum {
 	LOOK_MAX_US = 60000000,
 	LOOK_AGAIN_US = 50000, /* while there is more to do */
 	AT_A_TIME = 200,
-	AT_A_TIME_BY_SIZE = 10,
 };
 
 /* Which setting asks for it. */
@@ -28,6 +27,7 @@ struct pruning {
 	struct jobs *jobs;
 	const char *setting;
 	unsigned count;
+	int64_t excess; /* bytes that are to go */
 };
 
 static int prune_job(const struct ended_row *row, void *context)
@@ -43,12 +43,13 @@ static int prune_job(const struct ended_row *row, void *context)
 	jobs_remove(pruning->jobs, row->id);
 	pruning->jobs->pruned++;
 	pruning->count++;
-	return 0;
+	pruning->excess -= row->bytes;
+	return pruning->excess <= 0;
 }
 
 static bool prune_by_age(struct jobs *jobs)
 {
-	struct pruning pruning = {.jobs = jobs, .setting = "keep-finished"};
+	struct pruning pruning = {.jobs = jobs, .setting = "keep-finished", .excess = INT64_MAX};
 	int64_t keep_us = jobs->config->keep_finished;
 
 	if (keep_us > 0)
@@ -66,17 +67,20 @@ bool jobs_are_too_large(const struct jobs *jobs)
 
 static bool prune_by_size(struct jobs *jobs)
 {
-	struct pruning pruning = {.jobs = jobs, .setting = "max-database-size"};
+	struct pruning pruning = {
+		.jobs = jobs,
+		.setting = "max-database-size",
+		.excess = store_used_bytes(jobs->store) - jobs->config->max_database,
+	};
 	int64_t now_us = now_real_us();
 
 	if (!jobs_are_too_large(jobs))
 		return false;
 	if (store_has_removed(jobs->store))
 		return true;
-	(void)store_read_ended(jobs->store, true, now_us, AT_A_TIME_BY_SIZE, prune_job, &pruning);
+	(void)store_read_ended(jobs->store, true, now_us, AT_A_TIME, prune_job, &pruning);
 	if (pruning.count == 0)
-		(void)store_read_ended(jobs->store, false, now_us, AT_A_TIME_BY_SIZE, prune_job,
-				       &pruning);
+		(void)store_read_ended(jobs->store, false, now_us, AT_A_TIME, prune_job, &pruning);
 	return pruning.count > 0;
 }
 

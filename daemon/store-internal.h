@@ -37,6 +37,10 @@ _Static_assert(JOB_COMPLETED == 4 && TASK_SUCCEEDED == 2 && TASK_STATE_COUNT == 
 	"runs, "                                                                                  \
 	"skipped, error"
 #define SCHEDULE_SELECT "SELECT " SCHEDULE_COLUMNS " FROM schedule WHERE "
+/* Of a job that has ended; the last is what its rows take at most. */
+#define ENDED_COLUMNS                                        \
+	"id, ended_us, last_position <= received_position, " \
+	"4096 + 2 * output_bytes + 1024 * (succeeded + failed + stopped + interrupted)"
 
 /* The rows of a removed job are there until they are reaped. */
 #define NOT_REMOVED "EXISTS (SELECT 1 FROM job WHERE id = ?3) "
@@ -95,10 +99,10 @@ _Static_assert(JOB_COMPLETED == 4 && TASK_SUCCEEDED == 2 && TASK_STATE_COUNT == 
 	X(SQL_JOBS_NAMED, JOBS_BY("name = ?6"))                                                    \
 	X(SQL_JOBS_OF_SCHEDULE, JOBS_BY("schedule = ?11 AND schedule > 0"))                        \
 	X(SQL_JOBS_LIVE_ASCENDING, JOB_SELECT "state < 4 ORDER BY id")                             \
-	X(SQL_JOBS_ENDED, "SELECT id, ended_us, last_position <= received_position FROM job "      \
+	X(SQL_JOBS_ENDED, "SELECT " ENDED_COLUMNS " FROM job "                                     \
 			  "WHERE state >= 4 AND ended_us < ?1 ORDER BY ended_us LIMIT ?2")         \
 	X(SQL_JOBS_ENDED_RECEIVED,                                                                 \
-	  "SELECT id, ended_us, 1 FROM job WHERE state >= 4 AND last_position <= "                 \
+	  "SELECT " ENDED_COLUMNS " FROM job WHERE state >= 4 AND last_position <= "               \
 	  "received_position AND ended_us < ?1 ORDER BY ended_us LIMIT ?2")                        \
 	X(SQL_TOKEN_FIND, "SELECT id FROM job WHERE uid = ?1 AND token = ?2")                      \
 	X(SQL_TASKS_READ,                                                                          \

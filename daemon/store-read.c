@@ -253,6 +253,7 @@ static int use_ended(sqlite3_stmt *statement, void *context)
 		.id = number(statement, 0),
 		.ended_us = sqlite3_column_int64(statement, 1),
 		.is_received = sqlite3_column_int(statement, 2) != 0,
+		.bytes = sqlite3_column_int64(statement, 3),
 	};
 
 	return reading->fn(&row, reading->context);
@@ -424,12 +425,17 @@ int store_read_cursor(struct store *store, uid_t uid, const char *name, uint64_t
 /* A piece takes some ms: what is freed counts, be it many small rows or a few large ones. */
 enum { PIECE_ROWS = 1000, PIECE_BYTES = 2 * 1024 * 1024, PAGE_BYTES = 4096 };
 
-/* Runs a deletion whose parameters are bound; *ret_count rows went. */
-static int delete_rows(struct store *store, sqlite3_stmt *statement, int *ret_count)
+static int run(struct store *store, enum statement which)
+{
+	return store_run(store_statement(store, which)) == SQLITE_OK ? 0 : failed(store);
+}
+
+/* Runs a deletion whose parameters are bound; *count grows by the rows that went. */
+static int delete_rows(struct store *store, sqlite3_stmt *statement, int64_t *count)
 {
 	if (store_run(statement) != SQLITE_OK)
 		return failed(store);
-	*ret_count = sqlite3_changes(store->database);
+	*count += sqlite3_changes(store->database);
 	return 0;
 }
 
@@ -447,7 +453,7 @@ static int add_to_piece(sqlite3_stmt *statement, void *context)
 	return piece->bytes >= PIECE_BYTES;
 }
 
-static int reap_records(struct store *store, uint64_t job, int *ret_count)
+static int reap_records(struct store *store, uint64_t job, int64_t *count)
 {
 	sqlite3_stmt *sizes = store_statement(store, SQL_RECORD_SIZES);
 	sqlite3_stmt *deletion = store_statement(store, SQL_RECORDS_DELETE);
@@ -461,36 +467,89 @@ static int reap_records(struct store *store, uint64_t job, int *ret_count)
 		return r;
 	(void)sqlite3_bind_int64(deletion, 1, (int64_t)job);
 	(void)sqlite3_bind_int64(deletion, 2, piece.last);
-	return delete_rows(store, deletion, ret_count);
+	*count += piece.bytes / (PIECE_BYTES / PIECE_ROWS);
+	return delete_rows(store, deletion, count);
 }
 
-static int reap_tasks(struct store *store, uint64_t job, int *ret_count)
+static int reap_tasks(struct store *store, uint64_t job, int64_t *count)
 {
 	sqlite3_stmt *statement = store_statement(store, SQL_TASKS_DELETE);
 
 	(void)sqlite3_bind_int64(statement, 1, (int64_t)(job << 32));
 	(void)sqlite3_bind_int64(statement, 2, (int64_t)(job << 32 | UINT32_MAX));
 	(void)sqlite3_bind_int(statement, 3, PIECE_ROWS);
-	return delete_rows(store, statement, ret_count);
+	return delete_rows(store, statement, count);
 }
 
-static int reap_rest(struct store *store, uint64_t job)
+static int reap_rest(struct store *store, uint64_t job, int64_t *count)
 {
 	static const enum statement last[] = {SQL_REQUEST_DELETE, SQL_REMOVED_DELETE};
-	int r = 0, count;
+	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(last); i++) {
 		sqlite3_stmt *statement = store_statement(store, last[i]);
 
 		(void)sqlite3_bind_int64(statement, 1, (int64_t)job);
-		r = delete_rows(store, statement, &count);
+		r = delete_rows(store, statement, count);
 	}
 	return r;
 }
 
-static int run(struct store *store, enum statement which)
+/* Records first, then tasks, then what is left of a job; *count grows by what that took. */
+static int reap_job(struct store *store, uint64_t job, int64_t *count)
 {
-	return store_run(store_statement(store, which)) == SQLITE_OK ? 0 : failed(store);
+	int64_t before = *count;
+	int r = reap_records(store, job, count);
+
+	if (r == 0 && *count == before)
+		r = reap_tasks(store, job, count);
+	return r == 0 && *count == before ? reap_rest(store, job, count) : r;
+}
+
+struct removed_reading {
+	const struct store *store;
+	uint64_t job; /* 0: none */
+};
+
+static int take_removed(sqlite3_stmt *statement, void *context)
+{
+	struct removed_reading *reading = context;
+	uint64_t job = number(statement, 0);
+
+	for (size_t i = 0; i < reading->store->arriving_count; i++)
+		if (reading->store->arriving[i] == job)
+			return 0;
+	reading->job = job;
+	return 1;
+}
+
+/* One that may be reaped: 0, -ENOENT, or another errno. */
+static int find_removed(struct store *store, uint64_t *ret_job)
+{
+	struct removed_reading reading = {.store = store};
+	int r = store_each_row(store, store_statement(store, SQL_REMOVED_READ), take_removed, &reading);
+
+	*ret_job = reading.job;
+	return r < 0 || reading.job ? r : -ENOENT;
+}
+
+/* Of one large job or of many small ones. */
+static int reap_piece(struct store *store)
+{
+	int64_t count = 0;
+	uint64_t job = 0;
+	int r = run(store, SQL_BEGIN);
+
+	while (r == 0 && count < PIECE_ROWS) {
+		r = find_removed(store, &job);
+		if (r == 0)
+			r = reap_job(store, job, &count);
+	}
+	if (r == 0 || r == -ENOENT)
+		r = run(store, SQL_COMMIT);
+	if (!sqlite3_get_autocommit(store->database))
+		(void)run(store, SQL_ROLLBACK);
+	return r;
 }
 
 static int count_free_pages(struct store *store, uint64_t *ret_pages)
@@ -542,33 +601,6 @@ void store_set_arriving(struct store *store, uint64_t job, bool is_arriving)
 			store->arriving[i--] = store->arriving[--store->arriving_count];
 }
 
-struct removed_reading {
-	const struct store *store;
-	uint64_t job; /* 0: none */
-};
-
-static int take_removed(sqlite3_stmt *statement, void *context)
-{
-	struct removed_reading *reading = context;
-	uint64_t job = number(statement, 0);
-
-	for (size_t i = 0; i < reading->store->arriving_count; i++)
-		if (reading->store->arriving[i] == job)
-			return 0;
-	reading->job = job;
-	return 1;
-}
-
-/* One that may be reaped: 0, -ENOENT, or another errno. */
-static int find_removed(struct store *store, uint64_t *ret_job)
-{
-	struct removed_reading reading = {.store = store};
-	int r = store_each_row(store, store_statement(store, SQL_REMOVED_READ), take_removed, &reading);
-
-	*ret_job = reading.job;
-	return r < 0 || reading.job ? r : -ENOENT;
-}
-
 bool store_has_removed(struct store *store)
 {
 	uint64_t job;
@@ -589,8 +621,7 @@ int64_t store_used_bytes(struct store *store)
 
 int store_reap(struct store *store, bool *ret_more)
 {
-	uint64_t job = 0;
-	int count = 0;
+	uint64_t job;
 	int r;
 
 	assert(!store_has_changes(store));
@@ -598,11 +629,7 @@ int store_reap(struct store *store, bool *ret_more)
 	if (r == -ENOENT)
 		return give_pages_back(store, ret_more);
 	if (r == 0)
-		r = reap_records(store, job, &count);
-	if (r == 0 && count == 0)
-		r = reap_tasks(store, job, &count);
-	if (r == 0 && count == 0)
-		r = reap_rest(store, job);
+		r = reap_piece(store);
 	if (r == 0)
 		*ret_more = true;
 	return r;

@@ -170,6 +170,7 @@ struct ended_row {
 	uint64_t id;
 	int64_t ended_us;
 	bool is_received; /* wholly, by its owner */
+	int64_t bytes;    /* of the database that its rows take, at most */
 };
 typedef int ended_row_fn(const struct ended_row *row, void *context);
 /* Those that ended before that time (and were received), the first first, at most limit. */
@@ -301,6 +302,6 @@ bool store_has_removed(struct store *store);
 /* Bytes of the file that are not free; 0 where they cannot be told. */
 int64_t store_used_bytes(struct store *store);
 
-/* Deletes a piece (about 1,000 rows) of what was removed, in a transaction of its own; *ret_more
- * where something is left. Not while changes are queued. */
+/* Deletes a piece (about 1,000 rows) of what was removed, of one job or of many, in a transaction
+ * of its own; *ret_more where something is left. Not while changes are queued. */
 int store_reap(struct store *store, bool *ret_more);
