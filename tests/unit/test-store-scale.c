@@ -217,11 +217,33 @@ static void test_pages(void **state)
 	}
 }
 
+/* Many small jobs go in as few pieces as one that is large. */
+static void test_reaping(void **state)
+{
+	enum { REMOVED = 100 };
+	bool is_more;
+
+	(void)state;
+	fill(SMALL);
+	fill(REMOVED);
+	for (uint64_t id = 1; id <= REMOVED; id++)
+		store_put_job_removed(box.store, id);
+	box_commit();
+	assert_int_equal(store_reap(box.store, &is_more), 0);
+	assert_true(is_more);
+	assert_false(store_has_removed(box.store));
+	assert_int_equal(
+		box_number("SELECT (SELECT count(*) FROM task) + "
+			   "(SELECT count(*) FROM record) + (SELECT count(*) FROM request)"),
+		0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		BOX_TEST(test_costs),
 		BOX_TEST(test_pages),
+		BOX_TEST(test_reaping),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
