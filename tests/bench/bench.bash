@@ -89,15 +89,25 @@ peer() {
 	fi
 }
 
-# promise WHAT VALUE LIMIT: the value is at most the limit
-promise() {
-	local word=BROKEN
+# hold SIGN BOUND WHAT VALUE LIMIT
+hold() {
+	local word=BROKEN sign=$1
+	shift
 	promises=$((promises + 1))
-	if awk -v value="$2" -v limit="$3" 'BEGIN {exit !(value + 0 <= limit + 0)}'; then
+	if awk -v sign="$sign" -v value="$3" -v limit="$4" 'BEGIN {exit !(sign * value <= sign * limit)}'; then
 		word=kept
 		promises_kept=$((promises_kept + 1))
 	fi
-	printf '  %-6s  %s: %s, at most %s\n' "$word" "$@"
+	printf '  %-6s  %s: %s, %s %s\n' "$word" "$2" "$3" "$1" "$4"
+}
+
+# promise WHAT VALUE LIMIT: the value is at most the limit
+promise() {
+	hold 1 'at most' "$@"
+}
+
+promise_at_least() {
+	hold -1 'at least' "$@"
 }
 
 # The last line of a benchmark, and its exit status; `run` adds them up
