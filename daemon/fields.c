@@ -184,7 +184,7 @@ int fields_parse(const struct field *fields, size_t count, const json_t *object,
 
 	for (size_t i = 0; i < count; i++)
 		set_fallback(&fields[i], ret_struct);
-	if (json_is_null(object))
+	if (!object || json_is_null(object))
 		return 0;
 	r = check_known(fields, count, object, ret_error);
 	for (size_t i = 0; i < count && r == 0; i++) {

@@ -7,6 +7,7 @@
 #include "daemon/config.h"
 #include "daemon/fields.h"
 #include "daemon/jobs.h"
+#include "daemon/json-text.h"
 #include "daemon/kind.h"
 
 #include <assert.h>
@@ -168,48 +169,86 @@ static int check_targets(const struct target_list *targets, const struct job_opt
 		       : 0;
 }
 
-static char *json_text(json_t *object)
+static void add_value(struct json_text *text, const json_t *value)
 {
-	char *text = json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER);
+	autofree char *encoded = NULL;
 
-	json_decref(object);
-	if (!text)
+	if (json_is_string(value)) {
+		json_text_string(text, json_string_value(value));
+		return;
+	}
+	encoded = json_dumps(value, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_ENCODE_ANY);
+	if (!encoded)
 		abort();
-	return text;
+	json_text_add(text, encoded);
 }
 
-/* A mark in the place of a secret, in a copy. */
-static void hide_secret(json_t *options, const struct kind *kind)
+static void add_words(struct json_text *text, const char *name, const json_t *words)
 {
-	json_t *object = json_object_get(options, kind->name);
+	json_text_name(text, name);
+	json_text_add(text, "[");
+	for (size_t i = 0; i < json_array_size(words); i++) {
+		json_text_next(text);
+		add_value(text, json_array_get(words, i));
+	}
+	json_text_add(text, "]");
+}
+
+/* The parameters with a mark in the place of a secret; the caller's reference. */
+static json_t *without_secret(const json_t *parameters, const struct kind *kind)
+{
+	json_t *whole = (json_t *)(uintptr_t)parameters;
+	json_t *object = json_object_get(parameters, kind->name);
 
 	if (!kind->secret || !json_object_get(object, kind->secret))
-		return;
+		return json_incref(whole);
+	whole = json_copy(whole);
 	object = json_copy(object);
 	(void)json_object_del(object, kind->secret);
 	(void)json_object_set_new(object, kind->secret_mark, json_true());
-	(void)json_object_set_new(options, kind->name, object);
+	(void)json_object_set_new(whole, kind->name, object);
+	return whole;
 }
 
-/* The two texts that the store keeps. */
-static void write_texts(const json_t *parameters, int64_t seed, struct request *request)
+/* The targets have a text of their own, token and schedule their columns. */
+static bool is_kept_apart(const char *name)
 {
-	json_t *options = json_copy((json_t *)(uintptr_t)parameters);
-	json_t *targets = json_object();
-	json_t *exclude = json_object_get(parameters, "exclude");
+	return streq(name, "targets") || streq(name, "exclude") || streq(name, "token") ||
+	       streq(name, "schedule");
+}
 
-	(void)json_object_set(targets, "targets", json_object_get(parameters, "targets"));
+static char *options_text(const json_t *parameters, const struct kind *kind)
+{
+	json_t *shown = without_secret(parameters, kind);
+	struct json_text text = {0};
+	const char *name;
+	json_t *value;
+
+	json_text_add(&text, "{");
+	json_object_foreach (shown, name, value) {
+		if (is_kept_apart(name))
+			continue;
+		json_text_name(&text, name);
+		add_value(&text, value);
+	}
+	json_text_add(&text, "}");
+	json_decref(shown);
+	return json_text_take(&text, NULL);
+}
+
+static char *targets_text(const json_t *parameters, int64_t seed)
+{
+	const json_t *exclude = json_object_get(parameters, "exclude");
+	struct json_text text = {0};
+
+	json_text_add(&text, "{");
+	add_words(&text, "targets", json_object_get(parameters, "targets"));
 	if (json_array_size(exclude) > 0)
-		(void)json_object_set(targets, "exclude", exclude);
+		add_words(&text, "exclude", exclude);
 	if (seed != 0)
-		(void)json_object_set_new(targets, "shuffle", json_integer(seed));
-	(void)json_object_del(options, "targets");
-	(void)json_object_del(options, "exclude");
-	(void)json_object_del(options, "token");
-	(void)json_object_del(options, "schedule");
-	hide_secret(options, request->options->kind);
-	request->options_text = json_text(options);
-	request->targets_text = json_text(targets);
+		json_text_member_number(&text, "shuffle", seed);
+	json_text_add(&text, "}");
+	return json_text_take(&text, NULL);
 }
 
 int request_parse(const json_t *parameters, uid_t uid, bool is_trusted, const struct config *config,
@@ -234,7 +273,8 @@ int request_parse(const json_t *parameters, uid_t uid, bool is_trusted, const st
 		return r;
 	}
 	request.name = xstrdup_or_null(name);
-	write_texts(parameters, seed, &request);
+	request.options_text = options_text(parameters, request.options->kind);
+	request.targets_text = targets_text(parameters, seed);
 	*ret_request = request;
 	return 0;
 }
