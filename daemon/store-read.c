@@ -527,7 +527,8 @@ static int take_removed(sqlite3_stmt *statement, void *context)
 static int find_removed(struct store *store, uint64_t *ret_job)
 {
 	struct removed_reading reading = {.store = store};
-	int r = store_each_row(store, store_statement(store, SQL_REMOVED_READ), take_removed, &reading);
+	int r = store_each_row(store, store_statement(store, SQL_REMOVED_READ), take_removed,
+			       &reading);
 
 	*ret_job = reading.job;
 	return r < 0 || reading.job ? r : -ENOENT;

@@ -151,7 +151,9 @@ static void read_all_ways(uint64_t job)
 
 	for (size_t i = 0; i < ARRAY_SIZE(filters); i++) {
 		list = (struct box_list){.stop_after = 9};
-		expect_read(store_read_jobs(box.store, &filters[i], 0, 9, box_list_job, &list, &next), 0);
+		expect_read(
+			store_read_jobs(box.store, &filters[i], 0, 9, box_list_job, &list, &next),
+			0);
 	}
 	list = (struct box_list){.stop_after = 9};
 	expect_read(store_read_live_jobs(box.store, box_list_job, &list), 0);
