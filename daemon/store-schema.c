@@ -54,7 +54,8 @@ static const char *const steps[] = {
 	"CREATE TABLE removed (job INTEGER PRIMARY KEY);"
 	"PRAGMA application_id = 0x6a6f6264;",
 
-	/* Schedules, and a way to what failed. Where an index or a rule may ask whether a job is a run: 0 for none. */
+	/* Schedules, and a way to what failed. Where an index or a rule may ask whether a job is a
+	 * run: 0 for none. */
 	"CREATE TABLE schedule (id INTEGER PRIMARY KEY, uid INTEGER NOT NULL, kind TEXT NOT NULL,"
 	" name TEXT, token TEXT, options TEXT NOT NULL, targets TEXT NOT NULL,"
 	" every_us INTEGER NOT NULL, at_us INTEGER NOT NULL, calendar TEXT,"
