@@ -244,12 +244,16 @@ static void on_reports(evutil_socket_t fd, short what, void *context)
 	enum { REPORTS_PER_TURN = 1000 };
 	struct program *program = context;
 	struct letter *letter;
+	size_t taken = 0;
 
 	(void)fd;
 	(void)what;
-	for (unsigned i = 0; i < REPORTS_PER_TURN && (letter = mailbox_take_one(&program->reports));
-	     i++)
-		jobs_report(program->daemon.jobs, (struct report *)letter);
+	while (taken < REPORTS_PER_TURN && (letter = mailbox_take_one(&program->reports))) {
+		struct report *report = (struct report *)letter;
+
+		taken += report->type == REPORT_ENDINGS ? report->ending_count : 1;
+		jobs_report(program->daemon.jobs, report);
+	}
 	turn_worked(&program->daemon, false);
 }
 

@@ -63,8 +63,11 @@ static void test_each_for_itself(void **state)
 	assert_int_equal(ping_number(&of[24], "sent"), 4);
 	assert_ping_failed(&of[25], CLASS_UNREACHABLE, "prohibited by 192.0.2.2");
 	assert_ping_failed(&of[26], CLASS_UNREACHABLE, "name a single host");
-	assert_ping_failed(&of[27], CLASS_NO_REPLY, "but 4 from 10.5.0.200");
-	assert_ping_failed(&of[28], CLASS_NO_REPLY, "but 4 damaged");
+	/* The last one may come when the target has ended. */
+	assert_ping_failed(&of[27], CLASS_NO_REPLY, "from 10.5.0.200");
+	assert_in_range(ping_number(&of[27], "wrongSource"), 1, 4);
+	assert_ping_failed(&of[28], CLASS_NO_REPLY, "damaged");
+	assert_in_range(ping_number(&of[28], "corrupted"), 1, 4);
 	assert_ping_succeeded(&of[29]);
 	assert_ping_failed(&of[30], CLASS_RESOLVE, "ping knows no users");
 }
