@@ -317,10 +317,10 @@ static const struct method *admit(const struct connection *connection,
 /* A reading call sees all that was asked before it. */
 static bool must_wait(const struct connection *connection, const struct method *method)
 {
-	const struct store *store = connection->server->daemon->store;
+	const struct daemon *daemon = connection->server->daemon;
 
-	return !method->is_change && !store_error(store) &&
-	       (!STAILQ_EMPTY(&connection->held) || store_has_changes(store));
+	return !method->is_change && !store_error(daemon->store) &&
+	       (!STAILQ_EMPTY(&connection->held) || jobs_has_changes(daemon->jobs));
 }
 
 /* Works off connection->message, or lets it wait for the commit. -EBADMSG: it is no call. */

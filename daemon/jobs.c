@@ -369,6 +369,16 @@ int jobs_start(struct jobs *jobs, const struct job_request *request, uint64_t *r
 	return 0;
 }
 
+static void tell_watchers(struct jobs *jobs, const struct job_row *row, bool is_removed)
+{
+	struct job_watcher *watcher, *next;
+
+	for (watcher = LIST_FIRST(&jobs->watchers); watcher; watcher = next) {
+		next = LIST_NEXT(watcher, link);
+		watcher->changed(watcher, row, is_removed);
+	}
+}
+
 void jobs_start_failed(struct jobs *jobs, uint64_t id)
 {
 	struct live_job *job = live_job_find(jobs, id);
@@ -378,6 +388,8 @@ void jobs_start_failed(struct jobs *jobs, uint64_t id)
 		return;
 	dispatch_forget(jobs->dispatch, &job->source);
 	live_job_free(job);
+	/* Whoever has begun to watch since the commit failed may know of it. */
+	tell_watchers(jobs, &(struct job_row){.id = id}, true);
 }
 
 void jobs_remove(struct jobs *jobs, uint64_t id)
@@ -462,16 +474,6 @@ bool jobs_flush(struct jobs *jobs)
 	return is_more;
 }
 
-static void tell_watchers(struct jobs *jobs, const struct job_row *row, bool is_removed)
-{
-	struct job_watcher *watcher, *next;
-
-	for (watcher = LIST_FIRST(&jobs->watchers); watcher; watcher = next) {
-		next = LIST_NEXT(watcher, link);
-		watcher->changed(watcher, row, is_removed);
-	}
-}
-
 void jobs_committed(struct jobs *jobs)
 {
 	struct live_jobs changed = TAILQ_HEAD_INITIALIZER(changed);
@@ -487,9 +489,13 @@ void jobs_committed(struct jobs *jobs)
 	jobs->removed_count = 0;
 	TAILQ_CONCAT(&changed, &jobs->changed, changed_link);
 	while ((job = TAILQ_FIRST(&changed))) {
+		bool is_again = job->is_dirty; /* by what an earlier one led to */
+
 		TAILQ_REMOVE(&changed, job, changed_link);
 		job->is_changed = false;
-		tell_watchers(jobs, &job->job.row, job->is_removed);
+		if (is_again)
+			job_mark_dirty(job);
+		tell_watchers(jobs, &job->job.row, job->is_removed && !is_again);
 		if (job_state_is_final(job->job.row.state) && !job->is_changed)
 			live_job_free(job);
 	}

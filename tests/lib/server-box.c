@@ -30,10 +30,10 @@ const char *store_error(const struct store *store)
 	return box.store_error;
 }
 
-bool store_has_changes(const struct store *store)
+bool jobs_has_changes(const struct jobs *jobs)
 {
-	(void)store;
-	return box.store_has_changes;
+	(void)jobs;
+	return box.has_changes;
 }
 
 void jobs_start_failed(struct jobs *jobs, uint64_t id)
@@ -71,7 +71,7 @@ static void start(struct call *call)
 static void list(struct call *call)
 {
 	note(call);
-	box.store_has_changes = box.store_has_changes || box.list_changes;
+	box.has_changes = box.has_changes || box.list_changes;
 	if (call->is_more)
 		for (int i = 0; i < 2; i++)
 			call_continue(call, json_pack("{s:[], s:b}", "jobs", "hasOlder", 1));
@@ -187,7 +187,7 @@ int box_close(void **state)
 void box_commit(const char *error)
 {
 	box.commits++;
-	box.store_has_changes = false;
+	box.has_changes = false;
 	box.store_error = error;
 	server_committed(box.server, error);
 }

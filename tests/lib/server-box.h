@@ -47,7 +47,7 @@ struct box {
 	bool holds_commits; /* the test calls box_commit itself */
 	/* What the store says */
 	const char *store_error;
-	bool store_has_changes;
+	bool has_changes;
 	bool list_changes; /* List leaves a change, as Receive may */
 	/* What the server did */
 	unsigned commits;

@@ -400,7 +400,7 @@ static void test_failed_commit(void **state)
 	assert_int_equal(box.dropped[1], 3);
 
 	/* While it fails, changes are refused at once and reading goes on. */
-	box.store_has_changes = true;
+	box.has_changes = true;
 	client_say(client, START);
 	client_say(client, LIST);
 	client_expect(client, DISK_FULL);
@@ -428,7 +428,7 @@ static void test_reading_waits_for_commit(void **state)
 	/* Others read at once, as long as the store holds what they see. */
 	client_say(other, LIST);
 	client_expect(other, NO_JOBS);
-	box.store_has_changes = true;
+	box.has_changes = true;
 	client_say(other, LIST);
 	client_expect_silence(other);
 	assert_int_equal(box.calls, 2);
@@ -437,7 +437,7 @@ static void test_reading_waits_for_commit(void **state)
 	box.list_changes = true;
 	box_commit(NULL);
 	assert_int_equal(box.calls, 4);
-	box.store_has_changes = true;
+	box.has_changes = true;
 	client_expect(client, STARTED(1));
 	client_expect(client, NO_JOBS);
 	client_expect(other, NO_JOBS);
