@@ -17,19 +17,13 @@ static json_t *named(const struct words *words, size_t first)
 	return selectors;
 }
 
-static enum status change(const struct words *words)
+static void call_change(json_t *selectors, const char *action)
 {
-	const char *action = words->arguments[0];
-	json_t *reply, *job;
+	json_t *reply = talk("ChangeSchedules",
+			     json_pack("{s:o, s:s}", "selectors", selectors, "action", action));
+	json_t *job;
 	size_t i;
 
-	if (json_object_size(words->parameters) > 0)
-		fail(STATUS_WORDS, "--all is for showing: name the schedules to %s", action);
-	if (words->argument_count == 1)
-		fail(STATUS_WORDS, "name the schedules to %s: jobctl schedules %s s7", action,
-		     action);
-	reply = talk("ChangeSchedules",
-		     json_pack("{s:o, s:s}", "selectors", named(words, 1), "action", action));
 	if (globals.is_json)
 		print_json(reply);
 	else
@@ -37,6 +31,27 @@ static enum status change(const struct words *words)
 			printf("%lld\n", (long long)json_integer_value(job));
 		}
 	json_decref(reply);
+}
+
+static enum status change(const struct words *words)
+{
+	const char *action = words->arguments[0];
+	json_t *selectors, *one;
+	size_t i;
+
+	if (json_object_size(words->parameters) > 0)
+		fail(STATUS_WORDS, "--all is for showing: name the schedules to %s", action);
+	if (words->argument_count == 1)
+		fail(STATUS_WORDS, "name the schedules to %s: jobctl schedules %s s7", action,
+		     action);
+	selectors = named(words, 1);
+	if (!streq(action, "run")) {
+		call_change(selectors, action);
+		return STATUS_OK;
+	}
+	json_array_foreach (selectors, i, one)
+		call_change(json_pack("[O]", one), action);
+	json_decref(selectors);
 	return STATUS_OK;
 }
 

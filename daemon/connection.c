@@ -498,7 +498,7 @@ void connection_new(struct server *server, int fd, uid_t uid, bool is_admin)
 	connection->fd = fd;
 	connection->uid = uid;
 	connection->is_admin = is_admin;
-	connection->is_trusted = uid == 0 || uid == geteuid();
+	connection->is_trusted = user_is_trusted(uid);
 	frame_buffer_init(&connection->input, (size_t)server->daemon->config->max_message);
 	connection->input.is_wiped = true;
 	STAILQ_INIT(&connection->held);

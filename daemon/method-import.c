@@ -91,20 +91,25 @@ static char *dump(json_t *object)
 static void split_options(const json_t *job, struct job_row *row)
 {
 	static const char *const members[] = {"targets", "exclude"};
-	json_t *options = json_copy(json_object_get(job, "options"));
+	const json_t *options = json_object_get(job, "options");
 	json_t *targets = json_object();
 
-	for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
-		json_t *value = json_object_get(options, members[i]);
-
-		if (value)
-			(void)json_object_set(targets, members[i], value);
-		(void)json_object_del(options, members[i]);
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
+		(void)json_object_set(targets, members[i], json_object_get(options, members[i]));
 	if (json_object_get(job, "shuffleSeed"))
 		(void)json_object_set(targets, "shuffle", json_object_get(job, "shuffleSeed"));
-	row->options = dump(options);
+	row->options = request_options_text(options, kind_find(row->kind));
 	row->targets = dump(targets);
+}
+
+/* Times that cannot be would keep a job from being listed, or from being pruned. */
+static int check_times(const json_t *job, struct error *ret_error)
+{
+	int64_t created_us = number_of(job, "createdUsec"), ended_us = number_of(job, "endedUsec");
+
+	if (created_us >= 0 && created_us <= ended_us && ended_us <= now_real_us())
+		return 0;
+	return refuse(ret_error, "job", "it was made after its end, or ends after now");
 }
 
 static int read_job(struct import *import, const json_t *job, struct error *ret_error)
@@ -121,7 +126,9 @@ static int read_job(struct import *import, const json_t *job, struct error *ret_
 		return refuse(ret_error, "job", "this jobd does not know its kind");
 	if (!json_is_array(json_object_get(json_object_get(job, "options"), "targets")))
 		return refuse(ret_error, "job", "its options are missing");
-	r = name ? job_name_check(name, ret_error) : 0;
+	r = check_times(job, ret_error);
+	if (r == 0 && name)
+		r = job_name_check(name, ret_error);
 	if (r < 0)
 		return r;
 	row->state = (enum job_state)state;
@@ -147,12 +154,8 @@ static int read_job(struct import *import, const json_t *job, struct error *ret_
 /* The first call: what the connection had before is let go. */
 static int begin(struct call *call, struct error *ret_error)
 {
-	struct import *import;
-	int r = jobs_check_room(call->daemon->jobs, ret_error);
+	struct import *import = xcalloc(1, sizeof(*import));
 
-	if (r < 0)
-		return r;
-	import = xcalloc(1, sizeof(*import));
 	import->daemon = call->daemon;
 	import->row.uid = call->uid;
 	import->row.id = store_next_job(call->daemon->store);
@@ -312,7 +315,7 @@ static int take(struct call *call, struct import *import, struct error *ret_erro
 {
 	json_t *tasks = json_object_get(call->parameters, "tasks");
 	json_t *records = json_object_get(call->parameters, "records");
-	int r = 0;
+	int r = jobs_check_room(call->daemon->jobs, ret_error);
 
 	for (size_t i = 0; r == 0 && i < json_array_size(tasks); i++)
 		r = take_task(import, json_array_get(tasks, i), ret_error);

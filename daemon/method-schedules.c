@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* ListSchedules and ChangeSchedules; Start makes them. */
+#include "daemon/json-text.h"
 #include "daemon/methods.h"
 #include "daemon/schedules.h"
 
@@ -92,7 +93,7 @@ void method_list_schedules(struct call *call)
 				 after > 0 ? (uint64_t)after : 0, limit, add_schedule,
 				 &listing) < 0) {
 		json_decref(listing.schedules);
-		(void)error_set(&error, ERROR_STORAGE_FAILED, NULL, "the database cannot be read");
+		(void)store_refuse_read(call->daemon->store, &error);
 		call_error(call, &error);
 		return;
 	}
@@ -183,16 +184,45 @@ static int each_named(struct change *change, change_fn *fn, struct error *ret_er
 	return r;
 }
 
+/* Of several, some could be made and another not; and what a failed commit takes back is one job.
+ */
+static int check_run(const struct call *call, change_fn *fn, struct error *ret_error)
+{
+	if (fn != run_one || json_array_size(json_object_get(call->parameters, "selectors")) == 1)
+		return 0;
+	return error_set(ret_error, ERROR_INVALID_SELECTOR, "",
+			 "one schedule at a time is made to run: call again for each");
+}
+
+static void reply_run(struct call *call, const struct change *change)
+{
+	int64_t job = json_integer_value(json_array_get(change->jobs, 0));
+	struct json_text text = {0};
+
+	call_text_begin(&text);
+	json_text_add(&text, "{\"ids\": [");
+	json_text_number(&text, json_integer_value(json_array_get(change->ids, 0)));
+	json_text_add(&text, "], \"jobs\": [");
+	json_text_number(&text, job);
+	json_text_add(&text, "]}");
+	call_reply_start(call, (uint64_t)job, &text);
+}
+
 void method_change_schedules(struct call *call)
 {
 	struct change change = {.call = call, .ids = json_array(), .jobs = json_array()};
+	change_fn *fn = action_of(call);
 	struct error error = {0};
-	int r = each_named(&change, NULL, &error);
+	int r = check_run(call, fn, &error);
 
 	if (r == 0)
-		r = each_named(&change, action_of(call), &error);
+		r = each_named(&change, NULL, &error);
+	if (r == 0)
+		r = each_named(&change, fn, &error);
 	if (r < 0)
 		call_error(call, &error);
+	else if (fn == run_one)
+		reply_run(call, &change);
 	else
 		call_reply(call, json_pack("{s:O, s:O}", "ids", change.ids, "jobs", change.jobs));
 	json_decref(change.ids);

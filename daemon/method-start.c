@@ -10,11 +10,11 @@
 
 #include "common/util.h"
 
-static void start(struct call *call, const json_t *parameters, uint64_t retry_of)
+static void start(struct call *call, const json_t *parameters, bool is_trusted, uint64_t retry_of)
 {
 	struct job_request request = {
 		.uid = call->uid,
-		.is_trusted = call->is_trusted,
+		.is_trusted = is_trusted,
 		.token = json_string_value(json_object_get(call->parameters, "token")),
 		.parameters = parameters,
 		.retry_of = retry_of,
@@ -44,7 +44,7 @@ static void start(struct call *call, const json_t *parameters, uint64_t retry_of
 
 void method_start(struct call *call)
 {
-	start(call, call->parameters, 0);
+	start(call, call->parameters, call->is_trusted, 0);
 }
 
 /* --- Retry --- */
@@ -117,7 +117,9 @@ static void start_again(struct call *call)
 		return;
 	}
 	(void)json_object_set(parameters, "targets", retrying->targets);
-	start(call, parameters, retrying->row.id);
+	/* Whoever named the files must have been allowed to, too. */
+	start(call, parameters, call->is_trusted && user_is_trusted(retrying->row.uid),
+	      retrying->row.id);
 	json_decref(parameters);
 }
 

@@ -217,7 +217,7 @@ static bool is_kept_apart(const char *name)
 	       streq(name, "schedule");
 }
 
-static char *options_text(const json_t *parameters, const struct kind *kind)
+char *request_options_text(const json_t *parameters, const struct kind *kind)
 {
 	json_t *shown = without_secret(parameters, kind);
 	struct json_text text = {0};
@@ -273,7 +273,7 @@ int request_parse(const json_t *parameters, uid_t uid, bool is_trusted, const st
 		return r;
 	}
 	request.name = xstrdup_or_null(name);
-	request.options_text = options_text(parameters, request.options->kind);
+	request.options_text = request_options_text(parameters, request.options->kind);
 	request.targets_text = targets_text(parameters, seed);
 	*ret_request = request;
 	return 0;

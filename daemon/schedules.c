@@ -22,7 +22,12 @@
 #include <event2/event.h>
 #include <sys/timerfd.h>
 
-enum { DUE_AT_A_TIME = 64, REVIEWED_AT_A_TIME = 100, PRUNED_AT_A_TIME = 100 };
+enum {
+	DUE_AT_A_TIME = 64,
+	REVIEWED_AT_A_TIME = 100,
+	PRUNED_AT_A_TIME = 100,
+	UNREAD_US = 1000000, /* until the next try, where the database could not be read */
+};
 #define YEAR_US (366 * 24 * 3600 * US_PER_SEC)
 
 struct schedules {
@@ -38,7 +43,7 @@ struct schedules {
 	struct job_watcher watcher;
 };
 
-static void arm(struct schedules *schedules);
+static void arm(struct schedules *schedules, bool is_read);
 
 /* --- Runs --- */
 
@@ -154,23 +159,25 @@ static void on_review(evutil_socket_t fd, short what, void *context)
 {
 	struct schedules *schedules = context;
 	uint64_t before = schedules->reviewed;
+	int r;
 
 	(void)fd;
 	(void)what;
 	/* What was changed and is not committed would be taken back: behind that. */
 	if (schedules->is_waiting)
 		return;
-	(void)store_read_schedules(schedules->store, NULL, before, REVIEWED_AT_A_TIME, review_one,
-				   schedules);
-	schedules->is_reviewing = schedules->reviewed != before;
+	r = store_read_schedules(schedules->store, NULL, before, REVIEWED_AT_A_TIME, review_one,
+				 schedules);
+	schedules->is_reviewing = r < 0 || schedules->reviewed != before;
 	if (schedules->is_reviewing)
-		review_in(schedules, US_PER_MS);
+		review_in(schedules, r < 0 ? UNREAD_US : US_PER_MS);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *context)
 {
 	struct schedules *schedules = context;
 	uint64_t times;
+	int r;
 
 	(void)what;
 	if (read((int)fd, &times, sizeof(times)) < 0 && errno == ECANCELED)
@@ -181,21 +188,23 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 	}
 	if (schedules->since_us == 0)
 		schedules->since_us = now_real_us();
-	(void)store_read_schedules_due(schedules->store, now_real_us(), DUE_AT_A_TIME, take_turn,
-				       schedules);
-	arm(schedules);
+	r = store_read_schedules_due(schedules->store, now_real_us(), DUE_AT_A_TIME, take_turn,
+				     schedules);
+	arm(schedules, r >= 0);
 }
 
-/* Waits for the first that is due; what is past is at once. A commit on its way comes first. */
-static void arm(struct schedules *schedules)
+/* Waits for the first that is due; what is past is at once. A commit on its way comes first. What
+ * could not be read is looked at again soon. */
+static void arm(struct schedules *schedules, bool is_read)
 {
-	int64_t next_us = store_next_schedule_us(schedules->store);
-	const struct itimerspec when = {
-		.it_value = {next_us / US_PER_SEC, next_us % US_PER_SEC * 1000},
-	};
+	struct itimerspec when = {0};
+	int64_t next_us;
 
 	if (schedules->is_waiting)
 		return;
+	if (!is_read || store_next_schedule_us(schedules->store, &next_us) < 0)
+		next_us = now_real_us() + UNREAD_US;
+	when.it_value = (struct timespec){next_us / US_PER_SEC, next_us % US_PER_SEC * 1000};
 	if (next_us == 0 || next_us > now_real_us())
 		schedules->since_us = 0;
 	/* ECANCELED: the clock was set just now, and the timer runs. */
@@ -212,7 +221,7 @@ void schedules_committed(struct schedules *schedules)
 	schedules->is_waiting = false;
 	if (schedules->is_reviewing)
 		review_in(schedules, 0);
-	arm(schedules);
+	arm(schedules, true);
 }
 
 /* --- Keeping the last ones --- */
@@ -253,7 +262,7 @@ static const struct field rule_fields[] = {
 	{"onCalendar", FIELD_STRING, offsetof(struct rule, calendar), 0, 1000, 0, NULL},
 	{"catchUp", FIELD_BOOL, offsetof(struct rule, is_catch_up), 0, 0, 0, NULL},
 	{"overlap", FIELD_BOOL, offsetof(struct rule, is_overlap), 0, 0, 0, NULL},
-	{"keepLast", FIELD_INT, offsetof(struct rule, keep_last), 1, 1000000, 0, NULL},
+	{"keepLast", FIELD_INT, offsetof(struct rule, keep_last), 1, 10000, 0, NULL},
 };
 
 /* The rule into the row, and the first time of it. */
@@ -312,8 +321,9 @@ static int check_name(struct schedules *schedules, uid_t uid, const char *name,
 				 "its id",
 				 name);
 	id = store_queued_schedule(schedules->store, uid, NULL, name);
-	if (id == 0)
-		(void)store_read_schedules_named(schedules->store, &uid, name, 1, take_id, &id);
+	if (id == 0 &&
+	    store_read_schedules_named(schedules->store, &uid, name, 1, take_id, &id) < 0)
+		return store_refuse_read(schedules->store, ret_error);
 	return id == 0 ? 0
 		       : error_set(ret_error, ERROR_INVALID_OPTION, "name",
 				   "schedule s%llu is called '%s' already: remove it, or choose "
@@ -344,17 +354,20 @@ static int check_secret(const json_t *parameters, const struct kind *kind, struc
 }
 
 /* The schedule that this user made with this token. */
-static uint64_t find_token(struct schedules *schedules, const struct job_request *request)
+/* *ret_id 0: it is new. */
+static int find_token(struct schedules *schedules, const struct job_request *request,
+		      uint64_t *ret_id, struct error *ret_error)
 {
-	uint64_t id = 0;
+	int r;
 
+	*ret_id = 0;
 	if (!request->token)
 		return 0;
-	id = store_queued_schedule(schedules->store, request->uid, request->token, NULL);
-	if (id == 0)
-		(void)store_find_schedule_token(schedules->store, request->uid, request->token,
-						&id);
-	return id;
+	*ret_id = store_queued_schedule(schedules->store, request->uid, request->token, NULL);
+	if (*ret_id != 0)
+		return 0;
+	r = store_find_schedule_token(schedules->store, request->uid, request->token, ret_id);
+	return r < 0 && r != -ENOENT ? store_refuse_read(schedules->store, ret_error) : 0;
 }
 
 /* All that is checked is in order. */
@@ -379,7 +392,7 @@ int schedules_make(struct schedules *schedules, const struct job_request *reques
 		   uint64_t *ret_tasks, bool *ret_is_new, struct error *ret_error)
 {
 	const json_t *object = json_object_get(request->parameters, "schedule");
-	uint64_t known = find_token(schedules, request);
+	uint64_t known;
 	struct schedule_row row = {0};
 	struct request parsed;
 	struct rule rule = {0};
@@ -388,6 +401,11 @@ int schedules_make(struct schedules *schedules, const struct job_request *reques
 
 	if (r < 0)
 		return r;
+	r = find_token(schedules, request, &known, ret_error);
+	if (r < 0) {
+		request_done(&parsed);
+		return r;
+	}
 	*ret_tasks = target_list_count(parsed.targets);
 	*ret_is_new = known == 0;
 	if (known != 0) {
@@ -422,17 +440,22 @@ int schedules_find(struct schedules *schedules, uid_t uid, bool is_admin, const 
 		   struct schedule_row *ret_row, struct error *ret_error)
 {
 	uint64_t id = 0;
+	int r = 0;
 
 	if (is_id(selector)) {
 		id = strtoull(selector + 1, NULL, 10);
 	} else {
 		/* The own one before another's. */
-		(void)store_read_schedules_named(schedules->store, &uid, selector, 1, take_id, &id);
-		if (id == 0 && is_admin)
-			(void)store_read_schedules_named(schedules->store, NULL, selector, 1,
-							 take_id, &id);
+		r = store_read_schedules_named(schedules->store, &uid, selector, 1, take_id, &id);
+		if (r >= 0 && id == 0 && is_admin)
+			r = store_read_schedules_named(schedules->store, NULL, selector, 1, take_id,
+						       &id);
 	}
-	if (id != 0 && store_read_schedule(schedules->store, id, ret_row) == 0) {
+	if (r >= 0 && id != 0)
+		r = store_read_schedule(schedules->store, id, ret_row);
+	if (r < 0 && r != -ENOENT)
+		return store_refuse_read(schedules->store, ret_error);
+	if (r >= 0 && id != 0) {
 		if (ret_row->uid == uid || is_admin)
 			return 0;
 		schedule_row_done(ret_row);
@@ -477,7 +500,7 @@ struct schedules *schedules_new(struct event_base *base, struct store *store, st
 	schedules->watcher.context = schedules;
 	jobs_watch(jobs, &schedules->watcher);
 	begin_review(schedules);
-	arm(schedules);
+	arm(schedules, true);
 	return schedules;
 }
 

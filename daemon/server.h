@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 struct config;
 struct connection;
@@ -40,6 +41,12 @@ struct daemon {
 	bool is_turn_open;     /* somebody has more to ask for, which shares the commit */
 	int64_t longest_turn_us;
 };
+
+/* May name files for jobd to read: root, and whoever jobd itself is. */
+static inline bool user_is_trusted(uid_t uid)
+{
+	return uid == 0 || uid == geteuid();
+}
 
 /*
  * A call under way. A handler answers it by exactly one call_reply/call_error as the last thing,

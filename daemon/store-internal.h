@@ -252,8 +252,6 @@ struct store {
 sqlite3_stmt *store_statement(struct store *store, enum statement which);
 /* Steps a statement that returns no rows and resets it: SQLITE_OK or its error. */
 int store_run(sqlite3_stmt *statement);
-/* The same as a sentence: returns -EIO. */
-int store_refuse(const struct store *store, struct error *ret_error);
 /* One or more statements of their own: SQLITE_OK or an error. */
 int store_execute(struct store *store, const char *sql);
 /* What a file says that is not ours. */
@@ -264,6 +262,10 @@ int store_read_version(struct store *store, int64_t *ret_version, struct error *
 int store_make_schema(struct store *store, struct error *ret_error);
 /* The database's last failure as a negative errno. */
 int store_failure(const struct store *store);
+/* ... and as a sentence; then: what follows where it may pass. The caller frees. */
+char *store_describe_failure(const struct store *store, const char *then);
+/* ... and as an error: returns -EIO. */
+int store_refuse(const struct store *store, struct error *ret_error);
 /* payload: bytes of memory that the change will own. */
 struct change *store_put(struct store *store, enum change_type type, struct task_key key,
 			 size_t payload);
@@ -298,17 +300,12 @@ static inline void store_bind_text(sqlite3_stmt *statement, int place, const cha
 int store_run_with_key(struct store *store, enum statement which, int64_t key);
 /* Bytes with the end of the string; 0 for NULL. */
 size_t store_text_bytes(const char *text);
-/* ... and as a sentence; then: what follows where it may pass. The caller frees. */
-char *store_describe_failure(const struct store *store, const char *then);
 /* Closes what an earlier lock was held by. */
 int store_take_lock(struct store *store, struct error *ret_error);
 /* Where the files are that were just opened. */
 void store_note_places(struct store *store);
 /* Are they there still? Mends what can be mended; else a negative errno and a sentence. */
 int store_check_places(struct store *store, char **ret_sentence);
-/* Applies one change within the transaction: SQLITE_OK or an error. */
-int store_apply(struct store *store, const struct change *change);
-void change_free(struct change *change);
 /*
  * Where a running jobd has another file open than the one at path, or none is there: copies that to
  * the empty file `to`, and returns 1. Else 0, or an error.

@@ -622,11 +622,14 @@ int64_t store_used_bytes(struct store *store)
 
 int store_reap(struct store *store, bool *ret_more)
 {
+	autofree char *sentence = NULL;
 	uint64_t job;
 	int r;
 
 	assert(!store_has_changes(store));
-	r = find_removed(store, &job);
+	r = store_check_places(store, &sentence);
+	if (r == 0)
+		r = find_removed(store, &job);
 	if (r == -ENOENT)
 		return give_pages_back(store, ret_more);
 	if (r == 0)

@@ -304,9 +304,14 @@ static uint64_t number_of(struct store *store, sqlite3_stmt *statement)
 	return value;
 }
 
-int64_t store_next_schedule_us(struct store *store)
+int store_next_schedule_us(struct store *store, int64_t *ret_us)
 {
-	return (int64_t)number_of(store, store_statement(store, SQL_SCHEDULE_NEXT));
+	uint64_t value = 0;
+	int r = store_one_row(store, store_statement(store, SQL_SCHEDULE_NEXT), store_take_number,
+			      &value);
+
+	*ret_us = (int64_t)value;
+	return r == -ENOENT ? 0 : r;
 }
 
 uint64_t store_count_schedules(struct store *store)

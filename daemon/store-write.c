@@ -121,8 +121,10 @@ void store_drop_job(struct store *store, uint64_t id)
 
 	STAILQ_CONCAT(&all, &store->queue);
 	while ((change = STAILQ_FIRST(&all))) {
+		bool is_its_run = change->type == CHANGE_SCHEDULE_RUN && change->run.job == id;
+
 		STAILQ_REMOVE_HEAD(&all, link);
-		if (change->key.job != id) {
+		if (change->key.job != id && !is_its_run) {
 			STAILQ_INSERT_TAIL(&store->queue, change, link);
 			continue;
 		}

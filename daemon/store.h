@@ -271,8 +271,8 @@ int store_read_schedules_due(struct store *store, int64_t now_us, size_t limit, 
 /* -ENOENT where there is none. */
 int store_read_schedule(struct store *store, uint64_t id, struct schedule_row *ret_row);
 int store_find_schedule_token(struct store *store, uid_t uid, const char *token, uint64_t *ret_id);
-/* When the first of them is due; 0: none ever is. */
-int64_t store_next_schedule_us(struct store *store);
+/* When the first of them is due; 0: none ever is. 0 or a negative errno. */
+int store_next_schedule_us(struct store *store, int64_t *ret_us);
 uint64_t store_count_schedules(struct store *store);
 /* A run that has not ended: its id, or 0. */
 uint64_t store_live_run(struct store *store, uint64_t schedule);

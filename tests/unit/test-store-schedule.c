@@ -110,12 +110,14 @@ static void test_row(void **state)
 static void test_due(void **state)
 {
 	uint64_t late, soon, never, paused, dropped;
+	int64_t next_us;
 	struct box_list due = {.count = 0}, all = {.count = 0}, own = {.count = 0};
 	struct box_list named = {.count = 0};
 	uid_t uid = 1;
 
 	(void)state;
-	assert_int_equal(store_next_schedule_us(box.store), 0);
+	assert_int_equal(store_next_schedule_us(box.store, &next_us), 0);
+	assert_int_equal(next_us, 0);
 	late = put_schedule(1, "a", NULL, 300);
 	soon = put_schedule(2, "a", "t", 200);
 	never = put_schedule(1, "b", NULL, 0);
@@ -125,7 +127,8 @@ static void test_due(void **state)
 	store_drop_job(box.store, dropped);
 	box_commit();
 	assert_int_equal(store_count_schedules(box.store), 4);
-	assert_int_equal(store_next_schedule_us(box.store), 200);
+	assert_int_equal(store_next_schedule_us(box.store, &next_us), 0);
+	assert_int_equal(next_us, 200);
 	assert_int_equal(store_read_schedules_due(box.store, 299, 9, list_schedule, &due), 0);
 	assert_int_equal(store_read_schedules_due(box.store, 300, 9, list_schedule, &due), 0);
 	assert_int_equal(store_read_schedules_due(box.store, 300, 1, list_schedule, &due), 0);
