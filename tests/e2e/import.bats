@@ -114,11 +114,23 @@ refused() {
 	[[ $output == *"$1"* ]]
 }
 
+@test "no secret comes in, and nothing that would make a retry a schedule" {
+	start_jobd
+	run -3 jobctl start ssh --wait --host-key off --connect-timeout 1s 127.0.0.1:1 -- true
+	jobctl export | jq -c 'if .job then .job.options |= (.ssh.password = "hunter2" | .token = "t" |
+		.schedule = {everyUsec: 1000000}) else . end' >"$BATS_TEST_TMPDIR/lines"
+	run -0 jobctl import "$BATS_TEST_TMPDIR/lines"
+	jobctl show "$output" --json | jq -e '.options | [.ssh.hasPassword, .ssh.password, .token, .schedule] == [true, null, null, null]'
+	run -1 grep -rq hunter2 "${DATABASE%/*}"
+}
+
 @test "lines that do not fit together are refused by what is wrong" {
 	start_jobd
 	jobctl start ping --wait '127.0.0.[1-3]'
 	jobctl export >"$BATS_TEST_TMPDIR/lines"
 	refused "only a job that has ended" 'if .job then .job.state = "running" else . end'
+	refused "ends after now" 'if .job then .job.endedUsec += 86400000000 else . end'
+	refused "made after its end" 'if .job then .job.createdUsec = .job.endedUsec + 1 else . end'
 	refused "another target than its index" 'if .task.index == 1 then .task.target = "127.0.0.9" else . end'
 	refused "more or fewer tasks" 'if .job then .job.options.targets = ["127.0.0.[1-4]"] else . end'
 	refused "another number of ends" 'if .record.index == 1 then .record.task.state = "failed" else . end'
