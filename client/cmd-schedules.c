@@ -17,7 +17,8 @@ static json_t *named(const struct words *words, size_t first)
 	return selectors;
 }
 
-static void call_change(json_t *selectors, const char *action)
+/* Takes the selectors. */
+static void change_named(json_t *selectors, const char *action)
 {
 	json_t *reply = talk("ChangeSchedules",
 			     json_pack("{s:o, s:s}", "selectors", selectors, "action", action));
@@ -36,7 +37,7 @@ static void call_change(json_t *selectors, const char *action)
 static enum status change(const struct words *words)
 {
 	const char *action = words->arguments[0];
-	json_t *selectors, *one;
+	json_t *selectors, *selector;
 	size_t i;
 
 	if (json_object_size(words->parameters) > 0)
@@ -46,11 +47,12 @@ static enum status change(const struct words *words)
 		     action);
 	selectors = named(words, 1);
 	if (!streq(action, "run")) {
-		call_change(selectors, action);
+		change_named(selectors, action);
 		return STATUS_OK;
 	}
-	json_array_foreach (selectors, i, one)
-		call_change(json_pack("[O]", one), action);
+	json_array_foreach (selectors, i, selector) {
+		change_named(json_pack("[O]", selector), action);
+	}
 	json_decref(selectors);
 	return STATUS_OK;
 }

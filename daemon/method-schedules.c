@@ -14,6 +14,7 @@ struct listing {
 	struct call *call;
 	bool with_details;
 	json_t *schedules;
+	int status;
 };
 
 static int add_schedule(const struct schedule_row *row, void *context)
@@ -21,11 +22,16 @@ static int add_schedule(const struct schedule_row *row, void *context)
 	struct listing *listing = context;
 	const char *state = NULL;
 	struct job_row job;
+	int r = row->last_job == 0
+			? -ENOENT
+			: store_read_job(listing->call->daemon->store, row->last_job, &job);
 
-	if (row->last_job != 0 &&
-	    store_read_job(listing->call->daemon->store, row->last_job, &job) == 0) {
+	if (r == 0) {
 		state = job_state_words[job.state];
 		job_row_done(&job);
+	} else if (r != -ENOENT) {
+		listing->status = r;
+		return 1;
 	}
 	(void)json_array_append_new(listing->schedules,
 				    view_schedule(row, state, listing->with_details));
@@ -62,7 +68,8 @@ static void list_named(struct call *call, struct listing *listing)
 		r = find(call, json_array_get(selectors, i), &row, &error);
 		if (r < 0)
 			break;
-		(void)add_schedule(&row, listing);
+		if (add_schedule(&row, listing) != 0)
+			r = store_refuse_read(call->daemon->store, &error);
 		schedule_row_done(&row);
 	}
 	if (r < 0) {
@@ -91,7 +98,8 @@ void method_list_schedules(struct call *call)
 	}
 	if (store_read_schedules(call->daemon->store, is_all ? NULL : &call->uid,
 				 after > 0 ? (uint64_t)after : 0, limit, add_schedule,
-				 &listing) < 0) {
+				 &listing) < 0 ||
+	    listing.status < 0) {
 		json_decref(listing.schedules);
 		(void)store_refuse_read(call->daemon->store, &error);
 		call_error(call, &error);
@@ -105,7 +113,7 @@ void method_list_schedules(struct call *call)
 
 struct change {
 	struct call *call;
-	json_t *ids, *jobs;
+	json_t *ids;
 };
 
 static int pause_one(struct change *change, const struct schedule_row *row, struct error *ret_error)
@@ -123,16 +131,6 @@ static int resume_one(struct change *change, const struct schedule_row *row,
 	return 0;
 }
 
-static int run_one(struct change *change, const struct schedule_row *row, struct error *ret_error)
-{
-	uint64_t job;
-	int r = schedules_run(change->call->daemon->schedules, row, &job, ret_error);
-
-	if (r == 0)
-		(void)json_array_append_new(change->jobs, json_integer((json_int_t)job));
-	return r;
-}
-
 static int remove_one(struct change *change, const struct schedule_row *row,
 		      struct error *ret_error)
 {
@@ -144,19 +142,15 @@ static int remove_one(struct change *change, const struct schedule_row *row,
 typedef int change_fn(struct change *change, const struct schedule_row *row,
 		      struct error *ret_error);
 
-static change_fn *action_of(const struct call *call)
+static change_fn *action_of(const char *word)
 {
 	static const struct {
 		const char *word;
 		change_fn *fn;
-	} actions[] = {{"pause", pause_one},
-		       {"resume", resume_one},
-		       {"run", run_one},
-		       {"remove", remove_one}};
-	const char *word = json_string_value(json_object_get(call->parameters, "action"));
+	} actions[] = {{"pause", pause_one}, {"resume", resume_one}, {"remove", remove_one}};
 	size_t i = 0;
 
-	/* The interface's check saw to it that it is one of them. */
+	/* The interface's check saw to it that it is one of them, or "run". */
 	while (!streq(actions[i].word, word))
 		i++;
 	return actions[i].fn;
@@ -184,47 +178,56 @@ static int each_named(struct change *change, change_fn *fn, struct error *ret_er
 	return r;
 }
 
-/* Of several, some could be made and another not; and what a failed commit takes back is one job.
- */
-static int check_run(const struct call *call, change_fn *fn, struct error *ret_error)
+/* One a call: its job is there, or the reply is an error and it is not, as with Start. */
+static void run(struct call *call)
 {
-	if (fn != run_one || json_array_size(json_object_get(call->parameters, "selectors")) == 1)
-		return 0;
-	return error_set(ret_error, ERROR_INVALID_SELECTOR, "",
-			 "one schedule at a time is made to run: call again for each");
-}
-
-static void reply_run(struct call *call, const struct change *change)
-{
-	int64_t job = json_integer_value(json_array_get(change->jobs, 0));
+	const json_t *selectors = json_object_get(call->parameters, "selectors");
+	autofree char *reply = NULL;
 	struct json_text text = {0};
+	struct error error = {0};
+	struct schedule_row row;
+	uint64_t job = 0;
+	int r = json_array_size(selectors) == 1
+			? find(call, json_array_get(selectors, 0), &row, &error)
+			: error_set(&error, ERROR_INVALID_SELECTOR, "",
+				    "run takes one schedule: call it for each");
 
+	if (r == 0) {
+		r = schedules_run(call->daemon->schedules, &row, &job, &error);
+		reply = xasprintf("{\"ids\":[%llu],\"jobs\":[%llu]}", (unsigned long long)row.id,
+				  (unsigned long long)job);
+		schedule_row_done(&row);
+	}
+	if (r < 0) {
+		call_error(call, &error);
+		return;
+	}
 	call_text_begin(&text);
-	json_text_add(&text, "{\"ids\": [");
-	json_text_number(&text, json_integer_value(json_array_get(change->ids, 0)));
-	json_text_add(&text, "], \"jobs\": [");
-	json_text_number(&text, job);
-	json_text_add(&text, "]}");
-	call_reply_start(call, (uint64_t)job, &text);
+	json_text_add(&text, reply);
+	call_reply_start(call, job, &text);
 }
 
-void method_change_schedules(struct call *call)
+static void change_all(struct call *call, change_fn *fn)
 {
-	struct change change = {.call = call, .ids = json_array(), .jobs = json_array()};
-	change_fn *fn = action_of(call);
+	struct change change = {.call = call, .ids = json_array()};
 	struct error error = {0};
-	int r = check_run(call, fn, &error);
+	int r = each_named(&change, NULL, &error);
 
-	if (r == 0)
-		r = each_named(&change, NULL, &error);
 	if (r == 0)
 		r = each_named(&change, fn, &error);
 	if (r < 0)
 		call_error(call, &error);
-	else if (fn == run_one)
-		reply_run(call, &change);
 	else
-		call_reply(call, json_pack("{s:O, s:O}", "ids", change.ids, "jobs", change.jobs));
+		call_reply(call, json_pack("{s:O, s:[]}", "ids", change.ids, "jobs"));
 	json_decref(change.ids);
-	json_decref(change.jobs);
+}
+
+void method_change_schedules(struct call *call)
+{
+	const char *action = json_string_value(json_object_get(call->parameters, "action"));
+
+	if (streq(action, "run"))
+		run(call);
+	else
+		change_all(call, action_of(action));
 }

@@ -26,9 +26,10 @@ enum {
 	DUE_AT_A_TIME = 64,
 	REVIEWED_AT_A_TIME = 100,
 	PRUNED_AT_A_TIME = 100,
-	UNREAD_US = 1000000, /* until the next try, where the database could not be read */
+	KEEP_LAST_MAX = 1000, /* each end of a run steps over so many */
 };
-#define YEAR_US (366 * 24 * 3600 * US_PER_SEC)
+#define READ_AGAIN_US US_PER_SEC /* what could not be read */
+#define YEAR_US       (366 * 24 * 3600 * US_PER_SEC)
 
 struct schedules {
 	struct store *store;
@@ -43,7 +44,8 @@ struct schedules {
 	struct job_watcher watcher;
 };
 
-static void arm(struct schedules *schedules, bool is_read);
+static void arm(struct schedules *schedules);
+static void arm_at(struct schedules *schedules, int64_t at_us);
 
 /* --- Runs --- */
 
@@ -159,25 +161,26 @@ static void on_review(evutil_socket_t fd, short what, void *context)
 {
 	struct schedules *schedules = context;
 	uint64_t before = schedules->reviewed;
-	int r;
 
 	(void)fd;
 	(void)what;
 	/* What was changed and is not committed would be taken back: behind that. */
 	if (schedules->is_waiting)
 		return;
-	r = store_read_schedules(schedules->store, NULL, before, REVIEWED_AT_A_TIME, review_one,
-				 schedules);
-	schedules->is_reviewing = r < 0 || schedules->reviewed != before;
+	if (store_read_schedules(schedules->store, NULL, before, REVIEWED_AT_A_TIME, review_one,
+				 schedules) < 0) {
+		review_in(schedules, READ_AGAIN_US);
+		return;
+	}
+	schedules->is_reviewing = schedules->reviewed != before;
 	if (schedules->is_reviewing)
-		review_in(schedules, r < 0 ? UNREAD_US : US_PER_MS);
+		review_in(schedules, US_PER_MS);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *context)
 {
 	struct schedules *schedules = context;
 	uint64_t times;
-	int r;
 
 	(void)what;
 	if (read((int)fd, &times, sizeof(times)) < 0 && errno == ECANCELED)
@@ -188,30 +191,41 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 	}
 	if (schedules->since_us == 0)
 		schedules->since_us = now_real_us();
-	r = store_read_schedules_due(schedules->store, now_real_us(), DUE_AT_A_TIME, take_turn,
-				     schedules);
-	arm(schedules, r >= 0);
+	if (store_read_schedules_due(schedules->store, now_real_us(), DUE_AT_A_TIME, take_turn,
+				     schedules) < 0)
+		arm_at(schedules, now_real_us() + READ_AGAIN_US);
+	else
+		arm(schedules);
 }
 
-/* Waits for the first that is due; what is past is at once. A commit on its way comes first. What
- * could not be read is looked at again soon. */
-static void arm(struct schedules *schedules, bool is_read)
+/* What is past is at once; 0: never. */
+static void arm_at(struct schedules *schedules, int64_t at_us)
 {
-	struct itimerspec when = {0};
-	int64_t next_us;
+	const struct itimerspec when = {
+		.it_value = {at_us / US_PER_SEC, at_us % US_PER_SEC * 1000},
+	};
 
-	if (schedules->is_waiting)
-		return;
-	if (!is_read || store_next_schedule_us(schedules->store, &next_us) < 0)
-		next_us = now_real_us() + UNREAD_US;
-	when.it_value = (struct timespec){next_us / US_PER_SEC, next_us % US_PER_SEC * 1000};
-	if (next_us == 0 || next_us > now_real_us())
-		schedules->since_us = 0;
 	/* ECANCELED: the clock was set just now, and the timer runs. */
 	if (timerfd_settime(schedules->timer_fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &when,
 			    NULL) < 0 &&
 	    errno == ECANCELED)
 		begin_review(schedules);
+}
+
+/* Waits for the first that is due. A commit on its way comes first. */
+static void arm(struct schedules *schedules)
+{
+	int64_t next_us;
+
+	if (schedules->is_waiting)
+		return;
+	if (store_next_schedule_us(schedules->store, &next_us) < 0) {
+		arm_at(schedules, now_real_us() + READ_AGAIN_US);
+		return;
+	}
+	if (next_us == 0 || next_us > now_real_us())
+		schedules->since_us = 0;
+	arm_at(schedules, next_us);
 }
 
 void schedules_committed(struct schedules *schedules)
@@ -221,7 +235,7 @@ void schedules_committed(struct schedules *schedules)
 	schedules->is_waiting = false;
 	if (schedules->is_reviewing)
 		review_in(schedules, 0);
-	arm(schedules, true);
+	arm(schedules);
 }
 
 /* --- Keeping the last ones --- */
@@ -262,7 +276,7 @@ static const struct field rule_fields[] = {
 	{"onCalendar", FIELD_STRING, offsetof(struct rule, calendar), 0, 1000, 0, NULL},
 	{"catchUp", FIELD_BOOL, offsetof(struct rule, is_catch_up), 0, 0, 0, NULL},
 	{"overlap", FIELD_BOOL, offsetof(struct rule, is_overlap), 0, 0, 0, NULL},
-	{"keepLast", FIELD_INT, offsetof(struct rule, keep_last), 1, 10000, 0, NULL},
+	{"keepLast", FIELD_INT, offsetof(struct rule, keep_last), 1, KEEP_LAST_MAX, 0, NULL},
 };
 
 /* The rule into the row, and the first time of it. */
@@ -312,6 +326,7 @@ static int check_name(struct schedules *schedules, uid_t uid, const char *name,
 		      struct error *ret_error)
 {
 	uint64_t id;
+	int r = 0;
 
 	if (!name)
 		return 0;
@@ -321,8 +336,9 @@ static int check_name(struct schedules *schedules, uid_t uid, const char *name,
 				 "its id",
 				 name);
 	id = store_queued_schedule(schedules->store, uid, NULL, name);
-	if (id == 0 &&
-	    store_read_schedules_named(schedules->store, &uid, name, 1, take_id, &id) < 0)
+	if (id == 0)
+		r = store_read_schedules_named(schedules->store, &uid, name, 1, take_id, &id);
+	if (r < 0)
 		return store_refuse_read(schedules->store, ret_error);
 	return id == 0 ? 0
 		       : error_set(ret_error, ERROR_INVALID_OPTION, "name",
@@ -353,8 +369,7 @@ static int check_secret(const json_t *parameters, const struct kind *kind, struc
 			 "a schedule keeps no password: use a key, or a credential of jobd.conf");
 }
 
-/* The schedule that this user made with this token. */
-/* *ret_id 0: it is new. */
+/* The schedule that this user made with this token; 0: there is none. */
 static int find_token(struct schedules *schedules, const struct job_request *request,
 		      uint64_t *ret_id, struct error *ret_error)
 {
@@ -392,20 +407,17 @@ int schedules_make(struct schedules *schedules, const struct job_request *reques
 		   uint64_t *ret_tasks, bool *ret_is_new, struct error *ret_error)
 {
 	const json_t *object = json_object_get(request->parameters, "schedule");
-	uint64_t known;
 	struct schedule_row row = {0};
 	struct request parsed;
 	struct rule rule = {0};
-	int r = request_parse(request->parameters, request->uid, request->is_trusted,
-			      schedules->config, &parsed, ret_error);
+	uint64_t known;
+	int r = find_token(schedules, request, &known, ret_error);
 
+	if (r == 0)
+		r = request_parse(request->parameters, request->uid, request->is_trusted,
+				  schedules->config, &parsed, ret_error);
 	if (r < 0)
 		return r;
-	r = find_token(schedules, request, &known, ret_error);
-	if (r < 0) {
-		request_done(&parsed);
-		return r;
-	}
 	*ret_tasks = target_list_count(parsed.targets);
 	*ret_is_new = known == 0;
 	if (known != 0) {
@@ -436,29 +448,38 @@ int schedules_make(struct schedules *schedules, const struct job_request *reques
 
 /* --- Finding and changing --- */
 
+/* "s7", or a name: the own one before another's. 0: there is none. */
+static int find_id(struct schedules *schedules, uid_t uid, bool is_admin, const char *selector,
+		   uint64_t *ret_id)
+{
+	int r;
+
+	*ret_id = 0;
+	if (is_id(selector)) {
+		*ret_id = strtoull(selector + 1, NULL, 10);
+		return 0;
+	}
+	r = store_read_schedules_named(schedules->store, &uid, selector, 1, take_id, ret_id);
+	if (r == 0 && *ret_id == 0 && is_admin)
+		r = store_read_schedules_named(schedules->store, NULL, selector, 1, take_id,
+					       ret_id);
+	return r;
+}
+
 int schedules_find(struct schedules *schedules, uid_t uid, bool is_admin, const char *selector,
 		   struct schedule_row *ret_row, struct error *ret_error)
 {
-	uint64_t id = 0;
-	int r = 0;
+	uint64_t id;
+	int r = find_id(schedules, uid, is_admin, selector, &id);
 
-	if (is_id(selector)) {
-		id = strtoull(selector + 1, NULL, 10);
-	} else {
-		/* The own one before another's. */
-		r = store_read_schedules_named(schedules->store, &uid, selector, 1, take_id, &id);
-		if (r >= 0 && id == 0 && is_admin)
-			r = store_read_schedules_named(schedules->store, NULL, selector, 1, take_id,
-						       &id);
-	}
-	if (r >= 0 && id != 0)
-		r = store_read_schedule(schedules->store, id, ret_row);
-	if (r < 0 && r != -ENOENT)
-		return store_refuse_read(schedules->store, ret_error);
-	if (r >= 0 && id != 0) {
+	if (r == 0)
+		r = id == 0 ? -ENOENT : store_read_schedule(schedules->store, id, ret_row);
+	if (r == 0) {
 		if (ret_row->uid == uid || is_admin)
 			return 0;
 		schedule_row_done(ret_row);
+	} else if (r != -ENOENT) {
+		return store_refuse_read(schedules->store, ret_error);
 	}
 	return error_set(ret_error, ERROR_NO_SUCH_SCHEDULE, selector,
 			 is_id(selector)
@@ -500,7 +521,7 @@ struct schedules *schedules_new(struct event_base *base, struct store *store, st
 	schedules->watcher.context = schedules;
 	jobs_watch(jobs, &schedules->watcher);
 	begin_review(schedules);
-	arm(schedules, true);
+	arm(schedules);
 	return schedules;
 }
 

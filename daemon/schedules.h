@@ -33,7 +33,7 @@ int schedules_find(struct schedules *schedules, uid_t uid, bool is_admin, const 
 void schedules_pause(struct schedules *schedules, uint64_t id, bool is_paused);
 /* Its runs stay. */
 void schedules_remove(struct schedules *schedules, uint64_t id);
-/* A run beside its times, at once, also while another goes on. */
+/* A run beside its times, at once, also while another goes on; jobs_start_failed takes it back. */
 int schedules_run(struct schedules *schedules, const struct schedule_row *row, uint64_t *ret_job,
 		  struct error *ret_error);
 

@@ -114,6 +114,12 @@ void store_put_job_update(struct store *store, const struct job_row *row)
 	put_row(store, CHANGE_JOB_UPDATE, &changed);
 }
 
+static bool is_of_job(const struct change *change, uint64_t id)
+{
+	return change->key.job == id ||
+	       (change->type == CHANGE_SCHEDULE_RUN && change->run.job == id);
+}
+
 void store_drop_job(struct store *store, uint64_t id)
 {
 	STAILQ_HEAD(, change) all = STAILQ_HEAD_INITIALIZER(all);
@@ -121,10 +127,8 @@ void store_drop_job(struct store *store, uint64_t id)
 
 	STAILQ_CONCAT(&all, &store->queue);
 	while ((change = STAILQ_FIRST(&all))) {
-		bool is_its_run = change->type == CHANGE_SCHEDULE_RUN && change->run.job == id;
-
 		STAILQ_REMOVE_HEAD(&all, link);
-		if (change->key.job != id && !is_its_run) {
+		if (!is_of_job(change, id)) {
 			STAILQ_INSERT_TAIL(&store->queue, change, link);
 			continue;
 		}

@@ -110,7 +110,8 @@ uint64_t store_next_position(struct store *store);
 void store_put_job(struct store *store, const struct job_row *row);
 /* State, counters, positions, times, next_index, and name and options where not NULL. */
 void store_put_job_update(struct store *store, const struct job_row *row);
-/* Takes a queued store_put_job and everything about that job out of the queue. */
+/* Takes a queued store_put_job and everything about that job out of the queue, that it is a
+ * schedule's run included. */
 void store_drop_job(struct store *store, uint64_t id);
 /* The job vanishes from every read with the commit; its rows go later, by store_reap. */
 void store_put_job_removed(struct store *store, uint64_t id);
@@ -271,7 +272,7 @@ int store_read_schedules_due(struct store *store, int64_t now_us, size_t limit, 
 /* -ENOENT where there is none. */
 int store_read_schedule(struct store *store, uint64_t id, struct schedule_row *ret_row);
 int store_find_schedule_token(struct store *store, uid_t uid, const char *token, uint64_t *ret_id);
-/* When the first of them is due; 0: none ever is. 0 or a negative errno. */
+/* When the first of them is due; 0: none ever is. */
 int store_next_schedule_us(struct store *store, int64_t *ret_us);
 uint64_t store_count_schedules(struct store *store);
 /* A run that has not ended: its id, or 0. */

@@ -88,8 +88,13 @@ missed() {
 	is_field slow runs 1
 	has_runs slow 1
 	is_field many skipped 0
-	# By hand it goes beside
-	run -0 jobctl schedules run slow
+	# By hand it goes beside; of several until one fails
+	run -1 --separate-stderr jobctl schedules run slow none many
+	[ "$output" = "$(field slow lastJob)" ]
+	[[ $stderr == *"no schedule is called 'none'"* ]]
+	has_runs slow 2
+	python3 "$TESTS/lib/varlink.py" "$JOBD_SOCKET" org.jobd.ChangeSchedules '{"action": "run",
+		"selectors": ["slow", "many"]}' | jq -e '.error == "org.jobd.InvalidSelector"'
 	has_runs slow 2
 	jobctl schedules pause slow many
 	jobctl stop --schedule slow
@@ -215,6 +220,7 @@ refuses() {
 	refuses "never comes" ping --on-calendar 2020-01-01
 	refuses "there is no such time zone" ping --on-calendar '12:00 Nowhere/City'
 	refuses "--every is out of bounds" ping --every 10ms
+	refuses "--keep-last is out of bounds" ping --every 1h --keep-last 1001
 	refuses "--at takes a time to come" ping --at 2h
 	refuses "--at takes a time to come" ping --at 2020-01-01
 	refuses "do not go together" ping --at +5m --every 5m

@@ -25,6 +25,8 @@ static struct {
 	struct job_watcher *watcher;
 	unsigned started, removed;
 	bool is_refusing, is_clock_set;
+	unsigned refused_reads;
+	bool is_unreadable;
 } set;
 
 /* --- The clock, as timerfd_create(2) tells that it was set --- */
@@ -39,6 +41,35 @@ ssize_t __wrap_read(int fd, void *bytes, size_t size)
 	set.is_clock_set = false;
 	errno = ECANCELED;
 	return -1;
+}
+
+/* --- Reads, which fail, though the commits do not --- */
+
+int __real_store_each_row(struct store *store, sqlite3_stmt *statement, use_row_fn *use,
+			  void *context);
+int __wrap_store_each_row(struct store *store, sqlite3_stmt *statement, use_row_fn *use,
+			  void *context);
+int __real_store_one_row(struct store *store, sqlite3_stmt *statement, use_row_fn *use,
+			 void *context);
+int __wrap_store_one_row(struct store *store, sqlite3_stmt *statement, use_row_fn *use,
+			 void *context);
+
+static bool is_refused(void)
+{
+	set.refused_reads += set.is_unreadable;
+	return set.is_unreadable;
+}
+
+int __wrap_store_each_row(struct store *store, sqlite3_stmt *statement, use_row_fn *use,
+			  void *context)
+{
+	return is_refused() ? -EIO : __real_store_each_row(store, statement, use, context);
+}
+
+int __wrap_store_one_row(struct store *store, sqlite3_stmt *statement, use_row_fn *use,
+			 void *context)
+{
+	return is_refused() ? -EIO : __real_store_one_row(store, statement, use, context);
 }
 
 /* --- The job table --- */
@@ -225,6 +256,29 @@ static void test_same_turn(void **state)
 	assert_false(is_new);
 	settle();
 	expect_runs(other, 1);
+}
+
+/* Whether there is one cannot be known: not made, lest it breaks the commit of all in the turn. */
+static void test_unreadable_keys(void **state)
+{
+	static const char rule[] = "{\"everyUsec\":3600000000}";
+	autofree char *by_token = NULL, *by_name = NULL;
+	struct error error = {0};
+	struct schedule_row row;
+	bool is_new;
+
+	(void)state;
+	set.is_unreadable = true;
+	assert_int_equal(make(rule, NULL, "t", &is_new, &by_token), 0);
+	assert_string_equal(by_token, "the database cannot be read");
+	assert_int_equal(make(rule, "n", NULL, &is_new, &by_name), 0);
+	assert_string_equal(by_name, "the database cannot be read");
+	for (int i = 0; i < 2; i++) {
+		assert_true(schedules_find(set.schedules, 7, true, i == 0 ? "s1" : "n", &row,
+					   &error) < 0);
+		assert_int_equal(error.id, ERROR_STORAGE_FAILED);
+		error_done(&error);
+	}
 }
 
 static void test_due(void **state)
@@ -421,6 +475,27 @@ static void test_due_while_failing(void **state)
 			 0);
 }
 
+/* What is due cannot be read: it is tried now and then, and made when it can be. */
+static void test_unreadable(void **state)
+{
+	uint64_t id = make_hourly("");
+	int64_t end_us = now_real_us() + 10 * US_PER_SEC;
+
+	(void)state;
+	make_due(1);
+	set.is_unreadable = true;
+	settle();
+	assert_true(set.refused_reads > 0 && set.refused_reads < 5);
+	schedules_pause(set.schedules, id, false);
+	assert_true(turn());
+	settle();
+	assert_true(set.refused_reads < 9);
+	set.is_unreadable = false;
+	while (number_of(id, "runs") < 2 && now_real_us() < end_us)
+		settle();
+	expect_runs(id, 2);
+}
+
 /* The power goes in the midst: at the next start there was one run, or it is made now. */
 static void test_power_cuts(void **state)
 {
@@ -470,11 +545,18 @@ static int close_set(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		SET_TEST(test_same_turn),    SET_TEST(test_due),
-		SET_TEST(test_many),         SET_TEST(test_refused_run),
-		SET_TEST(test_review),       SET_TEST(test_zone_is_gone),
-		SET_TEST(test_clock_is_set), SET_TEST(test_keep_last),
-		SET_TEST(test_failing_disk), SET_TEST(test_due_while_failing),
+		SET_TEST(test_same_turn),
+		SET_TEST(test_unreadable_keys),
+		SET_TEST(test_due),
+		SET_TEST(test_many),
+		SET_TEST(test_refused_run),
+		SET_TEST(test_review),
+		SET_TEST(test_zone_is_gone),
+		SET_TEST(test_clock_is_set),
+		SET_TEST(test_keep_last),
+		SET_TEST(test_failing_disk),
+		SET_TEST(test_due_while_failing),
+		SET_TEST(test_unreadable),
 		SET_TEST(test_power_cuts),
 	};
 

@@ -110,9 +110,9 @@ static void test_row(void **state)
 static void test_due(void **state)
 {
 	uint64_t late, soon, never, paused, dropped;
-	int64_t next_us;
 	struct box_list due = {.count = 0}, all = {.count = 0}, own = {.count = 0};
 	struct box_list named = {.count = 0};
+	int64_t next_us;
 	uid_t uid = 1;
 
 	(void)state;
@@ -126,6 +126,11 @@ static void test_due(void **state)
 	store_put_schedule_paused(box.store, paused, true);
 	store_drop_job(box.store, dropped);
 	box_commit();
+	store_put_schedule_run(box.store, late, 88, 9);
+	store_put_schedule_run(box.store, soon, 99, 9);
+	store_drop_job(box.store, 99);
+	box_commit();
+	assert_int_equal(box_number("SELECT sum(last_job) FROM schedule"), 88);
 	assert_int_equal(store_count_schedules(box.store), 4);
 	assert_int_equal(store_next_schedule_us(box.store, &next_us), 0);
 	assert_int_equal(next_us, 200);
