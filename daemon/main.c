@@ -340,8 +340,7 @@ static int start_jobs(struct program *program)
 		error_done(&error);
 		return -EIO;
 	}
-	daemon->schedules =
-		schedules_new(daemon->base, daemon->store, daemon->jobs, daemon->config);
+	daemon->schedules = schedules_new(daemon);
 	if (server_new(daemon, passed_socket(), &daemon->server, &sentence) < 0) {
 		log_error("%s", sentence);
 		return -EADDRINUSE;

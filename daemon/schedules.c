@@ -17,6 +17,7 @@
 #include "daemon/kind.h"
 #include "daemon/request.h"
 #include "daemon/schedule-rule.h"
+#include "daemon/server.h"
 
 #include <ctype.h>
 #include <event2/event.h>
@@ -32,6 +33,7 @@ enum {
 #define YEAR_US       (366 * 24 * 3600 * US_PER_SEC)
 
 struct schedules {
+	struct daemon *daemon;
 	struct store *store;
 	struct jobs *jobs;
 	const struct config *config;
@@ -98,6 +100,13 @@ static int check_calendar(const char *text, struct error *ret_error)
 	return r;
 }
 
+/* Whether the rest is for the next turn. */
+static int end_piece(struct schedules *schedules)
+{
+	turn_worked(schedules->daemon, false);
+	return turn_is_over(schedules->daemon);
+}
+
 static int take_turn(const struct schedule_row *row, void *context)
 {
 	struct schedules *schedules = context;
@@ -125,7 +134,7 @@ static int take_turn(const struct schedule_row *row, void *context)
 	store_put_schedule_turn(schedules->store, row->id, turn.next_us, turn.skipped, why);
 	schedules->is_waiting = true;
 	error_done(&error);
-	return 0;
+	return end_piece(schedules);
 }
 
 /* --- The clock --- */
@@ -154,7 +163,7 @@ static int review_one(const struct schedule_row *row, void *context)
 		store_put_schedule_turn(schedules->store, row->id, next_us, 0, row->error);
 		schedules->is_waiting = true;
 	}
-	return 0;
+	return end_piece(schedules);
 }
 
 static void on_review(evutil_socket_t fd, short what, void *context)
@@ -502,24 +511,24 @@ void schedules_remove(struct schedules *schedules, uint64_t id)
 
 /* --- The whole --- */
 
-struct schedules *schedules_new(struct event_base *base, struct store *store, struct jobs *jobs,
-				const struct config *config)
+struct schedules *schedules_new(struct daemon *daemon)
 {
 	struct schedules *schedules = xcalloc(1, sizeof(*schedules));
 
-	schedules->store = store;
-	schedules->jobs = jobs;
-	schedules->config = config;
+	schedules->daemon = daemon;
+	schedules->store = daemon->store;
+	schedules->jobs = daemon->jobs;
+	schedules->config = daemon->config;
 	schedules->timer_fd = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK);
-	schedules->timer =
-		event_new(base, schedules->timer_fd, EV_READ | EV_PERSIST, on_timer, schedules);
-	schedules->review = event_new(base, -1, 0, on_review, schedules);
+	schedules->timer = event_new(daemon->base, schedules->timer_fd, EV_READ | EV_PERSIST,
+				     on_timer, schedules);
+	schedules->review = event_new(daemon->base, -1, 0, on_review, schedules);
 	if (schedules->timer_fd < 0 || !schedules->timer || !schedules->review ||
 	    event_add(schedules->timer, NULL) != 0)
 		abort();
 	schedules->watcher.changed = job_changed;
 	schedules->watcher.context = schedules;
-	jobs_watch(jobs, &schedules->watcher);
+	jobs_watch(schedules->jobs, &schedules->watcher);
 	begin_review(schedules);
 	arm(schedules);
 	return schedules;

@@ -10,12 +10,12 @@
 #include "daemon/jobs.h"
 
 struct config;
-struct event_base;
+struct daemon;
 struct schedules;
 
-/* All of these outlive it; config may be replaced on reload, which looks at all rules again. */
-struct schedules *schedules_new(struct event_base *base, struct store *store, struct jobs *jobs,
-				const struct config *config);
+/* Base, store, jobs and config are there and outlive it; config may be replaced on reload, which
+ * looks at all rules again. */
+struct schedules *schedules_new(struct daemon *daemon);
 void schedules_free(struct schedules *schedules);
 void schedules_set_config(struct schedules *schedules, const struct config *config);
 
