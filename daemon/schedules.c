@@ -358,8 +358,10 @@ static int check_name(struct schedules *schedules, uid_t uid, const char *name,
 
 static int check_room(struct schedules *schedules, struct error *ret_error)
 {
-	uint64_t count = store_count_schedules(schedules->store);
+	uint64_t count;
 
+	if (store_count_schedules(schedules->store, &count) < 0)
+		return store_refuse_read(schedules->store, ret_error);
 	return count < (uint64_t)schedules->config->max_schedules
 		       ? 0
 		       : error_set(ret_error, ERROR_LIMIT_REACHED, "max-schedules",

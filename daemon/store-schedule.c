@@ -295,15 +295,6 @@ int store_find_schedule_token(struct store *store, uid_t uid, const char *token,
 	return store_one_row(store, statement, store_take_number, ret_id);
 }
 
-/* The number that a statement gives, or 0. */
-static uint64_t number_of(struct store *store, sqlite3_stmt *statement)
-{
-	uint64_t value = 0;
-
-	(void)store_one_row(store, statement, store_take_number, &value);
-	return value;
-}
-
 int store_next_schedule_us(struct store *store, int64_t *ret_us)
 {
 	uint64_t value = 0;
@@ -314,17 +305,27 @@ int store_next_schedule_us(struct store *store, int64_t *ret_us)
 	return r == -ENOENT ? 0 : r;
 }
 
-uint64_t store_count_schedules(struct store *store)
+int store_count_schedules(struct store *store, uint64_t *ret_count)
 {
-	return number_of(store, store_statement(store, SQL_SCHEDULE_COUNT));
+	const struct change *change;
+	int r;
+
+	*ret_count = 0;
+	r = store_one_row(store, store_statement(store, SQL_SCHEDULE_COUNT), store_take_number,
+			  ret_count);
+	STAILQ_FOREACH (change, &store->queue, link)
+		*ret_count += change->type == CHANGE_SCHEDULE;
+	return r;
 }
 
 uint64_t store_live_run(struct store *store, uint64_t schedule)
 {
 	sqlite3_stmt *statement = store_statement(store, SQL_SCHEDULE_LIVE);
+	uint64_t id = 0;
 
 	store_bind(statement, 1, schedule);
-	return number_of(store, statement);
+	(void)store_one_row(store, statement, store_take_number, &id);
+	return id;
 }
 
 struct run_reading {

@@ -274,7 +274,8 @@ int store_read_schedule(struct store *store, uint64_t id, struct schedule_row *r
 int store_find_schedule_token(struct store *store, uid_t uid, const char *token, uint64_t *ret_id);
 /* When the first of them is due; 0: none ever is. */
 int store_next_schedule_us(struct store *store, int64_t *ret_us);
-uint64_t store_count_schedules(struct store *store);
+/* With those that are queued. */
+int store_count_schedules(struct store *store, uint64_t *ret_count);
 /* A run that has not ended: its id, or 0. */
 uint64_t store_live_run(struct store *store, uint64_t schedule);
 typedef void run_id_fn(uint64_t job, void *context);

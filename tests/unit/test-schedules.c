@@ -253,7 +253,7 @@ static void expect_runs(uint64_t id, int64_t runs)
 static void test_same_turn(void **state)
 {
 	static const char rule[] = "{\"everyUsec\":3600000000}";
-	autofree char *sentence = NULL;
+	autofree char *sentence = NULL, *no_room = NULL;
 	uint64_t id, other;
 	bool is_new;
 
@@ -271,6 +271,10 @@ static void test_same_turn(void **state)
 	assert_true(turn());
 	assert_int_equal(make(rule, "n", "t", &is_new, &sentence), other);
 	assert_false(is_new);
+	set.config.max_schedules = 2;
+	assert_true(make(rule, NULL, NULL, &is_new, &sentence) != 0);
+	assert_int_equal(make(rule, NULL, NULL, &is_new, &no_room), 0);
+	assert_non_null(strstr(no_room, "there are 2 schedules"));
 	settle();
 	expect_runs(other, 1);
 }
