@@ -249,16 +249,26 @@ void schedules_committed(struct schedules *schedules)
 
 /* --- Keeping the last ones --- */
 
+struct pruning {
+	struct jobs *jobs;
+	uint64_t schedule;
+};
+
 static void prune_run(uint64_t job, void *context)
 {
-	struct schedules *schedules = context;
+	const struct pruning *pruning = context;
+	autofree char *id = xasprintf("JOBD_JOB=%llu", (unsigned long long)job);
+	const char *const fields[] = {id, "JOBD_STATE=pruned", NULL};
 
-	jobs_remove(schedules->jobs, job);
+	log_event(LOG_NOTICE, fields, "job %llu is pruned: --keep-last of schedule s%llu",
+		  (unsigned long long)job, (unsigned long long)pruning->schedule);
+	jobs_remove(pruning->jobs, job);
 }
 
 static void job_changed(struct job_watcher *watcher, const struct job_row *row, bool is_removed)
 {
 	struct schedules *schedules = watcher->context;
+	struct pruning pruning = {.jobs = schedules->jobs, .schedule = row->schedule};
 	struct schedule_row schedule;
 
 	if (is_removed || row->schedule == 0 || !job_state_is_final(row->state) ||
@@ -266,7 +276,7 @@ static void job_changed(struct job_watcher *watcher, const struct job_row *row, 
 		return;
 	if (schedule.keep_last > 0)
 		(void)store_read_old_runs(schedules->store, schedule.id, schedule.keep_last,
-					  PRUNED_AT_A_TIME, prune_run, schedules);
+					  PRUNED_AT_A_TIME, prune_run, &pruning);
 	schedule_row_done(&schedule);
 }
 
