@@ -11,8 +11,7 @@ BEGIN {
 	floor[++floors] = "worker|(kind|ping|ssh)-.*"
 	floor[++floors] = "dispatch|store(-.*)?"
 	floor[++floors] = "jobs(-.*)?|request|schedule-rule"
-	floor[++floors] = "schedules"
-	floor[++floors] = "connection|method(s|-.*)|select|server|service|walk"
+	floor[++floors] = "connection|method(s|-.*)|schedules|select|server|service|walk"
 	floor[++floors] = "background|main|turn"
 
 	# On the same floor, and strangers to each other
