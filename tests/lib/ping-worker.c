@@ -229,19 +229,19 @@ static int setup_worker(bool raw, bool datagram)
 	return 0;
 }
 
-int pinger_setup_raw(void **state)
+static int setup_raw(void **state)
 {
 	(void)state;
 	return setup_worker(true, false);
 }
 
-int pinger_setup_datagram(void **state)
+static int setup_datagram(void **state)
 {
 	(void)state;
 	return setup_worker(false, true);
 }
 
-int pinger_teardown(void **state)
+static int teardown(void **state)
 {
 	(void)state;
 	pinger_forget();
@@ -252,4 +252,16 @@ int pinger_teardown(void **state)
 	event_base_free(worker.base);
 	mailbox_done(&worker.mailbox);
 	return 0;
+}
+
+int pinger_main(const struct CMUnitTest *tests, size_t count)
+{
+	int r = ping_box_enter();
+
+	if (r != 0)
+		return r;
+	r = _cmocka_run_group_tests("raw", tests, count, setup_raw, teardown);
+	r += _cmocka_run_group_tests("datagram", tests, count, setup_datagram, teardown);
+	ping_box_leave();
+	return r;
 }

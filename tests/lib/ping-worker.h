@@ -49,7 +49,6 @@ size_t ping_under_way(void);
 void assert_ping_failed(const struct outcome *outcome, enum error_class class, const char *words);
 void assert_ping_succeeded(const struct outcome *outcome);
 
-/* Fixtures of a group of tests, with either kind of socket. */
-int pinger_setup_raw(void **state);
-int pinger_setup_datagram(void **state);
-int pinger_teardown(void **state);
+/* The tests in a network of their own, with either kind of socket; the exit status. */
+struct CMUnitTest;
+int pinger_main(const struct CMUnitTest *tests, size_t count);

@@ -155,7 +155,6 @@ static void test_a_silent_network(void **state)
 
 int main(void)
 {
-	/* With either kind of socket */
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_whole_time_out),
 		cmocka_unit_test(test_held_up),
@@ -165,12 +164,6 @@ int main(void)
 		cmocka_unit_test(test_a_whole_network),
 		cmocka_unit_test(test_a_silent_network),
 	};
-	int r = ping_box_enter();
 
-	if (r != 0)
-		return r;
-	r = cmocka_run_group_tests_name("raw", tests, pinger_setup_raw, pinger_teardown);
-	r += cmocka_run_group_tests_name("datagram", tests, pinger_setup_datagram, pinger_teardown);
-	ping_box_leave();
-	return r;
+	return pinger_main(tests, ARRAY_SIZE(tests));
 }

@@ -188,7 +188,6 @@ static void test_stop_what_is_not_flat(void **state)
 
 int main(void)
 {
-	/* With either kind of socket */
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_each_for_itself),
 		cmocka_unit_test(test_late_is_not_in_time),
@@ -198,12 +197,6 @@ int main(void)
 		cmocka_unit_test(test_stop_one_by_one),
 		cmocka_unit_test(test_stop_what_is_not_flat),
 	};
-	int r = ping_box_enter();
 
-	if (r != 0)
-		return r;
-	r = cmocka_run_group_tests_name("raw", tests, pinger_setup_raw, pinger_teardown);
-	r += cmocka_run_group_tests_name("datagram", tests, pinger_setup_datagram, pinger_teardown);
-	ping_box_leave();
-	return r;
+	return pinger_main(tests, ARRAY_SIZE(tests));
 }

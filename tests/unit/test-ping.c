@@ -436,7 +436,6 @@ static void test_periods_wait_for_the_disk(void **state)
 
 int main(void)
 {
-	/* With either kind of socket */
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_first_reply),
 		cmocka_unit_test(test_statistics),
@@ -464,12 +463,6 @@ int main(void)
 		cmocka_unit_test(test_periods_wait_for_the_disk),
 		cmocka_unit_test(test_not_allowed),
 	};
-	int r = ping_box_enter();
 
-	if (r != 0)
-		return r;
-	r = cmocka_run_group_tests_name("raw", tests, pinger_setup_raw, pinger_teardown);
-	r += cmocka_run_group_tests_name("datagram", tests, pinger_setup_datagram, pinger_teardown);
-	ping_box_leave();
-	return r;
+	return pinger_main(tests, ARRAY_SIZE(tests));
 }
