@@ -451,7 +451,7 @@ static void read_file(struct ssh_config *config, const char *path, size_t depth)
 	*known = (struct config_file){.path = xstrdup(path)};
 	if (fd >= 0 && fstat(fd, &known->status) == 0 && S_ISREG(known->status.st_mode) &&
 	    known->status.st_size <= FILE_SIZE_MAX && depth <= INCLUDE_DEPTH_MAX)
-		file = fdopen(dup(fd), "r");
+		file = fdopen(fd, "r");
 	if (!file) {
 		if (fd >= 0 || errno != ENOENT)
 			log_warning("%s is not read: %s", path,
@@ -459,6 +459,7 @@ static void read_file(struct ssh_config *config, const char *path, size_t depth)
 					   : "it is no file, too large, or included too deep");
 		return;
 	}
+	fd = -1; /* the stream closes it */
 	/* It begins with lines for every host, as far as where it is included is meant. */
 	add_criterion(add_line(config, depth), CRITERION_ALL, false, xstrdup(""));
 	read_lines(config, path, file, depth);
