@@ -86,7 +86,7 @@ static bool is_at(int fd, const char *path)
 /* 0 or a negative errno; -EAGAIN: it was written to meanwhile. */
 static int copy_file(int from, const char *to)
 {
-	autoclose int fd = open(to, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	autoclose int fd = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	static char piece[1 << 16];
 	struct stat before, after;
 	off_t offset = 0;
@@ -117,13 +117,32 @@ static int fold_log(const char *to)
 	return r == SQLITE_OK ? 0 : -EIO;
 }
 
-static int copy_files(const struct open_files *files, const char *to)
+/* As copy_file. Where the log goes into the main file once that is copied, neither copy has it. */
+static int copy_both(const struct open_files *files, const char *to, const char *log)
 {
-	autofree char *log = xasprintf("%s-wal", to);
-	int r = copy_file(files->fd, to);
+	struct stat before, after;
+	int r;
 
+	if (fstat(files->fd, &before) < 0)
+		return -errno;
+	r = copy_file(files->fd, to);
 	if (r == 0 && files->log_fd >= 0)
 		r = copy_file(files->log_fd, log);
+	if (r < 0)
+		return r;
+	if (fstat(files->fd, &after) < 0)
+		return -errno;
+	return is_same_file(&before, &after) ? 0 : -EAGAIN;
+}
+
+static int copy_files(const struct open_files *files, const char *to)
+{
+	enum { TRIES_MAX = 5 };
+	autofree char *log = xasprintf("%s-wal", to);
+	int r = -EAGAIN;
+
+	for (int i = 0; r == -EAGAIN && i < TRIES_MAX; i++)
+		r = copy_both(files, to, log);
 	if (r == 0)
 		r = fold_log(to);
 	if (r < 0)
@@ -148,7 +167,13 @@ int store_rescue(const char *path, const char *to, struct error *ret_error)
 		(void)close(files.fd);
 	if (files.log_fd >= 0)
 		(void)close(files.log_fd);
-	if (r < 0) {
+	if (r == -EAGAIN)
+		(void)error_set(ret_error, ERROR_STORAGE_FAILED, NULL,
+				"jobd (pid %ld) wrote to what it has open of %s each time it was "
+				"copied: try again, jobd stops writing once it notices that the "
+				"file is gone",
+				holder, path);
+	else if (r < 0) {
 		errno = -r;
 		(void)error_set(ret_error, ERROR_STORAGE_FAILED, NULL,
 				"what jobd (pid %ld) has open of %s cannot be copied to %s: %m",
