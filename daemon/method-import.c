@@ -126,6 +126,8 @@ static int read_job(struct import *import, const json_t *job, struct error *ret_
 		return refuse(ret_error, "job", "this jobd does not know its kind");
 	if (!json_is_array(json_object_get(json_object_get(job, "options"), "targets")))
 		return refuse(ret_error, "job", "its options are missing");
+	if (!streq(text_of(json_object_get(job, "options"), "kind"), text_of(job, "kind")))
+		return refuse(ret_error, "job", "its options are of another kind");
 	r = check_times(job, ret_error);
 	if (r == 0 && name)
 		r = job_name_check(name, ret_error);

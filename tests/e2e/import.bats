@@ -129,6 +129,7 @@ refused() {
 	jobctl start ping --wait '127.0.0.[1-3]'
 	jobctl export >"$BATS_TEST_TMPDIR/lines"
 	refused "only a job that has ended" 'if .job then .job.state = "running" else . end'
+	refused "of another kind" 'if .job then .job.options.kind = "ssh" else . end'
 	refused "ends after now" 'if .job then .job.endedUsec += 86400000000 else . end'
 	refused "made after its end" 'if .job then .job.createdUsec = .job.endedUsec + 1 else . end'
 	refused "another target than its index" 'if .task.index == 1 then .task.target = "127.0.0.9" else . end'

@@ -415,6 +415,26 @@ static void test_full_disk(void **state)
 	assert_int_equal(umount(folder), 0);
 }
 
+/* Of a file that was moved away nothing is deleted until it is back. */
+static void test_reap_of_moved_file(void **state)
+{
+	autofree char *away = xasprintf("%s.away", box.path);
+	uint64_t job = box_put_job(NULL, 1);
+	bool is_more = true;
+
+	(void)state;
+	(void)box_put_task(job, 0, "abc", 3);
+	store_put_job_removed(box.store, job);
+	box_commit();
+	assert_int_equal(rename(box.path, away), 0);
+	assert_true(store_reap(box.store, &is_more) < 0);
+	assert_int_equal(rename(away, box.path), 0);
+	assert_int_equal(box_number("SELECT count(*) FROM record"), 2);
+	while (is_more)
+		assert_int_equal(store_reap(box.store, &is_more), 0);
+	assert_int_equal(box_number("SELECT count(*) FROM record"), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -426,6 +446,7 @@ int main(void)
 		BOX_TEST(test_page_limit),
 		BOX_TEST(test_empty_queue_tries_again),
 		BOX_TEST(test_full_disk),
+		BOX_TEST(test_reap_of_moved_file),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
