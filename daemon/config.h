@@ -34,7 +34,7 @@
 	  "how long jobs that have ended are kept; 0: until they are removed")                \
 	X(max_database, "max-database-size", SETTING_SIZE, 0, 0, (int64_t)1 << 50,            \
 	  "above it the jobs that ended first are removed; 0: no bound")                      \
-	X(ping_parallel, "ping-parallel", SETTING_NUMBER, 32768, 1, 65536,                    \
+	X(ping_parallel, "ping-parallel", SETTING_NUMBER, 32768, 1, 65000,                    \
 	  "ping tasks in flight, of all jobs")                                                \
 	X(ping_rate, "ping-rate", SETTING_NUMBER, 100000, 1, 10000000,                        \
 	  "echo requests a second, of all jobs")                                              \

@@ -37,7 +37,6 @@ struct live_task {
 	bool is_going; /* "sent" is being stored */
 	bool is_to_stop;
 	size_t stored_bytes;
-	bool is_handed; /* the worker has it, so that it may be told */
 	int64_t grace_us;
 	uint32_t *stops; /* targets of a span to stop */
 	size_t stop_count;
@@ -90,7 +89,7 @@ struct jobs {
 	struct workers *workers;
 	const struct config *config;
 	struct live_job *by_id, *by_token;
-	uint64_t last_run;
+	uint64_t last_run, handed_run; /* up to this one the workers have them */
 	size_t live_count;
 	TAILQ_HEAD(live_jobs, live_job) changed; /* since the last commit */
 	struct live_tasks told;

@@ -98,7 +98,7 @@ static void leave_run(struct live_task *task)
 	task->run = 0;
 	if (task->is_in_told)
 		TAILQ_REMOVE(&jobs->told, task, told_link);
-	task->is_in_told = task->is_going = task->is_to_stop = task->is_handed = false;
+	task->is_in_told = task->is_going = task->is_to_stop = false;
 	task->stored_bytes = 0;
 }
 
@@ -247,6 +247,22 @@ static uint32_t span_size(const struct live_job *job, uint32_t most)
 	return options->kind->is_plain(options, target) ? job_unskipped(job, next, most) : 1;
 }
 
+/* Passes over those that were stopped, and where these were all of a batch, into the next one. */
+static bool find_never_begun(struct live_job *job)
+{
+	uint64_t gate;
+
+	do {
+		gate = job->gate;
+		while (job_take_skipped(job, (uint32_t)job->job.row.next_index))
+			job->job.row.next_index++;
+		if (job_before_gate(job) > 0)
+			return true;
+		job_check_batch(job);
+	} while (job->gate != gate);
+	return false;
+}
+
 /* The next one that waits and is due, else some never begun, at most so many, else NULL. */
 static struct live_task *pick(struct live_job *job, uint32_t most)
 {
@@ -255,11 +271,9 @@ static struct live_task *pick(struct live_job *job, uint32_t most)
 
 	if (task && task->not_before_us <= now_monotonic_us())
 		return task;
-	while (job_take_skipped(job, (uint32_t)row->next_index))
-		row->next_index++;
-	if (job_before_gate(job) == 0) {
+	if (!find_never_begun(job)) {
 		/* A timer may come a moment early; then it is set once more. */
-		if (task)
+		if (!TAILQ_EMPTY(&job->waiting))
 			look_for_waiting(job);
 		return NULL;
 	}
@@ -370,7 +384,7 @@ void live_task_stop_target(struct live_task *span, uint32_t index)
 /* What holds while commits fail as well. */
 static void tell_stops(struct jobs *jobs, struct live_task *task)
 {
-	if (!task->is_handed)
+	if (task->run > jobs->handed_run)
 		return;
 	if (task->is_to_stop)
 		workers_stop(jobs->workers, task->worker, task->run,
@@ -394,8 +408,6 @@ void job_tell_workers(struct jobs *jobs, bool is_stored)
 	while ((task = TAILQ_FIRST(&told))) {
 		TAILQ_REMOVE(&told, task, told_link);
 		task->is_in_told = false;
-		if (is_stored)
-			task->is_handed = true;
 		if (is_stored && task->is_going)
 			workers_go(jobs->workers, task->worker, task->run);
 		if (is_stored && task->stored_bytes > 0)
@@ -427,7 +439,6 @@ static void take_output(struct live_task *task, struct report *report)
 	report->bytes = NULL;
 	task->offsets[report->stream] += report->size;
 	task->stored_bytes += report->size;
-	task->is_handed = true;
 	tell(task);
 	job->job.row.last_position = position;
 	job->job.row.output_bytes += report->size;
@@ -560,7 +571,7 @@ void jobs_report(struct jobs *jobs, struct report *report)
 		break;
 	case REPORT_SENDING:
 		store_put_task_sent(jobs->store, key_of(task));
-		task->is_going = task->is_handed = true;
+		task->is_going = true;
 		tell(task);
 		break;
 	case REPORT_ENDED:

@@ -482,6 +482,7 @@ void jobs_committed(struct jobs *jobs)
 	size_t removed_count = jobs->removed_count;
 
 	dispatch_hand_over(jobs->dispatch);
+	jobs->handed_run = jobs->last_run;
 	job_tell_workers(jobs, true);
 
 	/* A watcher may change and remove jobs again: these are for the next commit. */

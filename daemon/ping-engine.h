@@ -76,6 +76,7 @@ struct ping_span {
 	struct ping_job *job;
 	TAILQ_ENTRY(ping_span) line_link;
 	LIST_HEAD(, ping_task) tasks; /* of the targets that are not flat */
+	uint32_t flat;                /* flat targets under way */
 	uint32_t next;                /* place of the target to look at next */
 	bool is_in_line;
 	bool is_peeked; /* the one before is flat, is about to begin, and its address is: */

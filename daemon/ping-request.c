@@ -243,6 +243,7 @@ struct ping_request *ping_request_new_flat(struct ping_span *span, uint32_t inde
 	else
 		request->flat_address = address->v6.sin6_addr;
 	request->flat_index = index;
+	span->flat++;
 	ping_request_set_state(request, REQUEST_BATCHED);
 	return request;
 }
@@ -448,8 +449,9 @@ void request_failed(struct ping_socket *socket, const struct echo *quote,
 		return;
 	task = ping_request_task(request);
 	task->trouble = *trouble;
-	if (is_earlier)
-		return; /* another is on its way already */
+	/* Another is on its way already, or may be: without a cookie nobody can tell. */
+	if (is_earlier || (quote->cookie_size == 0 && request->sendings > 1))
+		return;
 	if (ping_request_is_open(request))
 		ping_watch_lost(task);
 	ping_request_free(request); /* also one that was given up: it tells why */
@@ -500,6 +502,7 @@ void ping_job_on_look(struct ping_job *job)
 		give_up(request);
 	while ((request = first_due(engine, &job->paused, now_us)))
 		ping_request_set_state(request, REQUEST_AGAIN);
+	wheel_clear(&engine->wheel, &job->look);
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
 		request = ping_request_at(engine, lists[i]->first);
 		if (request)

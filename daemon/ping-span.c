@@ -237,6 +237,7 @@ static void flat_leave(struct ping_request *request, struct outcome *outcome)
 	struct ping_span *span = request->span;
 	uint32_t index = request->flat_index;
 
+	span->flat--;
 	ping_request_free(request);
 	ping_span_leave(span, index, outcome);
 }
@@ -271,6 +272,7 @@ struct ping_task *ping_request_task(struct ping_request *request)
 	task->made = task->sent = request->sendings - (request->state == REQUEST_BATCHED);
 	task->open = ping_request_is_open(request);
 	task->newest = ping_request_number(request);
+	span->flat--;
 	request->is_flat = false;
 	request->task = task;
 	if (request->state == REQUEST_AGAIN)
@@ -291,10 +293,10 @@ static void stop_flat(struct ping_span *span, const uint32_t *index)
 	const struct request_list *const lists[] = {&job->recent, &job->awaited, &job->paused,
 						    &job->again};
 
-	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(lists) && span->flat > 0; i++) {
 		struct ping_request *request = ping_request_at(job->engine, lists[i]->first), *next;
 
-		for (; request; request = next) {
+		for (; request && span->flat > 0; request = next) {
 			struct ping_task task;
 			struct outcome outcome;
 
