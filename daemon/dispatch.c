@@ -152,10 +152,11 @@ static unsigned take_from(struct dispatch *dispatch, struct lineup *lineup, size
 			  struct dispatch_source *source)
 {
 	unsigned taken = 0;
+	uint64_t free;
 
-	while (taken < QUANTUM && places(lineup, bound, source) > 0) {
+	while (taken < QUANTUM && (free = places(lineup, bound, source)) > 0) {
 		unsigned worker = choose_worker(dispatch, source->kind);
-		uint32_t most = most_at_once(places(lineup, bound, source), source);
+		uint32_t most = most_at_once(free, source);
 		struct task *task =
 			most > 0 ? dispatch->next(source, worker, most, dispatch->context) : NULL;
 

@@ -275,8 +275,7 @@ static struct ping_request *next_request(struct engine *engine, int64_t now_us)
 			pace_take(&job->pace, now_us);
 			request = take_request(job, now_us);
 		}
-		ping_job_tend(job); /* behind the others */
-		ping_job_drop_span(job);
+		ping_job_drop_span(job); /* back into the ring, behind the others */
 	}
 	return request;
 }

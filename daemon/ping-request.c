@@ -102,15 +102,20 @@ bool ping_request_is_open(const struct ping_request *request)
 	return is_in_window(request->state) || request->state == REQUEST_AWAITED;
 }
 
-/* Into the window (by 1), or out of it (by -1). */
-static void count_in_window(struct ping_request *request, int by)
+/* It came into the window, or left it. */
+static void count_in_window(struct ping_request *request, bool is_in)
 {
 	struct engine *engine = engine_of(request);
 	struct ping_socket *socket = &engine->sockets[request->socket];
 	size_t charge = ping_socket_charge(request->span->options->size);
 
-	engine->recent += (unsigned)by;
-	socket->expected = by > 0 ? socket->expected + charge : socket->expected - charge;
+	if (is_in) {
+		engine->recent++;
+		socket->expected += charge;
+	} else {
+		engine->recent--;
+		socket->expected -= charge;
+	}
 }
 
 /* When one of the lists that are watched is to be looked at for this one. */
@@ -147,7 +152,7 @@ void ping_request_set_state(struct ping_request *request, enum request_state sta
 	if (list)
 		append(engine, list, request);
 	if (was_in_window != is_in_window(state))
-		count_in_window(request, was_in_window ? -1 : 1);
+		count_in_window(request, !was_in_window);
 	if (!request->is_flat && was_open && !ping_request_is_open(request))
 		request->task->open--;
 	if (!request->is_flat && !was_open && ping_request_is_open(request))
@@ -508,6 +513,5 @@ void ping_job_on_look(struct ping_job *job)
 		if (request)
 			look_in_time(job, due_us(request));
 	}
-	ping_job_tend(job);
 	ping_job_drop_span(job);
 }
