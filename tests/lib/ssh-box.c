@@ -22,6 +22,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
@@ -257,10 +258,14 @@ struct server server_load(const char *const *options)
 
 static const char *agent_socket;
 
-static bool has_socket(int value)
+static bool takes_connections(int value)
 {
+	autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
 	(void)value;
-	return access(agent_socket, F_OK) == 0;
+	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", agent_socket);
+	return connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0;
 }
 
 struct server server_agent(const char *socket)
@@ -269,7 +274,7 @@ struct server server_agent(const char *socket)
 	struct server server = {.pid = spawn(words, place_path("agent.log"))};
 
 	agent_socket = socket;
-	wait_for(has_socket, 0, "ssh-agent");
+	wait_for(takes_connections, 0, "ssh-agent");
 	return server;
 }
 
@@ -277,8 +282,9 @@ void server_stop(struct server *server)
 {
 	if (server->pid <= 0)
 		return;
-	(void)kill(server->pid, SIGTERM);
+	/* In this order: SIGCONT takes back the SIGSTOP by which LeakSanitizer looks at its end. */
 	(void)kill(server->pid, SIGCONT);
+	(void)kill(server->pid, SIGTERM);
 	(void)waitpid(server->pid, NULL, 0);
 	server->pid = 0;
 }
