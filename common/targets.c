@@ -62,15 +62,29 @@ void term_name(const struct term *term, uint64_t number, char ret_text[static TA
 	ret_text[used] = '\0';
 }
 
+/* 0 to 255, where sweeps print millions of them; what is behind it. */
+static char *octet_text(char *at, unsigned octet)
+{
+	if (octet >= 100)
+		*at++ = (char)('0' + octet / 100);
+	if (octet >= 10)
+		*at++ = (char)('0' + octet / 10 % 10);
+	*at++ = (char)('0' + octet % 10);
+	return at;
+}
+
 static void address_text_of(bool is_ipv6, address_number number,
 			    char ret_text[static TARGET_TEXT_MAX])
 {
 	struct in6_addr ipv6;
 
 	if (!is_ipv6) {
-		(void)snprintf(ret_text, TARGET_TEXT_MAX, "%u.%u.%u.%u",
-			       (unsigned)(number >> 24 & 255), (unsigned)(number >> 16 & 255),
-			       (unsigned)(number >> 8 & 255), (unsigned)(number & 255));
+		char *at = ret_text;
+
+		for (int shift = 24; shift >= 0; shift -= 8) {
+			at = octet_text(at, (unsigned)(number >> shift & 255));
+			*at++ = shift > 0 ? '.' : '\0';
+		}
 		return;
 	}
 	for (size_t i = sizeof(ipv6.s6_addr); i-- > 0; number >>= 8)

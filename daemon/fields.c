@@ -110,9 +110,9 @@ static int parse_objects(const struct field *field, const json_t *value,
 	for (size_t i = 0; i < count; i++) {
 		const json_t *object = json_array_get(value, i);
 		void *item = (char *)ret_array->items + i * form->size;
-		int r = json_is_object(object)
-				? fields_parse(form->fields, form->count, object, item, ret_error)
-				: wrong_type(field, ret_error);
+		int r = json_is_object(object) ? fields_parse(form->fields, form->count, object,
+							      NULL, item, ret_error)
+					       : wrong_type(field, ret_error);
 
 		if (r < 0)
 			return r;
@@ -158,44 +158,38 @@ static void set_fallback(const struct field *field, void *structure)
 		*(int *)member = (int)field->fallback;
 }
 
-static int check_known(const struct field *fields, size_t count, const json_t *object,
-		       struct error *ret_error)
+static const struct field *find_field(const struct field *fields, size_t count, const char *name)
 {
-	json_t *unconst = (json_t *)(uintptr_t)object;
-	const char *name;
-	json_t *value;
-
-	json_object_foreach (unconst, name, value) {
-		size_t i = 0;
-
-		while (i < count && !streq(fields[i].name, name))
-			i++;
-		if (i == count)
-			return error_set(ret_error, ERROR_INVALID_PARAMETER, name,
-					 "there is no parameter %s", name);
-	}
-	return 0;
+	for (size_t i = 0; i < count; i++)
+		if (streq(fields[i].name, name))
+			return &fields[i];
+	return NULL;
 }
 
-int fields_parse(const struct field *fields, size_t count, const json_t *object, void *ret_struct,
-		 struct error *ret_error)
+int fields_parse(const struct field *fields, size_t count, const json_t *object,
+		 bool (*is_other)(const char *name), void *ret_struct, struct error *ret_error)
 {
-	int r;
+	json_t *walkable = (json_t *)(uintptr_t)object; /* it stays as it is */
+	const char *name;
+	json_t *value;
+	int r = 0;
 
 	for (size_t i = 0; i < count; i++)
 		set_fallback(&fields[i], ret_struct);
-	if (!object || json_is_null(object))
-		return 0;
-	r = check_known(fields, count, object, ret_error);
-	for (size_t i = 0; i < count && r == 0; i++) {
-		const json_t *value = json_object_get(object, fields[i].name);
+	json_object_foreach (walkable, name, value) {
+		const struct field *field = find_field(fields, count, name);
 
-		if (value && !json_is_null(value))
-			r = parse_field(&fields[i], value, ret_struct, ret_error);
+		if (field && !json_is_null(value))
+			r = parse_field(field, value, ret_struct, ret_error);
+		else if (!field && !(is_other && is_other(name)))
+			r = error_set(ret_error, ERROR_INVALID_PARAMETER, name,
+				      "there is no parameter %s", name);
+		if (r < 0) {
+			fields_done(fields, count, ret_struct);
+			return r;
+		}
 	}
-	if (r < 0)
-		fields_done(fields, count, ret_struct);
-	return r;
+	return 0;
 }
 
 void fields_done(const struct field *fields, size_t count, void *structure)

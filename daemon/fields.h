@@ -55,8 +55,10 @@ struct object_form {
  * Fills the struct from the object (NULL: all defaults). Unknown members and wrong types are
  * ERROR_INVALID_PARAMETER with the member's name; values out of bounds ERROR_INVALID_OPTION with
  * the bounds in the sentence. null is absent. On failure nothing is left allocated.
+ *
+ * is_other: members that stand in the same object and are somebody else's; NULL: there are none.
  */
-int fields_parse(const struct field *fields, size_t count, const json_t *object, void *ret_struct,
-		 struct error *ret_error);
+int fields_parse(const struct field *fields, size_t count, const json_t *object,
+		 bool (*is_other)(const char *name), void *ret_struct, struct error *ret_error);
 /* Frees what fields_parse allocated inside the struct. */
 void fields_done(const struct field *fields, size_t count, void *structure);

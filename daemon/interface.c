@@ -34,7 +34,7 @@ struct type {
 	const struct type *named;
 	struct type *inner;     /* TYPE_ARRAY, TYPE_MAP, TYPE_NULLABLE */
 	struct member *members; /* TYPE_STRUCT, TYPE_ENUM */
-	size_t member_count;
+	size_t member_count, required_count;
 };
 
 enum entry_kind { ENTRY_TYPE, ENTRY_METHOD, ENTRY_ERROR };
@@ -161,8 +161,10 @@ static struct type *parse_members(struct parser *parser)
 			type->kind = kind;
 		else if (type->kind != kind)
 			fail(parser, "a type for all names or for none");
-		if (kind == TYPE_STRUCT)
+		if (kind == TYPE_STRUCT) {
 			member.type = parse_type(parser);
+			type->required_count += member.type->kind != TYPE_NULLABLE;
+		}
 		type->members =
 			xrealloc(type->members, (type->member_count + 1) * sizeof(*type->members));
 		type->members[type->member_count++] = member;
@@ -352,23 +354,34 @@ static const struct member *find_member(const struct type *type, const char *nam
 	return NULL;
 }
 
+/* The first that must be there and is not. */
+static char *find_missing(const struct type *type, const json_t *object)
+{
+	for (size_t i = 0; i < type->member_count; i++)
+		if (type->members[i].type->kind != TYPE_NULLABLE &&
+		    !json_object_get(object, type->members[i].name))
+			return xstrdup(type->members[i].name);
+	return NULL;
+}
+
 static char *find_wrong_member(const struct type *type, const json_t *object)
 {
+	size_t required = 0;
 	const char *name;
 	json_t *value;
 
 	json_object_foreach (walkable(object), name, value) {
-		if (!find_member(type, name))
-			return xstrdup(name);
-	}
-	for (size_t i = 0; i < type->member_count; i++) {
-		const struct member *member = &type->members[i];
-		char *path = find_wrong(member->type, json_object_get(object, member->name));
+		const struct member *member = find_member(type, name);
+		char *path;
 
+		if (!member)
+			return xstrdup(name);
+		path = find_wrong(member->type, value);
 		if (path)
-			return path_below(member->name, path);
+			return path_below(name, path);
+		required += member->type->kind != TYPE_NULLABLE;
 	}
-	return NULL;
+	return required == type->required_count ? NULL : find_missing(type, object);
 }
 
 static char *find_wrong_item(const struct type *type, const json_t *array)

@@ -297,11 +297,10 @@ static int find_token(struct jobs *jobs, const struct job_request *request, uint
 static struct live_job *make_job(struct jobs *jobs, const struct job_request *request,
 				 struct request *parsed)
 {
-	char kind[32];
 	struct job_row row = {
 		.id = store_next_job(jobs->store),
 		.uid = request->uid,
-		.kind = kind,
+		.kind = (char *)(uintptr_t)parsed->options->kind->name, /* it is copied */
 		.name = parsed->name,
 		.retry_of = request->retry_of,
 		.schedule = request->schedule,
@@ -310,7 +309,6 @@ static struct live_job *make_job(struct jobs *jobs, const struct job_request *re
 	};
 	struct live_job *job;
 
-	(void)snprintf(kind, sizeof(kind), "%s", parsed->options->kind->name);
 	row.counts[TASK_QUEUED] = target_list_count(parsed->targets);
 	job = live_job_new(jobs, &row, parsed, request->token);
 	job->is_new = true;

@@ -57,7 +57,7 @@ static int parse_kind_options(struct job_options *options, const json_t *paramet
 	r = kind_object(parameters, kind, &object, ret_error);
 	if (r < 0)
 		return r;
-	r = fields_parse(kind->fields, kind->field_count, object, kind_options, ret_error);
+	r = fields_parse(kind->fields, kind->field_count, object, NULL, kind_options, ret_error);
 	if (r < 0)
 		return r;
 	if (kind->options_check) {
@@ -88,33 +88,36 @@ static int parse_share(const json_t *parameters, const char *name, int64_t min,
 	return 0;
 }
 
+/* What stands beside the common fields. */
+static bool is_other(const char *name)
+{
+	static const char *const others[] = {"kind",  "targets", "exclude",     "shuffle", "name",
+					     "token", "batch",   "maxFailures", "schedule"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		if (streq(name, others[i]))
+			return true;
+	return kind_find(name) != NULL;
+}
+
 static int parse_options(const json_t *parameters, uid_t uid, bool is_trusted,
 			 const struct config *config, struct job_options **ret_options,
 			 struct error *ret_error)
 {
-	static const char *const others[] = {"kind",  "targets", "exclude",     "shuffle", "name",
-					     "token", "batch",   "maxFailures", "schedule"};
 	const char *word = json_string_value(json_object_get(parameters, "kind"));
 	const struct kind *kind = kind_find(word ? word : "");
 	struct job_options *options;
-	json_t *common;
 	int r;
 
 	if (!kind)
 		return error_set(ret_error, ERROR_INVALID_OPTION, "kind",
 				 "there is no kind '%s': the kinds are ping and ssh",
 				 word ? word : "");
-	common = json_copy((json_t *)(uintptr_t)parameters);
-	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
-		(void)json_object_del(common, others[i]);
-	for (size_t i = 0; kinds[i]; i++)
-		(void)json_object_del(common, kinds[i]->name);
-
 	options = xcalloc(1, sizeof(*options));
 	atomic_init(&options->references, 1);
 	options->kind = kind;
-	r = fields_parse(common_fields, ARRAY_SIZE(common_fields), common, options, ret_error);
-	json_decref(common);
+	r = fields_parse(common_fields, ARRAY_SIZE(common_fields), parameters, is_other, options,
+			 ret_error);
 	options->uid = uid;
 	options->failures_max.number = -1;
 	if (r == 0)

@@ -446,7 +446,7 @@ int schedules_make(struct schedules *schedules, const struct job_request *reques
 		request_done(&parsed);
 		return 0;
 	}
-	r = fields_parse(rule_fields, ARRAY_SIZE(rule_fields), object, &rule, ret_error);
+	r = fields_parse(rule_fields, ARRAY_SIZE(rule_fields), object, NULL, &rule, ret_error);
 	if (r < 0) {
 		request_done(&parsed);
 		return r;

@@ -44,8 +44,8 @@ static struct job_options *options_new(const struct config *config)
 	atomic_init(&options->references, 1);
 	options->kind = &kind_ping;
 	options->kind_options = xcalloc(1, kind_ping.options_size);
-	if (fields_parse(kind_ping.fields, kind_ping.field_count, object, options->kind_options,
-			 &error) < 0 ||
+	if (fields_parse(kind_ping.fields, kind_ping.field_count, object, NULL,
+			 options->kind_options, &error) < 0 ||
 	    kind_ping.options_check(options->kind_options, config, true, &error) < 0)
 		die(error.sentence);
 	json_decref(object);

@@ -97,7 +97,7 @@ void pinger_begin(const char *options, int64_t timeout_us)
 	worker.options->kind = &kind_ping;
 	worker.options->timeout_us = timeout_us;
 	worker.options->kind_options = xcalloc(1, kind_ping.options_size);
-	if (fields_parse(kind_ping.fields, kind_ping.field_count, object,
+	if (fields_parse(kind_ping.fields, kind_ping.field_count, object, NULL,
 			 worker.options->kind_options, &error) < 0 ||
 	    kind_ping.options_check(worker.options->kind_options, &config, true, &error) < 0)
 		fail_msg("%s", error.sentence);

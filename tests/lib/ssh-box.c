@@ -508,7 +508,7 @@ static struct job_options *parse_options(struct box *box, const char *text, int6
 	options->kind = &kind_ssh;
 	options->timeout_us = timeout_us;
 	options->kind_options = xcalloc(1, kind_ssh.options_size);
-	if (fields_parse(kind_ssh.fields, kind_ssh.field_count, object, options->kind_options,
+	if (fields_parse(kind_ssh.fields, kind_ssh.field_count, object, NULL, options->kind_options,
 			 &error) < 0 ||
 	    kind_ssh.options_check(options->kind_options, &box->config, true, &error) < 0)
 		fail_msg("%s: %s", text, error.sentence);

@@ -30,7 +30,7 @@ static const struct field fields[] = {
 static int parse(const char *text, struct sample *ret_sample, struct error *ret_error)
 {
 	json_t *object = text ? json_loads(text, 0, NULL) : NULL;
-	int r = fields_parse(fields, ARRAY_SIZE(fields), object, ret_sample, ret_error);
+	int r = fields_parse(fields, ARRAY_SIZE(fields), object, NULL, ret_sample, ret_error);
 
 	json_decref(object);
 	return r;

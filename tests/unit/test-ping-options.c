@@ -21,7 +21,8 @@ static int check(const char *text, struct ping_options *ret_options, struct erro
 
 	assert_non_null(object);
 	assert_int_equal(kind_ping.options_size, sizeof(*ret_options));
-	r = fields_parse(kind_ping.fields, kind_ping.field_count, object, ret_options, ret_error);
+	r = fields_parse(kind_ping.fields, kind_ping.field_count, object, NULL, ret_options,
+			 ret_error);
 	json_decref(object);
 	if (r < 0)
 		return r;

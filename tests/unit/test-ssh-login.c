@@ -497,7 +497,7 @@ static void assert_refused(const char *text, bool is_trusted, const char *subjec
 	int r;
 
 	assert_non_null(object);
-	r = fields_parse(kind_ssh.fields, kind_ssh.field_count, object, options, &error);
+	r = fields_parse(kind_ssh.fields, kind_ssh.field_count, object, NULL, options, &error);
 	if (r == 0) {
 		r = kind_ssh.options_check(options, &box.config, is_trusted, &error);
 		if (r == 0)
