@@ -223,9 +223,9 @@ static void test_back_pressure(void **state)
 	(void)state;
 	box.holds_stored = true;
 	number = start("\"commands\":[\"head -c 20000000 /dev/zero\"],\"maxOutput\":100000000,"
-		       "\"idleTimeoutUsec\":100000");
+		       "\"idleTimeoutUsec\":1000000");
 	box_wait(&box, is_held, 10);
-	box_turn(&box, 500);
+	box_turn(&box, 1500);
 	assert_in_range(box.runs[number].unstored, 256 << 10, 700 << 10);
 	assert_false(box.runs[number].has_ended); /* nor is it idle */
 	box.holds_stored = false;
