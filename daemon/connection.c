@@ -31,6 +31,8 @@ enum {
 	OUTPUT_HIGH = 1024 * 1024,
 	MESSAGES_AT_A_TIME = 4,
 	HANGUP_CHECK_S = 1,
+	/* A shorter text is copied behind the others, and written with them in one piece. */
+	COPIED_MAX = 1024,
 };
 
 static bool is_full(const struct connection *connection)
@@ -81,8 +83,14 @@ static void free_text(const void *text, size_t size, void *context)
 /* Takes over the text. */
 static void say_text(struct connection *connection, char *text, size_t size)
 {
-	if (evbuffer_add_reference(connection->output, text, size, free_text, text) != 0)
+	int r = size <= COPIED_MAX
+			? evbuffer_add(connection->output, text, size)
+			: evbuffer_add_reference(connection->output, text, size, free_text, text);
+
+	if (r != 0)
 		abort();
+	if (size <= COPIED_MAX)
+		free(text);
 }
 
 /* The next commit concerns this connection. */

@@ -5,7 +5,7 @@
 
 #include <jansson.h>
 
-enum { CAPACITY_MIN = 512 };
+enum { CAPACITY_MIN = 64 };
 
 void json_text_done(struct json_text *text)
 {

@@ -185,7 +185,7 @@ struct change {
 	size_t bytes;        /* of memory */
 	struct task_key key; /* key.job for changes of a job or of a schedule */
 	union {
-		struct job_row *row; /* CHANGE_JOB, CHANGE_JOB_UPDATE; owned */
+		const struct job_row *row; /* CHANGE_JOB, CHANGE_JOB_UPDATE; a part of it */
 		struct {
 			unsigned attempt;
 			int64_t at_us;

@@ -8,17 +8,23 @@
 
 /* --- Queueing --- */
 
+static void queue(struct store *store, struct change *change, enum change_type type,
+		  struct task_key key, size_t bytes)
+{
+	change->type = type;
+	change->bytes = bytes;
+	change->key = key;
+	STAILQ_INSERT_TAIL(&store->queue, change, link);
+	store->queued++;
+	store->queued_bytes += bytes;
+}
+
 struct change *store_put(struct store *store, enum change_type type, struct task_key key,
 			 size_t payload)
 {
 	struct change *change = xcalloc(1, sizeof(*change));
 
-	change->type = type;
-	change->bytes = sizeof(*change) + payload;
-	change->key = key;
-	STAILQ_INSERT_TAIL(&store->queue, change, link);
-	store->queued++;
-	store->queued_bytes += change->bytes;
+	queue(store, change, type, key, sizeof(*change) + payload);
 	return change;
 }
 
@@ -32,36 +38,36 @@ size_t store_text_bytes(const char *text)
 	return text ? strlen(text) + 1 : 0;
 }
 
+/* The texts of a row, one after the other. */
+static const size_t text_offsets[] = {
+	offsetof(struct job_row, kind),    offsetof(struct job_row, name),
+	offsetof(struct job_row, token),   offsetof(struct job_row, reason),
+	offsetof(struct job_row, options), offsetof(struct job_row, targets),
+};
+
+static char **text_of(const struct job_row *row, size_t number)
+{
+	return (char **)((uintptr_t)row + text_offsets[number]);
+}
+
 void job_row_copy(const struct job_row *row, struct job_row *ret_copy)
 {
 	*ret_copy = *row;
-	ret_copy->kind = xstrdup_or_null(row->kind);
-	ret_copy->name = xstrdup_or_null(row->name);
-	ret_copy->token = xstrdup_or_null(row->token);
-	ret_copy->reason = xstrdup_or_null(row->reason);
-	ret_copy->options = xstrdup_or_null(row->options);
-	ret_copy->targets = xstrdup_or_null(row->targets);
+	for (size_t i = 0; i < ARRAY_SIZE(text_offsets); i++)
+		*text_of(ret_copy, i) = xstrdup_or_null(*text_of(row, i));
 }
 
 void job_row_done(struct job_row *row)
 {
-	free(row->kind);
-	free(row->name);
-	free(row->token);
-	free(row->reason);
-	free(row->options);
-	free(row->targets);
-	row->kind = row->name = row->token = row->reason = row->options = row->targets = NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(text_offsets); i++) {
+		free(*text_of(row, i));
+		*text_of(row, i) = NULL;
+	}
 }
 
 void change_free(struct change *change)
 {
 	switch (change->type) {
-	case CHANGE_JOB:
-	case CHANGE_JOB_UPDATE:
-		job_row_done(change->row);
-		free(change->row);
-		break;
 	case CHANGE_TASK_ENDED:
 		free(change->ended.message);
 		free(change->ended.result);
@@ -76,6 +82,8 @@ void change_free(struct change *change)
 	case CHANGE_SCHEDULE_TURN:
 		change_free_schedule(change);
 		break;
+	case CHANGE_JOB:
+	case CHANGE_JOB_UPDATE:
 	case CHANGE_JOB_REMOVED:
 	case CHANGE_JOB_KEPT:
 	case CHANGE_TASK_STARTED:
@@ -89,16 +97,34 @@ void change_free(struct change *change)
 	free(change);
 }
 
+/* A row with its texts is in one piece with its change: there are thousands a commit. */
+struct row_change {
+	struct change change; /* first */
+	struct job_row row;
+	char texts[];
+};
+
 static void put_row(struct store *store, enum change_type type, const struct job_row *row)
 {
-	size_t payload = sizeof(*row) + store_text_bytes(row->kind) + store_text_bytes(row->name) +
-			 store_text_bytes(row->token) + store_text_bytes(row->reason) +
-			 store_text_bytes(row->options) + store_text_bytes(row->targets);
+	size_t size = sizeof(struct row_change);
+	struct row_change *put;
+	char *at;
 
-	struct change *change = store_put(store, type, job_key(row->id), payload);
+	for (size_t i = 0; i < ARRAY_SIZE(text_offsets); i++)
+		size += store_text_bytes(*text_of(row, i));
+	put = xmalloc(size);
+	put->row = *row;
+	put->change = (struct change){.row = &put->row};
+	at = put->texts;
+	for (size_t i = 0; i < ARRAY_SIZE(text_offsets); i++) {
+		const char *text = *text_of(row, i);
 
-	change->row = xmalloc(sizeof(*change->row));
-	job_row_copy(row, change->row);
+		if (text) {
+			*text_of(&put->row, i) = at;
+			at = stpcpy(at, text) + 1;
+		}
+	}
+	queue(store, &put->change, type, job_key(row->id), size);
 }
 
 void store_put_job(struct store *store, const struct job_row *row)
