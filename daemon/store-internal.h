@@ -15,6 +15,7 @@ _Static_assert(JOB_COMPLETED == 4 && TASK_SUCCEEDED == 2 && TASK_STATE_COUNT == 
 	"id, uid, kind, name, token, retry_of, state, queued, running, succeeded, failed, " \
 	"stopped, interrupted, classes, next_index, last_position, received_position, "     \
 	"created_us, started_us, ended_us, recorded_index, output_bytes, reason, schedule"
+enum { JOB_COLUMN_COUNT = 24 };
 #define TASK_COLUMNS                                                                               \
 	"key, state, class, attempts, is_sent, started_us, ended_us, stdout_bytes, stderr_bytes, " \
 	"message, result"
@@ -51,10 +52,12 @@ _Static_assert(JOB_COMPLETED == 4 && TASK_SUCCEEDED == 2 && TASK_STATE_COUNT == 
 	X(SQL_COMMIT, "COMMIT")                                                                    \
 	X(SQL_ROLLBACK, "ROLLBACK")                                                                \
 	X(SQL_META_WRITE, "UPDATE meta SET next_job = ?1, next_position = ?2 WHERE id = 0")        \
-	X(SQL_JOB_INSERT, "INSERT INTO job (" JOB_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, " \
-			  "?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, "   \
-			  "?22, ?23, ?24)")                                                        \
-	X(SQL_REQUEST_INSERT, "INSERT INTO request (job, options, targets) VALUES (?1, ?2, ?3)")   \
+	/* OR FAIL: the transaction is taken back anyway, and SQLite keeps nothing to take back    \
+	 * one. */                                                                                 \
+	X(SQL_JOBS_INSERT,                                                                         \
+	  "INSERT OR FAIL INTO job (" JOB_COLUMNS ") SELECT " JOB_COLUMNS " FROM new_job")         \
+	X(SQL_REQUESTS_INSERT, "INSERT OR FAIL INTO request (job, options, targets) SELECT id, "   \
+			       "options, targets FROM new_job")                                    \
 	X(SQL_JOB_UPDATE,                                                                          \
 	  "UPDATE job SET name = coalesce(?4, name), state = ?7, queued = ?8, running = ?9, "      \
 	  "succeeded = ?10, failed = ?11, stopped = ?12, interrupted = ?13, classes = ?14, "       \
@@ -238,6 +241,7 @@ struct store {
 	sqlite3_stmt *statements[STATEMENT_COUNT];
 	STAILQ_HEAD(, change) queue;
 	size_t queued, queued_bytes;
+	const struct change *new_jobs, *new_jobs_end; /* which are being inserted; else NULL */
 	uint64_t next_job, next_position;
 	uint64_t commits;
 	int64_t sync_us;    /* of the last one */
@@ -271,6 +275,14 @@ struct change *store_put(struct store *store, enum change_type type, struct task
 			 size_t payload);
 /* Applies one change within the transaction: SQLITE_OK or an error. */
 int store_apply(struct store *store, const struct change *change);
+/* The same for a new job and those that follow it in the queue; where it goes on. */
+int store_insert_jobs(struct store *store, const struct change *first,
+		      const struct change **ret_next);
+/* What these are read from; once, before statements are prepared. */
+int store_make_rows(struct store *store);
+/* The numbers of a row's error classes as the column has them, within the buffer. */
+enum { CLASSES_TEXT_MAX = ERROR_CLASS_COUNT * 21 + 1 };
+const char *store_classes_text(const struct job_row *row, char text[static CLASSES_TEXT_MAX]);
 void change_free(struct change *change);
 /* The same for the changes of schedules (store-schedule.c). */
 int store_apply_schedule(struct store *store, const struct change *change);

@@ -247,11 +247,10 @@ int store_run_with_key(struct store *store, enum statement which, int64_t key)
 	return store_run(statement);
 }
 
-/* The numbers as a text of CLASSES_MAX bytes, written from its end on; where it begins. */
-enum { CLASSES_MAX = ERROR_CLASS_COUNT * 21 + 1 };
-static const char *classes_text(const struct job_row *row, char *text)
+/* Written from its end on */
+const char *store_classes_text(const struct job_row *row, char text[static CLASSES_TEXT_MAX])
 {
-	char *at = text + CLASSES_MAX;
+	char *at = text + CLASSES_TEXT_MAX;
 
 	*--at = '\0';
 	for (size_t i = ERROR_CLASS_COUNT; i-- > 0;) {
@@ -265,17 +264,18 @@ static const char *classes_text(const struct job_row *row, char *text)
 	return at;
 }
 
-/* What making and updating a row have in common; both number their parameters as JOB_COLUMNS. */
-static int run_job(sqlite3_stmt *statement, const struct job_row *row)
+/* Parameters are numbered as JOB_COLUMNS. */
+static int run_job_update(struct store *store, const struct job_row *row)
 {
-	char classes[CLASSES_MAX];
+	sqlite3_stmt *statement = store_statement(store, SQL_JOB_UPDATE);
+	char classes[CLASSES_TEXT_MAX];
 
 	store_bind(statement, 1, row->id);
 	store_bind_text(statement, 4, row->name);
 	store_bind(statement, 7, row->state);
 	for (int i = 0; i < TASK_STATE_COUNT; i++)
 		store_bind(statement, 8 + i, row->counts[i]);
-	store_bind_text(statement, 14, classes_text(row, classes));
+	store_bind_text(statement, 14, store_classes_text(row, classes));
 	store_bind(statement, 15, row->next_index);
 	store_bind(statement, 16, row->last_position);
 	store_bind(statement, 17, row->received_position);
@@ -287,31 +287,10 @@ static int run_job(sqlite3_stmt *statement, const struct job_row *row)
 	return store_run(statement);
 }
 
-static int apply_job(struct store *store, const struct job_row *row)
-{
-	sqlite3_stmt *job = store_statement(store, SQL_JOB_INSERT);
-	sqlite3_stmt *request = store_statement(store, SQL_REQUEST_INSERT);
-	int r;
-
-	store_bind(job, 2, row->uid);
-	store_bind_text(job, 3, row->kind);
-	store_bind_text(job, 5, row->token);
-	store_bind(job, 6, row->retry_of);
-	(void)sqlite3_bind_int64(job, 18, row->created_us);
-	store_bind(job, 24, row->schedule);
-	r = run_job(job, row);
-	if (r != SQLITE_OK)
-		return r;
-	store_bind(request, 1, row->id);
-	store_bind_text(request, 2, row->options);
-	store_bind_text(request, 3, row->targets);
-	return store_run(request);
-}
-
 static int apply_job_update(struct store *store, const struct job_row *row)
 {
 	sqlite3_stmt *request = store_statement(store, SQL_REQUEST_UPDATE);
-	int r = run_job(store_statement(store, SQL_JOB_UPDATE), row);
+	int r = run_job_update(store, row);
 
 	if (r != SQLITE_OK || !row->options)
 		return r;
@@ -413,8 +392,8 @@ int store_apply(struct store *store, const struct change *change)
 	int64_t key = task_key_number(change->key);
 
 	switch (change->type) {
-	case CHANGE_JOB:
-		return apply_job(store, change->row);
+	case CHANGE_JOB: /* store_insert_jobs */
+		break;
 	case CHANGE_JOB_UPDATE:
 		return apply_job_update(store, change->row);
 	case CHANGE_JOB_REMOVED:
@@ -440,5 +419,5 @@ int store_apply(struct store *store, const struct change *change)
 	case CHANGE_SCHEDULE_REMOVED:
 		return store_apply_schedule(store, change);
 	}
-	abort(); /* a type that does not exist */
+	abort(); /* no type that exists */
 }

@@ -212,7 +212,7 @@ static int prepare_database(struct store *store, struct error *ret_error)
 				      "PRAGMA cache_size = -4096;";
 	sqlite3_stmt *meta;
 
-	if (store_execute(store, pragmas) != SQLITE_OK)
+	if (store_execute(store, pragmas) != SQLITE_OK || store_make_rows(store) != SQLITE_OK)
 		return store_refuse(store, ret_error);
 	for (size_t i = 0; i < STATEMENT_COUNT; i++)
 		if (sqlite3_prepare_v3(store->database, store_sql[i], -1, SQLITE_PREPARE_PERSISTENT,
@@ -290,17 +290,17 @@ void store_close(struct store *store)
 static int apply_all(struct store *store)
 {
 	sqlite3_stmt *meta;
-	struct change *change;
+	const struct change *change, *next;
 	int64_t start_us;
 	int r = store_run(store_statement(store, SQL_BEGIN));
 
+	for (change = STAILQ_FIRST(&store->queue); change && r == SQLITE_OK; change = next) {
+		next = STAILQ_NEXT(change, link);
+		r = change->type == CHANGE_JOB ? store_insert_jobs(store, change, &next)
+					       : store_apply(store, change);
+	}
 	if (r != SQLITE_OK)
 		return r;
-	STAILQ_FOREACH (change, &store->queue, link) {
-		r = store_apply(store, change);
-		if (r != SQLITE_OK)
-			return r;
-	}
 	meta = store_statement(store, SQL_META_WRITE);
 	(void)sqlite3_bind_int64(meta, 1, (int64_t)store->next_job);
 	(void)sqlite3_bind_int64(meta, 2, (int64_t)store->next_position);
