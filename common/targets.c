@@ -339,7 +339,7 @@ static int number_terms(struct target_list *list, uint64_t limit, struct error *
 		list->intervals[list->interval_count] = interval_of(term);
 		list->intervals[list->interval_count++].term = i;
 	}
-	if (list->interval_count > 0)
+	if (list->interval_count > 1)
 		qsort(list->intervals, list->interval_count, sizeof(*list->intervals),
 		      compare_intervals);
 	if (list->target_count == 0)
@@ -351,12 +351,14 @@ static int number_terms(struct target_list *list, uint64_t limit, struct error *
 /* A list stays as long as its job does: without room to spare. */
 static void trim(struct target_list *list)
 {
-	/* One at least: bsearch(3) takes no NULL. */
-	size_t intervals = list->interval_count > 0 ? list->interval_count : 1;
-
+	if (list->capacity > list->count)
+		list->terms = xrealloc(list->terms, list->count * sizeof(*list->terms));
 	list->capacity = list->count;
-	list->terms = xrealloc(list->terms, list->count * sizeof(*list->terms));
-	list->intervals = xrealloc(list->intervals, intervals * sizeof(*list->intervals));
+	/* One at least: bsearch(3) takes no NULL. */
+	if (list->interval_count < list->count)
+		list->intervals = xrealloc(list->intervals,
+					   (list->interval_count > 0 ? list->interval_count : 1) *
+						   sizeof(*list->intervals));
 }
 
 int target_list_new(const char *const *include, size_t include_count, const char *const *exclude,

@@ -33,6 +33,7 @@ enum {
 	HANGUP_CHECK_S = 1,
 	/* A shorter text is copied behind the others, and written with them in one piece. */
 	COPIED_MAX = 1024,
+	HELD_KEPT = 256,
 };
 
 static bool is_full(const struct connection *connection)
@@ -81,11 +82,10 @@ static void free_text(const void *text, size_t size, void *context)
 }
 
 /* Takes over the text. */
-static void say_text(struct connection *connection, char *text, size_t size)
+static void add_text(struct evbuffer *output, char *text, size_t size)
 {
-	int r = size <= COPIED_MAX
-			? evbuffer_add(connection->output, text, size)
-			: evbuffer_add_reference(connection->output, text, size, free_text, text);
+	int r = size <= COPIED_MAX ? evbuffer_add(output, text, size)
+				   : evbuffer_add_reference(output, text, size, free_text, text);
 
 	if (r != 0)
 		abort();
@@ -105,10 +105,15 @@ static void mark_due(struct connection *connection)
 static void hold(struct connection *connection, char *text, size_t size, bool is_change,
 		 uint64_t start)
 {
-	struct held *held = xmalloc(sizeof(*held));
-
-	*held = (struct held){.text = text, .size = size, .is_change = is_change, .start = start};
-	STAILQ_INSERT_TAIL(&connection->held, held, link);
+	if (connection->held_count == connection->held_capacity) {
+		connection->held_capacity = 2 * connection->held_capacity + 1;
+		connection->held = xrealloc(connection->held,
+					    connection->held_capacity * sizeof(*connection->held));
+	}
+	connection->held[connection->held_count++] =
+		(struct held){.size = size, .is_change = is_change, .start = start};
+	if (text)
+		add_text(connection->held_output, text, size);
 	mark_due(connection);
 }
 
@@ -119,20 +124,28 @@ static void hold(struct connection *connection, char *text, size_t size, bool is
 static void say_frame(struct connection *connection, char *text, size_t size, bool is_change,
 		      uint64_t start)
 {
-	if (is_change || !STAILQ_EMPTY(&connection->held))
+	if (is_change || connection->held_count > 0)
 		hold(connection, text, size, is_change, start);
 	else if (text)
-		say_text(connection, text, size);
+		add_text(connection->output, text, size);
 	plan_work(connection);
 }
 
-static void say(struct connection *connection, json_t *message, bool is_change, uint64_t start)
+/* A message, which it takes over, as a frame. */
+static char *encode(json_t *message, size_t *ret_size)
 {
-	size_t size = 0;
-	char *text = message ? message_encode(message, &size) : NULL;
+	char *text = message_encode(message, ret_size);
 
 	json_decref(message);
-	say_frame(connection, text, size, is_change, start);
+	return text;
+}
+
+static void say(struct connection *connection, json_t *message)
+{
+	size_t size;
+	char *text = encode(message, &size);
+
+	say_frame(connection, text, size, false, 0);
 }
 
 /* An error as the interface has it. */
@@ -198,9 +211,8 @@ static void end_call_frame(struct call *call, char *text, size_t size, bool is_c
 static void end_call(struct call *call, json_t *message, bool is_change)
 {
 	size_t size;
-	char *text = message_encode(message, &size);
+	char *text = encode(message, &size);
 
-	json_decref(message);
 	end_call_frame(call, text, size, is_change, 0);
 }
 
@@ -212,7 +224,7 @@ void call_reply(struct call *call, json_t *parameters)
 void call_continue(struct call *call, json_t *parameters)
 {
 	assert(call->is_more);
-	say(call->connection, reply_build(parameters, true), false, 0);
+	say(call->connection, reply_build(parameters, true));
 }
 
 void call_text_begin(struct json_text *text)
@@ -328,7 +340,7 @@ static bool must_wait(const struct connection *connection, const struct method *
 	const struct daemon *daemon = connection->server->daemon;
 
 	return !method->is_change && !store_error(daemon->store) &&
-	       (!STAILQ_EMPTY(&connection->held) || jobs_has_changes(daemon->jobs));
+	       (connection->held_count > 0 || jobs_has_changes(daemon->jobs));
 }
 
 /* Works off connection->message, or lets it wait for the commit. -EBADMSG: it is no call. */
@@ -353,7 +365,7 @@ static int begin(struct connection *connection, bool may_wait)
 	else if (header.is_oneway)
 		json_decref(error);
 	else
-		say(connection, error, false, 0);
+		say(connection, error);
 	json_decref(connection->message);
 	connection->message = NULL;
 	return 0;
@@ -404,7 +416,7 @@ static bool may_step(const struct connection *connection)
 
 static bool is_all_said(const struct connection *connection)
 {
-	return !connection->running && !connection->message && STAILQ_EMPTY(&connection->held) &&
+	return !connection->running && !connection->message && connection->held_count == 0 &&
 	       evbuffer_get_length(connection->output) == 0;
 }
 
@@ -509,15 +521,16 @@ void connection_new(struct server *server, int fd, uid_t uid, bool is_admin)
 	connection->is_trusted = user_is_trusted(uid);
 	frame_buffer_init(&connection->input, (size_t)server->daemon->config->max_message);
 	connection->input.is_wiped = true;
-	STAILQ_INIT(&connection->held);
 	connection->output = evbuffer_new();
+	connection->held_output = evbuffer_new();
 	connection->read_event = event_new(base, fd, EV_READ | EV_PERSIST, on_read, connection);
 	connection->write_event = event_new(base, fd, EV_WRITE, on_write, connection);
 	connection->closed_event = event_new(base, fd, EV_CLOSED, on_closed, connection);
 	connection->hangup_timer = event_new(base, -1, 0, on_closed, connection);
 	connection->work_event = event_new(base, -1, 0, on_work, connection);
-	if (!connection->output || !connection->read_event || !connection->write_event ||
-	    !connection->closed_event || !connection->hangup_timer || !connection->work_event)
+	if (!connection->output || !connection->held_output || !connection->read_event ||
+	    !connection->write_event || !connection->closed_event || !connection->hangup_timer ||
+	    !connection->work_event)
 		abort();
 	LIST_INSERT_HEAD(&server->connections, connection, link);
 	server->client_count++;
@@ -525,25 +538,11 @@ void connection_new(struct server *server, int fd, uid_t uid, bool is_admin)
 	(void)event_add(connection->closed_event, NULL);
 }
 
-static struct held *take_held(struct connection *connection)
-{
-	struct held *held = STAILQ_FIRST(&connection->held);
-
-	if (held)
-		STAILQ_REMOVE_HEAD(&connection->held, link);
-	return held;
-}
-
 void connection_free(struct connection *connection)
 {
 	struct server *server = connection->server;
-	struct held *held;
 
 	running_call_free(connection->running);
-	while ((held = take_held(connection))) {
-		free(held->text);
-		free(held);
-	}
 	if (connection->is_due)
 		TAILQ_REMOVE(&server->due, connection, due_link);
 	if (connection->state_free)
@@ -555,6 +554,8 @@ void connection_free(struct connection *connection)
 	event_free(connection->hangup_timer);
 	event_free(connection->work_event);
 	evbuffer_free(connection->output);
+	evbuffer_free(connection->held_output);
+	free(connection->held);
 	frame_buffer_done(&connection->input);
 	(void)close(connection->fd);
 	LIST_REMOVE(connection, link);
@@ -564,29 +565,42 @@ void connection_free(struct connection *connection)
 
 /* --- After the commit --- */
 
-/* Takes over what was held. error: what kept the commit from being, or NULL. */
-static void let_go(struct connection *connection, struct held *held, const char *error)
+/* One reply leaves what is held, or in its place that the commit failed. */
+static void let_go_failed(struct connection *connection, struct held held, const char *error)
 {
-	if (error && held->start != 0)
-		jobs_start_failed(connection->server->daemon->jobs, held->start);
-	if (error && held->is_change && held->text) {
-		json_t *message = storage_failed(error);
+	size_t size;
+	char *text;
 
-		free(held->text);
-		held->text = message_encode(message, &held->size);
-		json_decref(message);
+	/* Whoever watches the job is told; if by this connection, that is held as well. */
+	if (held.start != 0)
+		jobs_start_failed(connection->server->daemon->jobs, held.start);
+	if (!held.is_change || held.size == 0) {
+		(void)evbuffer_remove_buffer(connection->held_output, connection->output,
+					     held.size);
+		return;
 	}
-	if (held->text)
-		say_text(connection, held->text, held->size);
-	free(held);
+	(void)evbuffer_drain(connection->held_output, held.size);
+	text = encode(storage_failed(error), &size);
+	add_text(connection->output, text, size);
+}
+
+/* error: what kept the commit from being, or NULL. */
+static void let_go(struct connection *connection, const char *error)
+{
+	for (size_t i = 0; error && i < connection->held_count; i++)
+		let_go_failed(connection, connection->held[i], error);
+	(void)evbuffer_add_buffer(connection->output, connection->held_output);
+	connection->held_count = 0;
+	if (connection->held_capacity > HELD_KEPT) {
+		free(connection->held);
+		connection->held = NULL;
+		connection->held_capacity = 0;
+	}
 }
 
 void connection_committed(struct connection *connection, const char *error, bool is_late)
 {
-	struct held *held;
-
-	while ((held = take_held(connection)))
-		let_go(connection, held, error);
+	let_go(connection, error);
 	if (connection->is_waiting) {
 		connection->is_waiting = false;
 		/* A call that waits is a reading one, so that it adds nothing to this commit. */

@@ -10,11 +10,9 @@
 #include <event2/buffer.h>
 #include <sys/queue.h>
 
-/* A reply that waits for the commit, or behind one that does. */
+/* Of a reply that waits for the commit, or behind one that does. */
 struct held {
-	STAILQ_ENTRY(held) link;
-	char *text; /* NULL: a oneway call, which has no reply */
-	size_t size;
+	size_t size;    /* in held_output; 0: a oneway call, which has no reply */
 	bool is_change; /* becomes StorageFailed if the commit fails */
 	uint64_t start; /* the job that is dropped then; 0: none */
 };
@@ -43,7 +41,9 @@ struct connection {
 	struct evbuffer *output;
 	struct event *read_event, *write_event, *closed_event, *hangup_timer, *work_event;
 	struct running_call *running;
-	STAILQ_HEAD(, held) held;
+	struct evbuffer *held_output;
+	struct held *held; /* in order */
+	size_t held_count, held_capacity;
 	void *state;
 	void (*state_free)(void *state);
 };
