@@ -88,6 +88,7 @@ struct jobs {
 	struct dispatch *dispatch;
 	struct workers *workers;
 	const struct config *config;
+	struct recent_options recent;
 	struct live_job *by_id, *by_token;
 	uint64_t last_run, handed_run; /* up to this one the workers have them */
 	size_t live_count;

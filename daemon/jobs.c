@@ -45,6 +45,7 @@ void jobs_free(struct jobs *jobs)
 	}
 	dispatch_free(jobs->dispatch);
 	event_free(jobs->prune_timer);
+	recent_options_forget(&jobs->recent);
 	free(jobs->removed);
 	free(jobs);
 }
@@ -52,6 +53,7 @@ void jobs_free(struct jobs *jobs)
 void jobs_set_config(struct jobs *jobs, const struct config *config)
 {
 	jobs->config = config;
+	recent_options_forget(&jobs->recent);
 	dispatch_set_config(jobs->dispatch, config);
 	jobs_prune_configured(jobs);
 }
@@ -355,8 +357,7 @@ int jobs_start(struct jobs *jobs, const struct job_request *request, uint64_t *r
 	r = jobs_check_room(jobs, ret_error);
 	if (r < 0)
 		return r;
-	r = request_parse(request->parameters, request->uid, request->is_trusted, jobs->config,
-			  &parsed, ret_error);
+	r = request_parse(request, jobs->config, &jobs->recent, &parsed, ret_error);
 	if (r < 0)
 		return r;
 	job = make_job(jobs, request, &parsed);
@@ -461,6 +462,7 @@ bool jobs_flush(struct jobs *jobs)
 	struct live_job *job;
 	bool is_more = false;
 
+	recent_options_forget(&jobs->recent);
 	if (!store_error(jobs->store) && !jobs->is_shutting_down)
 		is_more = dispatch_take(jobs->dispatch);
 	TAILQ_FOREACH (job, &jobs->changed, changed_link) {

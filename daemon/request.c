@@ -100,19 +100,25 @@ static bool is_other(const char *name)
 	return kind_find(name) != NULL;
 }
 
-static int parse_options(const json_t *parameters, uid_t uid, bool is_trusted,
-			 const struct config *config, struct job_options **ret_options,
-			 struct error *ret_error)
+static const struct kind *find_kind(const json_t *parameters, struct error *ret_error)
 {
 	const char *word = json_string_value(json_object_get(parameters, "kind"));
 	const struct kind *kind = kind_find(word ? word : "");
+
+	if (!kind)
+		(void)error_set(ret_error, ERROR_INVALID_OPTION, "kind",
+				"there is no kind '%s': the kinds are ping and ssh",
+				word ? word : "");
+	return kind;
+}
+
+static int parse_options(const json_t *parameters, const struct kind *kind, uid_t uid,
+			 bool is_trusted, const struct config *config,
+			 struct job_options **ret_options, struct error *ret_error)
+{
 	struct job_options *options;
 	int r;
 
-	if (!kind)
-		return error_set(ret_error, ERROR_INVALID_OPTION, "kind",
-				 "there is no kind '%s': the kinds are ping and ssh",
-				 word ? word : "");
 	options = xcalloc(1, sizeof(*options));
 	atomic_init(&options->references, 1);
 	options->kind = kind;
@@ -197,16 +203,22 @@ static void add_words(struct json_text *text, const char *name, const json_t *wo
 	json_text_add(text, "]");
 }
 
+static bool has_secret(const json_t *parameters, const struct kind *kind)
+{
+	return kind->secret &&
+	       json_object_get(json_object_get(parameters, kind->name), kind->secret);
+}
+
 /* The parameters with a mark in the place of a secret; the caller's reference. */
 static json_t *without_secret(const json_t *parameters, const struct kind *kind)
 {
 	json_t *whole = (json_t *)(uintptr_t)parameters;
-	json_t *object = json_object_get(parameters, kind->name);
+	json_t *object;
 
-	if (!kind->secret || !json_object_get(object, kind->secret))
+	if (!has_secret(parameters, kind))
 		return json_incref(whole);
 	whole = json_copy(whole);
-	object = json_copy(object);
+	object = json_copy(json_object_get(whole, kind->name));
 	(void)json_object_del(object, kind->secret);
 	(void)json_object_set_new(object, kind->secret_mark, json_true());
 	(void)json_object_set_new(whole, kind->name, object);
@@ -254,9 +266,55 @@ static char *targets_text(const json_t *parameters, int64_t seed)
 	return json_text_take(&text, NULL);
 }
 
-int request_parse(const json_t *parameters, uid_t uid, bool is_trusted, const struct config *config,
-		  struct request *ret_request, struct error *ret_error)
+void recent_options_forget(struct recent_options *recent)
 {
+	free(recent->text);
+	job_options_unref(recent->options);
+	*recent = (struct recent_options){0};
+}
+
+/* A secret is not in the text, so that such options are nobody else's. */
+static void remember(struct recent_options *recent, const struct job_request *asked,
+		     const struct request *request)
+{
+	recent_options_forget(recent);
+	if (has_secret(asked->parameters, request->options->kind))
+		return;
+	recent->text = xstrdup(request->options_text);
+	recent->uid = asked->uid;
+	recent->is_trusted = asked->is_trusted;
+	recent->options = job_options_ref(request->options);
+}
+
+/* Options and their text, by the request before where it is the same. */
+static int parse_or_share(const struct job_request *asked, const struct config *config,
+			  struct recent_options *recent, struct request *request,
+			  struct error *ret_error)
+{
+	const struct kind *kind = find_kind(asked->parameters, ret_error);
+	int r;
+
+	if (!kind)
+		return -EINVAL;
+	request->options_text = request_options_text(asked->parameters, kind);
+	if (recent && recent->options && recent->uid == asked->uid &&
+	    recent->is_trusted == asked->is_trusted && !has_secret(asked->parameters, kind) &&
+	    streq(recent->text, request->options_text)) {
+		request->options = job_options_ref(recent->options);
+		return 0;
+	}
+	r = parse_options(asked->parameters, kind, asked->uid, asked->is_trusted, config,
+			  &request->options, ret_error);
+	if (r == 0 && recent)
+		remember(recent, asked, request);
+	return r;
+}
+
+int request_parse(const struct job_request *asked, const struct config *config,
+		  struct recent_options *recent, struct request *ret_request,
+		  struct error *ret_error)
+{
+	const json_t *parameters = asked->parameters;
 	const char *name = json_string_value(json_object_get(parameters, "name"));
 	int64_t seed = json_is_true(json_object_get(parameters, "shuffle")) ? now_real_us() : 0;
 	struct request request = {0};
@@ -265,7 +323,7 @@ int request_parse(const json_t *parameters, uid_t uid, bool is_trusted, const st
 	if (name)
 		r = job_name_check(name, ret_error);
 	if (r == 0)
-		r = parse_options(parameters, uid, is_trusted, config, &request.options, ret_error);
+		r = parse_or_share(asked, config, recent, &request, ret_error);
 	if (r == 0)
 		r = parse_targets(parameters, (uint64_t)config->max_targets, seed, &request.targets,
 				  ret_error);
@@ -276,7 +334,6 @@ int request_parse(const json_t *parameters, uid_t uid, bool is_trusted, const st
 		return r;
 	}
 	request.name = xstrdup_or_null(name);
-	request.options_text = request_options_text(parameters, request.options->kind);
 	request.targets_text = targets_text(parameters, seed);
 	*ret_request = request;
 	return 0;
@@ -299,11 +356,10 @@ int request_options(const char *options_text, uid_t uid, const struct config *co
 		    struct job_options **ret_options, struct error *ret_error)
 {
 	json_t *parameters = load_text(options_text, ret_error);
-	int r;
+	const struct kind *kind = parameters ? find_kind(parameters, ret_error) : NULL;
+	int r = kind ? parse_options(parameters, kind, uid, true, config, ret_options, ret_error)
+		     : -EINVAL;
 
-	if (!parameters)
-		return -EIO;
-	r = parse_options(parameters, uid, true, config, ret_options, ret_error);
 	json_decref(parameters);
 	return r;
 }

@@ -12,6 +12,7 @@
 #include <jansson.h>
 
 struct config;
+struct job_request;
 
 struct request {
 	struct job_options *options;
@@ -20,9 +21,22 @@ struct request {
 	char *options_text; /* JSON: the parameters without targets, exclude, token and schedule */
 	char *targets_text; /* JSON: {"targets": [...], "exclude": [...]} */
 };
-/* From Start's parameters; who asks and whether that user may name files for jobd to read. */
-int request_parse(const json_t *parameters, uid_t uid, bool is_trusted, const struct config *config,
-		  struct request *ret_request, struct error *ret_error);
+/*
+ * The options of the request before. Many that follow each other ask for the same and share them;
+ * not for longer than a turn, since options name files, which are looked at. All 0: none.
+ */
+struct recent_options {
+	char *text;
+	uid_t uid;
+	bool is_trusted;
+	struct job_options *options;
+};
+void recent_options_forget(struct recent_options *recent);
+
+/* recent: or NULL. */
+int request_parse(const struct job_request *asked, const struct config *config,
+		  struct recent_options *recent, struct request *ret_request,
+		  struct error *ret_error);
 /* From the store's texts, which were checked when they came. */
 int request_restore(const char *options_text, const char *targets_text, uid_t uid,
 		    const struct config *config, struct request *ret_request,

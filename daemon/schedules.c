@@ -435,8 +435,7 @@ int schedules_make(struct schedules *schedules, const struct job_request *reques
 	int r = find_token(schedules, request, &known, ret_error);
 
 	if (r == 0)
-		r = request_parse(request->parameters, request->uid, request->is_trusted,
-				  schedules->config, &parsed, ret_error);
+		r = request_parse(request, schedules->config, NULL, &parsed, ret_error);
 	if (r < 0)
 		return r;
 	*ret_tasks = target_list_count(parsed.targets);
