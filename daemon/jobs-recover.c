@@ -62,7 +62,7 @@ static void settle_orphan(struct live_task *task, const struct task_row *row)
 		outcome.message = xstrdup(why);
 		live_task_end(task, TASK_RUNNING, &outcome, now_real_us());
 	} else {
-		store_put_task_queued(job->jobs->store, row->key);
+		store_put_task_queued(job->jobs->store, row->key, task->failures);
 		job_count(job, TASK_RUNNING, TASK_QUEUED, 1);
 		live_task_wait(task, 0);
 	}
@@ -79,6 +79,7 @@ static int read_task(const struct task_row *row, void *context)
 	task = live_task_new(job, row->key.index, 1);
 	task->has_row = true;
 	task->attempts = row->attempts;
+	task->failures = row->failures;
 	memcpy(task->offsets, row->output_sizes, sizeof(task->offsets));
 	if (row->state == TASK_RUNNING)
 		settle_orphan(task, row);

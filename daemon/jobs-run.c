@@ -504,7 +504,7 @@ static int64_t backed_off(int64_t first_us, unsigned tries, unsigned doublings_m
 static void queue_again(struct live_task *task, int64_t delay_us)
 {
 	live_task_record(task);
-	store_put_task_queued(task->job->jobs->store, key_of(task));
+	store_put_task_queued(task->job->jobs->store, key_of(task), task->failures);
 	job_count(task->job, TASK_RUNNING, TASK_QUEUED, 1);
 	live_task_wait(task, delay_us);
 }

@@ -74,7 +74,8 @@ enum { JOB_COLUMN_COUNT = 24 };
 	  "ON CONFLICT (key) DO UPDATE SET state = 1, attempts = ?2, started_us = ?3, "            \
 	  "is_sent = 0 WHERE state < 2")                                                           \
 	X(SQL_TASK_SENT, "UPDATE task SET is_sent = 1 WHERE key = ?1 AND state < 2")               \
-	X(SQL_TASK_QUEUED, "UPDATE task SET state = 0, is_sent = 0 WHERE key = ?1 AND state < 2")  \
+	X(SQL_TASK_QUEUED,                                                                         \
+	  "UPDATE task SET state = 0, is_sent = 0, ended_us = ?2 WHERE key = ?1 AND state < 2")    \
 	X(SQL_TASK_ENDED,                                                                          \
 	  "UPDATE task SET state = ?2, class = ?3, message = ?4, result = ?5, ended_us = ?6 "      \
 	  "WHERE key = ?1 AND state < 2")                                                          \
@@ -193,6 +194,7 @@ struct change {
 			unsigned attempt;
 			int64_t at_us;
 		} started;
+		unsigned failures; /* CHANGE_TASK_QUEUED */
 		struct {
 			enum task_state state;
 			enum error_class class;

@@ -285,11 +285,15 @@ static void fill_task(sqlite3_stmt *statement, struct task_row *row)
 		.attempts = (unsigned)sqlite3_column_int(statement, 3),
 		.is_sent = sqlite3_column_int(statement, 4) != 0,
 		.started_us = sqlite3_column_int64(statement, 5),
-		.ended_us = sqlite3_column_int64(statement, 6),
 		.output_sizes = {number(statement, 7), number(statement, 8)},
 		.message = text(statement, 9),
 		.result = text(statement, 10),
 	};
+	/* One column (store.h). */
+	if (task_state_is_final(row->state))
+		row->ended_us = sqlite3_column_int64(statement, 6);
+	else
+		row->failures = (unsigned)sqlite3_column_int(statement, 6);
 }
 
 struct task_reading {

@@ -188,9 +188,9 @@ void store_put_task_sent(struct store *store, struct task_key key)
 	(void)store_put(store, CHANGE_TASK_SENT, key, 0);
 }
 
-void store_put_task_queued(struct store *store, struct task_key key)
+void store_put_task_queued(struct store *store, struct task_key key, unsigned failures)
 {
-	(void)store_put(store, CHANGE_TASK_QUEUED, key, 0);
+	store_put(store, CHANGE_TASK_QUEUED, key, 0)->failures = failures;
 }
 
 void store_put_task_ended(struct store *store, struct task_key key, unsigned attempt,
@@ -318,6 +318,15 @@ static int apply_started(struct store *store, const struct change *change)
 	return store_run(statement);
 }
 
+static int apply_queued(struct store *store, const struct change *change)
+{
+	sqlite3_stmt *statement = store_statement(store, SQL_TASK_QUEUED);
+
+	(void)sqlite3_bind_int64(statement, 1, task_key_number(change->key));
+	store_bind(statement, 2, change->failures);
+	return store_run(statement);
+}
+
 /* Output of a stream, or the end of the task: then stream, offset and bytes are NULL. */
 static int insert_record(struct store *store, const struct change *change, uint64_t position,
 			 int64_t at_us)
@@ -405,7 +414,7 @@ int store_apply(struct store *store, const struct change *change)
 	case CHANGE_TASK_SENT:
 		return store_run_with_key(store, SQL_TASK_SENT, key);
 	case CHANGE_TASK_QUEUED:
-		return store_run_with_key(store, SQL_TASK_QUEUED, key);
+		return apply_queued(store, change);
 	case CHANGE_TASK_ENDED:
 		return apply_ended(store, change);
 	case CHANGE_OUTPUT:

@@ -11,7 +11,7 @@ What was acknowledged is kept here, and held against what jobd has afterwards:
     token gives the same job, however often jobd died before it was asked again,
   - one whose stop was told is stopped, one whose removal was told never comes back,
   - a command for which nobody said --rerun reached its host at most once, one that succeeded or
-    failed did reach it, none more often than it has attempts, and all --retries were made,
+    failed did reach it, none more often than it has attempts, and all --retries were made, no more,
   - the output of each command is, byte for byte, what its host is known to say,
   - what either of two cursors moved over was received with it, and is the same when received again,
   - the database is sound.
@@ -304,6 +304,8 @@ def check_command(job, task, again, runs):
     if state in ("succeeded", "failed") and times == 0:
         fault(f"{what}: it is {state}, and never ran")
     if end.get("error") == "exit" and times <= RETRIES and job.stop is None:
+        fault(f"{what}: the command ran {times} times, and {RETRIES} retries were asked for")
+    if job.way == "retry" and times > RETRIES + 1:
         fault(f"{what}: the command ran {times} times, and {RETRIES} retries were asked for")
     full = f"{job.command}\n{TEXT[:OUTPUT]}"
     pieces = [f"#{piece}" for piece in again.whole.get(task + ("stdout",), "").split("#")[1:]]

@@ -140,6 +140,26 @@ has_begun() {
 	is_state 1 stopped
 }
 
+# The first task of job 1 waits for another attempt after so many
+waits_after() {
+	jobctl show 1 --json | jq -e ".taskList[0] | [.state, .attempts, .endedUsec] == [\"queued\", $1, null]"
+}
+
+@test "tries that failed count after kill -9 too: what --retries leaves is tried, and no more" {
+	ip -n "$NETNS" route add unreachable 10.9.9.0/24
+	start_jobd
+	# A restart does not wait for the delay
+	jobctl start ping --retries 2 --retry-delay 1h 10.9.9.9
+	for tries in 1 2; do
+		wait_until "$BOUND" waits_after "$tries"
+		kill9_jobd
+		start_jobd
+	done
+	run -3 jobctl wait 1 --timeout "$BOUND"
+	jobctl show 1 --json | jq -e '.taskList[0] | .state == "failed" and .attempts == 3 and .endedUsec > .startedUsec'
+	jobctl receive --json | jq -e '.task | .state == "failed" and .attempts == 3'
+}
+
 @test "SIGTERM loses nothing: running pings and queued tasks go on afterwards" {
 	start_jobd
 	jobctl start ping --parallel 2 --count 3 --interval 100ms '127.0.0.[1-6]'

@@ -33,15 +33,20 @@ static void test_task_life(void **state)
 	assert_int_equal(row.started_us, 100);
 	assert_true(row.is_sent);
 
-	store_put_task_queued(box.store, key);
+	store_put_task_queued(box.store, key, 1);
 	box_commit();
 	row = box_task(key);
 	assert_int_equal(row.state, TASK_QUEUED);
 	assert_false(row.is_sent);
+	assert_int_equal(row.failures, 1);
+	assert_int_equal(row.ended_us, 0);
 	assert_int_equal(store_read_live_tasks(box.store, box_list_task, &live), 0);
 	box_expect(&live, UINT32_MAX);
 
+	/* What failed is known while it is tried again, too. */
 	store_put_task_started(box.store, key, 2, 200);
+	box_commit();
+	assert_int_equal(box_task(key).failures, 1);
 	(void)box_put_output(key, STREAM_STDOUT, 0, 30);
 	(void)box_put_output(key, STREAM_STDERR, 0, 4);
 	(void)box_put_output(key, STREAM_STDOUT, 30, 10);
@@ -71,7 +76,7 @@ static void test_final_state_stays(void **state)
 	(void)state;
 	box_commit();
 	before = box_task(key);
-	store_put_task_queued(box.store, key);
+	store_put_task_queued(box.store, key, 1);
 	store_put_task_started(box.store, key, 2, 1);
 	store_put_task_sent(box.store, key);
 	store_put_task_ended(box.store, key, 0, 0, &later, 2, store_next_position(box.store));
