@@ -75,7 +75,7 @@ void job_check_batch(struct live_job *job)
 	if (failures > failures_allowed(job)) {
 		give_up(job, failures);
 	} else if (job_before_gate(job) == 0 && counts[TASK_RUNNING] == 0 &&
-		   TAILQ_EMPTY(&job->waiting)) {
+		   job->waiting_count == 0) {
 		job->gate += batch_size(job);
 		if (state != JOB_PAUSED)
 			dispatch_ready(job->jobs->dispatch, &job->source);

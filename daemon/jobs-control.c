@@ -87,7 +87,7 @@ void job_drop_queued(struct live_job *job)
 	counts[TASK_QUEUED] -= never_begun;
 	counts[TASK_STOPPED] += never_begun;
 	job_mark_dirty(job);
-	while ((task = TAILQ_FIRST(&job->waiting)))
+	while ((task = job_first_waiting(job)))
 		end_as_stopped(task);
 	job_check_end(job);
 }
@@ -122,9 +122,9 @@ bool jobs_stop_task(struct jobs *jobs, struct job *public_job, uint32_t index, i
 			live_task_stop(task, grace_us);
 		return true;
 	}
-	TAILQ_FOREACH (task, &job->waiting, link) {
-		if (task->index == index) {
-			end_as_stopped(task);
+	for (size_t place = 1; place <= job->waiting_count; place++) {
+		if (job->waiting[place]->index == index) {
+			end_as_stopped(job->waiting[place]);
 			return true;
 		}
 	}

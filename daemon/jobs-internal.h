@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the files of the job table share: jobs.c, jobs-run.c, jobs-control.c, jobs-recover.c. */
+/* What the files of the job table share: jobs.c and jobs-*.c. */
 #pragma once
 
 #include "common/hash.h"
@@ -17,9 +17,10 @@ struct live_job;
  * becomes a task of its own for what is left to do.
  */
 struct live_task {
-	TAILQ_ENTRY(live_task) link; /* in job->running or job->waiting */
+	TAILQ_ENTRY(live_task) link; /* in job->running, while it runs */
+	size_t place;                /* in job->waiting; 0: it is not there */
 	struct live_job *job;
-	uint64_t run;         /* 0: waiting */
+	uint64_t run;         /* 0: it does not run */
 	uint32_t index;       /* of the first */
 	uint32_t count, left; /* targets, and those that have not ended; a span has more than 1 */
 	unsigned worker;
@@ -62,9 +63,10 @@ extern const struct cut_off job_past_deadline, job_over_output;
 struct live_job {
 	struct job job;
 	struct dispatch_source source;
-	struct live_tasks running;                 /* those without a row by index */
-	uint64_t unrecorded;                       /* targets in them without a row */
-	struct live_tasks waiting;                 /* by not_before_us */
+	struct live_tasks running;  /* those without a row by index */
+	uint64_t unrecorded;        /* targets in them without a row */
+	struct live_task **waiting; /* a heap, waiting[1] the first: jobs-wait.c */
+	size_t waiting_count;
 	struct skipped_task *skipped;              /* at next_index or above */
 	uint64_t gate;                             /* no task at or above begins yet */
 	struct event *look_timer, *deadline_timer; /* made when first needed */
@@ -121,6 +123,7 @@ void job_check_end(struct live_job *job);
 /* jobs-run.c */
 struct task *job_next_task(struct dispatch_source *source, unsigned worker, uint32_t most,
 			   void *context);
+/* It neither runs nor waits yet. */
 struct live_task *live_task_new(struct live_job *job, uint32_t index, uint32_t count);
 void live_task_free(struct live_task *task);
 /* Makes the task's row, if it has none. */
@@ -142,6 +145,14 @@ void live_task_stop_target(struct live_task *span, uint32_t index);
 /* Is it one, and has not ended? */
 bool live_task_has(const struct live_task *task, uint32_t index);
 void job_tell_workers(struct jobs *jobs, bool is_stored);
+
+/* jobs-wait.c */
+/* By its not_before_us. */
+void job_add_waiting(struct live_task *task);
+/* One that does not wait is fine. */
+void job_remove_waiting(struct live_task *task);
+/* The one that may begin first, of several the one that is first in the list; NULL: none waits. */
+struct live_task *job_first_waiting(const struct live_job *job);
 
 /* jobs-batch.c */
 /* Where it is by the options, for a job that is new or goes on. */

@@ -44,7 +44,6 @@ struct live_task *live_task_new(struct live_job *job, uint32_t index, uint32_t c
 	task->job = job;
 	task->index = index;
 	task->count = task->left = count;
-	TAILQ_INSERT_HEAD(&job->waiting, task, link);
 	return task;
 }
 
@@ -93,6 +92,7 @@ static void leave_run(struct live_task *task)
 
 	if (task->run == 0)
 		return;
+	TAILQ_REMOVE(&task->job->running, task, link);
 	if (!task->has_row)
 		task->job->unrecorded -= task->left;
 	task->run = 0;
@@ -104,10 +104,8 @@ static void leave_run(struct live_task *task)
 
 void live_task_free(struct live_task *task)
 {
-	struct live_job *job = task->job;
-
-	TAILQ_REMOVE(task->run != 0 ? &job->running : &job->waiting, task, link);
 	leave_run(task);
+	job_remove_waiting(task);
 	free(task->stops);
 	free(task);
 }
@@ -153,7 +151,6 @@ static struct live_task *take_out(struct live_task *span, uint32_t index)
 	task->worker = span->worker;
 	task->attempts = span->attempts;
 	task->started_us = span->started_us;
-	TAILQ_REMOVE(&job->waiting, task, link);
 	TAILQ_INSERT_BEFORE(span, task, link);
 	span->ended[place / WORD_BITS] |= UINT64_C(1) << place % WORD_BITS;
 	if (--span->left == 0)
@@ -193,7 +190,7 @@ static void look_at(struct live_job *job, int64_t at_us)
 /* For the first that waits. */
 static void look_for_waiting(struct live_job *job)
 {
-	look_at(job, TAILQ_FIRST(&job->waiting)->not_before_us);
+	look_at(job, job_first_waiting(job)->not_before_us);
 }
 
 /* --- Pace --- */
@@ -267,13 +264,13 @@ static bool find_never_begun(struct live_job *job)
 static struct live_task *pick(struct live_job *job, uint32_t most)
 {
 	struct job_row *row = &job->job.row;
-	struct live_task *task = TAILQ_FIRST(&job->waiting);
+	struct live_task *task = job_first_waiting(job);
 
 	if (task && task->not_before_us <= now_monotonic_us())
 		return task;
 	if (!find_never_begun(job)) {
 		/* A timer may come a moment early; then it is set once more. */
-		if (!TAILQ_EMPTY(&job->waiting))
+		if (job_first_waiting(job))
 			look_for_waiting(job);
 		return NULL;
 	}
@@ -344,7 +341,7 @@ struct task *job_next_task(struct dispatch_source *source, unsigned worker, uint
 	if (!task)
 		return NULL;
 	take_turn(job);
-	TAILQ_REMOVE(&job->waiting, task, link);
+	job_remove_waiting(task);
 	TAILQ_INSERT_TAIL(&job->running, task, link);
 	task->run = ++jobs->last_run;
 	job_count(job, TASK_QUEUED, TASK_RUNNING, task->count);
@@ -468,25 +465,10 @@ void live_task_end(struct live_task *task, enum task_state from, struct outcome 
 
 void live_task_wait(struct live_task *task, int64_t delay_us)
 {
-	struct live_job *job = task->job;
-	struct live_task *before;
-
-	if (task->run != 0) {
-		TAILQ_REMOVE(&job->running, task, link);
-		leave_run(task);
-	} else {
-		TAILQ_REMOVE(&job->waiting, task, link);
-	}
+	leave_run(task);
 	task->not_before_us = now_monotonic_us() + delay_us;
-	/* From the end: delays of one job are mostly alike. */
-	before = TAILQ_LAST(&job->waiting, live_tasks);
-	while (before && before->not_before_us > task->not_before_us)
-		before = TAILQ_PREV(before, live_tasks, link);
-	if (before)
-		TAILQ_INSERT_AFTER(&job->waiting, before, task, link);
-	else
-		TAILQ_INSERT_HEAD(&job->waiting, task, link);
-	look_for_waiting(job);
+	job_add_waiting(task);
+	look_for_waiting(task->job);
 }
 
 /* A delay that doubles, give or take a quarter so that a burst does not come back as one. */

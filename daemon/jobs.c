@@ -224,7 +224,6 @@ struct live_job *live_job_new(struct jobs *jobs, const struct job_row *row, stru
 	job->source.kind = job->job.options->kind;
 	job->source.parallel = job_parallel(job->job.options);
 	TAILQ_INIT(&job->running);
-	TAILQ_INIT(&job->waiting);
 	job_set_gate(job);
 	HASH_ADD(hh, jobs->by_id, job.row.id, sizeof(job->job.row.id), job);
 	if (token) {
@@ -249,8 +248,9 @@ void live_job_free(struct live_job *job)
 	if (!job_state_is_final(job->job.row.state))
 		jobs->live_count--;
 	dispatch_drop(jobs->dispatch, &job->source);
-	while ((task = TAILQ_FIRST(&job->running)) || (task = TAILQ_FIRST(&job->waiting)))
+	while ((task = TAILQ_FIRST(&job->running)) || (task = job_first_waiting(job)))
 		live_task_free(task);
+	free(job->waiting);
 	if (job->is_changed)
 		TAILQ_REMOVE(&jobs->changed, job, changed_link);
 	HASH_DEL(jobs->by_id, job);
