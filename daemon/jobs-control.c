@@ -114,13 +114,10 @@ bool jobs_stop_task(struct jobs *jobs, struct job *public_job, uint32_t index, i
 
 	(void)jobs;
 	TAILQ_FOREACH (task, &job->running, link) {
-		if (!live_task_has(task, index))
-			continue;
-		if (task->count > 1)
-			live_task_stop_target(task, index);
-		else
-			live_task_stop(task, grace_us);
-		return true;
+		if (live_task_has(task, index)) {
+			live_task_stop_target(task, index, grace_us);
+			return true;
+		}
 	}
 	for (size_t place = 1; place <= job->waiting_count; place++) {
 		if (job->waiting[place]->index == index) {

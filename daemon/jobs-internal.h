@@ -25,6 +25,7 @@ struct live_task {
 	uint32_t count, left; /* targets, and those that have not ended; a span has more than 1 */
 	unsigned worker;
 	bool has_row;                   /* in the store; or not yet, while it runs */
+	bool is_unwanted;               /* somebody stopped it: it is not tried again */
 	unsigned attempts;              /* begun so far */
 	int64_t started_us;             /* the last of them; real time */
 	unsigned failures;              /* that counted against --retries */
@@ -42,7 +43,8 @@ struct live_task {
 	uint32_t *stops; /* targets of a span to stop */
 	size_t stop_count;
 
-	uint64_t ended[]; /* bits: targets of a span */
+	uint64_t *unwanted; /* bits: targets of a span; or NULL */
+	uint64_t ended[];   /* likewise */
 };
 TAILQ_HEAD(live_tasks, live_task);
 
@@ -140,8 +142,8 @@ void live_task_end(struct live_task *task, enum task_state from, struct outcome 
 void live_task_wait(struct live_task *task, int64_t delay_us);
 /* The worker is told to stop it, after the commit. */
 void live_task_stop(struct live_task *task, int64_t grace_us);
-/* The same of one target of a span that has not ended. */
-void live_task_stop_target(struct live_task *span, uint32_t index);
+/* The same of one target of it, which has not ended, and is not tried again however it ends. */
+void live_task_stop_target(struct live_task *task, uint32_t index, int64_t grace_us);
 /* Is it one, and has not ended? */
 bool live_task_has(const struct live_task *task, uint32_t index);
 void job_tell_workers(struct jobs *jobs, bool is_stored);

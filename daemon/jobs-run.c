@@ -36,10 +36,25 @@ static struct task_key key_of(const struct live_task *task)
 
 enum { WORD_BITS = 64 };
 
+/* A bit for each target of a span. */
+static size_t words_of(uint32_t count)
+{
+	return count > 1 ? (count + WORD_BITS - 1) / WORD_BITS : 0;
+}
+
+static bool has_bit(const uint64_t *bits, uint32_t place)
+{
+	return bits[place / WORD_BITS] >> place % WORD_BITS & 1;
+}
+
+static void set_bit(uint64_t *bits, uint32_t place)
+{
+	bits[place / WORD_BITS] |= UINT64_C(1) << place % WORD_BITS;
+}
+
 struct live_task *live_task_new(struct live_job *job, uint32_t index, uint32_t count)
 {
-	size_t words = count > 1 ? (count + WORD_BITS - 1) / WORD_BITS : 0;
-	struct live_task *task = xcalloc(1, sizeof(*task) + words * sizeof(*task->ended));
+	struct live_task *task = xcalloc(1, sizeof(*task) + words_of(count) * sizeof(*task->ended));
 
 	task->job = job;
 	task->index = index;
@@ -107,6 +122,7 @@ void live_task_free(struct live_task *task)
 	leave_run(task);
 	job_remove_waiting(task);
 	free(task->stops);
+	free(task->unwanted);
 	free(task);
 }
 
@@ -122,18 +138,13 @@ void job_count(struct live_job *job, enum task_state from, enum task_state to, u
 
 /* --- Spans --- */
 
-static bool has_ended(const struct live_task *span, uint32_t place)
-{
-	return span->ended[place / WORD_BITS] >> place % WORD_BITS & 1;
-}
-
 bool live_task_has(const struct live_task *task, uint32_t index)
 {
 	uint32_t place = index - task->index;
 
 	if (index < task->index || place >= task->count)
 		return false;
-	return task->count == 1 || !has_ended(task, place);
+	return task->count == 1 || !has_bit(task->ended, place);
 }
 
 /*
@@ -151,8 +162,9 @@ static struct live_task *take_out(struct live_task *span, uint32_t index)
 	task->worker = span->worker;
 	task->attempts = span->attempts;
 	task->started_us = span->started_us;
+	task->is_unwanted = span->unwanted && has_bit(span->unwanted, place);
 	TAILQ_INSERT_BEFORE(span, task, link);
-	span->ended[place / WORD_BITS] |= UINT64_C(1) << place % WORD_BITS;
+	set_bit(span->ended, place);
 	if (--span->left == 0)
 		live_task_free(span);
 	return task;
@@ -371,11 +383,30 @@ void live_task_stop(struct live_task *task, int64_t grace_us)
 	tell(task);
 }
 
-void live_task_stop_target(struct live_task *span, uint32_t index)
+static void stop_of_span(struct live_task *span, uint32_t index)
 {
+	uint32_t place = index - span->index;
+
+	if (!span->unwanted)
+		span->unwanted = xcalloc(words_of(span->count), sizeof(*span->unwanted));
+	if (has_bit(span->unwanted, place))
+		return;
+	set_bit(span->unwanted, place);
 	span->stops = xrealloc(span->stops, (span->stop_count + 1) * sizeof(*span->stops));
 	span->stops[span->stop_count++] = index;
 	tell(span);
+}
+
+void live_task_stop_target(struct live_task *task, uint32_t index, int64_t grace_us)
+{
+	assert(live_task_has(task, index));
+	/* Its end may be on its way already, and ask for another attempt. */
+	if (task->count > 1) {
+		stop_of_span(task, index);
+	} else {
+		task->is_unwanted = true;
+		live_task_stop(task, grace_us);
+	}
 }
 
 /* What holds while commits fail as well. */
@@ -491,13 +522,19 @@ static void queue_again(struct live_task *task, int64_t delay_us)
 	live_task_wait(task, delay_us);
 }
 
+/* Its end is what is wanted, whichever it is. */
+static bool is_to_end(const struct live_task *task)
+{
+	return task->is_unwanted || task->job->job.row.state == JOB_STOPPING;
+}
+
 /* May this attempt be followed by another? Then it waits for that, and the answer is true. */
 static bool try_again(struct live_task *task, const struct outcome *outcome)
 {
 	const struct job_options *options = task->job->job.options;
 	int64_t delay_us;
 
-	if (outcome->state != TASK_FAILED || task->job->job.row.state == JOB_STOPPING)
+	if (outcome->state != TASK_FAILED || is_to_end(task))
 		return false;
 	if (outcome->is_transient && task->breaks < BREAKS_MAX)
 		delay_us = backed_off(BREAK_DELAY_US, ++task->breaks, BREAK_DOUBLINGS_MAX);
@@ -524,8 +561,7 @@ static void take_end(struct live_task *task, struct outcome *outcome, int64_t at
 	struct jobs *jobs = job->jobs;
 
 	dispatch_returned(jobs->dispatch, &job->source, task->worker);
-	if (jobs->is_shutting_down && outcome->state == TASK_STOPPED &&
-	    job->job.row.state != JOB_STOPPING) {
+	if (jobs->is_shutting_down && outcome->state == TASK_STOPPED && !is_to_end(task)) {
 		/* Its row stays as running: the next start settles it as what a crash left. */
 		live_task_record(task);
 		live_task_free(task);
@@ -533,7 +569,7 @@ static void take_end(struct live_task *task, struct outcome *outcome, int64_t at
 	}
 	if (outcome->state == TASK_STOPPED && job->cut_off)
 		cut_off(outcome, job->cut_off);
-	if (outcome->state == TASK_QUEUED && job->job.row.state == JOB_STOPPING)
+	if (outcome->state == TASK_QUEUED && is_to_end(task))
 		outcome->state = TASK_STOPPED;
 	if (outcome->state == TASK_QUEUED) {
 		task->attempts = 0; /* nothing was tried */

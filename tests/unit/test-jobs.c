@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The real job table on a real store and real workers, turned by hand: what workers report is there
+ * when the test wants it.
+ */
+#include "common/log.h"
+#include "common/util.h"
+#include "daemon/config.h"
+#include "daemon/jobs-internal.h"
+#include "tests/lib/store-box.h"
+
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+enum { WAIT_MS = 10000, RETRIES = 2 };
+
+static struct {
+	struct event_base *base;
+	struct config *config;
+	struct mailbox reports;
+	struct workers *workers;
+	struct jobs *jobs;
+} table;
+
+static int set_up(void **state)
+{
+	const struct config_options options = {.config_file = "/dev/null", .workers = 1};
+	char *sentence = NULL;
+
+	if (box_open(state) < 0)
+		return -1;
+	table.base = event_base_new();
+	assert_non_null(table.base);
+	assert_int_equal(config_load(&options, &table.config, &sentence), 0);
+	assert_int_equal(mailbox_init(&table.reports), 0);
+	assert_int_equal(workers_new(table.config, &table.reports, &table.workers), 0);
+	table.jobs = jobs_new(table.base, box.store, table.workers, table.config);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	assert_true(jobs_is_quiet(table.jobs));
+	jobs_free(table.jobs);
+	workers_free(table.workers);
+	mailbox_done(&table.reports);
+	config_free(table.config);
+	event_base_free(table.base);
+	return box_close(state);
+}
+
+/* The end of a turn: what was reported is applied already. */
+static void commit(void)
+{
+	(void)jobs_flush(table.jobs);
+	box_commit();
+	jobs_committed(table.jobs);
+}
+
+static void take_reports(void)
+{
+	struct letter *letter;
+
+	while ((letter = mailbox_take_one(&table.reports)))
+		jobs_report(table.jobs, (struct report *)letter);
+}
+
+/* A worker has something to say; nobody has listened yet. */
+static void await_reports(void)
+{
+	struct pollfd mailbox = {.fd = table.reports.fd, .events = POLLIN};
+
+	assert_int_equal(poll(&mailbox, 1, WAIT_MS), 1);
+}
+
+/* From an address that this machine does not have: each fails at once, and nothing is sent. */
+#define FAILING "{\"source\": \"192.0.2.77\"}"
+
+/* Pings, started and begun. */
+static struct job *start(const char *targets, const char *options)
+{
+	json_t *parameters = json_pack("{s:s, s:o, s:i, s:i, s:o}", "kind", "ping", "targets",
+				       json_loads(targets, 0, NULL), "retries", RETRIES,
+				       "retryDelayUsec", 0, "ping", json_loads(options, 0, NULL));
+	struct job_request request = {.uid = 7, .parameters = parameters};
+	struct error error = {0};
+	uint64_t id, tasks;
+	bool is_new;
+
+	if (jobs_start(table.jobs, &request, &id, &tasks, &is_new, &error) < 0)
+		fail_msg("%s", error.sentence);
+	json_decref(parameters);
+	commit();
+	return jobs_find(table.jobs, id);
+}
+
+/* Until it has ended; it is gone then. */
+static uint64_t finish(struct job *job)
+{
+	uint64_t id = job->row.id;
+	int64_t end_us = now_monotonic_us() + WAIT_MS * US_PER_MS;
+
+	while (jobs_find(table.jobs, id)) {
+		struct pollfd mailbox = {.fd = table.reports.fd, .events = POLLIN};
+
+		(void)poll(&mailbox, 1, 1);
+		(void)event_base_loop(table.base, EVLOOP_NONBLOCK);
+		take_reports();
+		commit();
+		assert_true(now_monotonic_us() < end_us);
+	}
+	return id;
+}
+
+static void expect_task(uint64_t job, uint32_t index, enum task_state state, unsigned attempts)
+{
+	struct task_row row = box_task(box_key(job, index));
+
+	assert_int_equal(row.state, state);
+	assert_int_equal(row.attempts, attempts);
+}
+
+/* --- Stopping one target --- */
+
+/* Its failure is on its way, and would be followed by another attempt. */
+static void test_stop_meets_retry(void **state)
+{
+	struct job *job = start("[\"127.0.0.1\"]", FAILING);
+	uint64_t id;
+
+	(void)state;
+	await_reports();
+	assert_true(jobs_stop_task(table.jobs, job, 0, 0));
+	id = finish(job);
+	expect_task(id, 0, TASK_FAILED, 1);
+}
+
+/* The same of one of many; the others are tried again. */
+static void test_stop_meets_retry_in_span(void **state)
+{
+	struct job *job = start("[\"127.0.0.1-127.0.0.100\"]", FAILING);
+	const struct live_task *span = TAILQ_FIRST(&live_job_of(job)->running);
+	uint64_t id;
+
+	(void)state;
+	assert_int_equal(span->count, 100);
+	await_reports();
+	for (uint32_t index = 70; index < 75; index++) {
+		assert_true(jobs_stop_task(table.jobs, job, index, 0));
+		assert_true(jobs_stop_task(table.jobs, job, index, 0));
+	}
+	/* Who was told of it already is not told again. */
+	assert_int_equal(span->stop_count, 5);
+	id = finish(job);
+	for (uint32_t index = 0; index < 100; index++)
+		expect_task(id, index, TASK_FAILED, index >= 70 && index < 75 ? 1 : RETRIES + 1);
+}
+
+/* It comes back from its span, to have a task of its own for its name. */
+static void test_stop_meets_name(void **state)
+{
+	struct job *job = start("[\"127.0.0.1\", \"name.invalid\", \"127.0.0.2\"]", FAILING);
+	uint64_t id;
+
+	(void)state;
+	await_reports();
+	assert_true(jobs_stop_task(table.jobs, job, 1, 0));
+	id = finish(job);
+	expect_task(id, 0, TASK_FAILED, RETRIES + 1);
+	expect_task(id, 1, TASK_STOPPED, 1);
+	expect_task(id, 2, TASK_FAILED, RETRIES + 1);
+}
+
+/* It waits for its turn: it ends at once, and only once. */
+static void test_stop_while_waiting(void **state)
+{
+	struct job *job = start("[\"127.0.0.1\", \"127.0.0.2\"]", FAILING);
+	uint64_t id;
+
+	(void)state;
+	while (live_job_of(job)->waiting_count < 2) {
+		await_reports();
+		take_reports();
+	}
+	assert_true(jobs_stop_task(table.jobs, job, 1, 0));
+	assert_false(jobs_stop_task(table.jobs, job, 1, 0));
+	id = finish(job);
+	expect_task(id, 0, TASK_FAILED, RETRIES + 1);
+	expect_task(id, 1, TASK_STOPPED, 1);
+}
+
+/* jobd ends before it has heard that the target did: that is its end, and it does not go on. */
+static void test_stop_meets_shutdown(void **state)
+{
+	struct job *job = start("[\"127.0.0.1\"]", "{\"count\": 0}");
+	uint64_t id = job->row.id;
+
+	(void)state;
+	assert_true(jobs_stop_task(table.jobs, job, 0, 0));
+	commit();
+	jobs_shutdown(table.jobs);
+	await_reports();
+	take_reports();
+	commit();
+	expect_task(id, 0, TASK_STOPPED, 1);
+}
+
+#define TABLE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TABLE_TEST(test_stop_meets_retry),    TABLE_TEST(test_stop_meets_retry_in_span),
+		TABLE_TEST(test_stop_meets_name),     TABLE_TEST(test_stop_while_waiting),
+		TABLE_TEST(test_stop_meets_shutdown),
+	};
+
+	log_set_level(LOG_ERR); /* not each end */
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
