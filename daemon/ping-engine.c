@@ -249,6 +249,13 @@ static struct ping_request *take_request(struct ping_job *job, int64_t now_us)
 	return request;
 }
 
+/* Is there a place in the table for it? One that is sent again has its own. */
+static bool has_room(const struct ping_job *job)
+{
+	return (TAILQ_EMPTY(&job->ready) && job->again.first != NO_REQUEST) ||
+	       ping_request_make_room(job->engine);
+}
+
 /* The next request that may go just now, or NULL. */
 static struct ping_request *next_request(struct engine *engine, int64_t now_us)
 {
@@ -257,17 +264,22 @@ static struct ping_request *next_request(struct engine *engine, int64_t now_us)
 
 	while (!request && (job = TAILQ_FIRST(&engine->ring)) && job != held_up) {
 		struct ping_socket *socket;
+		bool is_held_up;
 
-		if (!pace_allows(&engine->pace, now_us) || !ping_request_is_free(engine))
+		if (!pace_allows(&engine->pace, now_us))
 			return NULL;
 		job->spans++; /* it stays while its last span ends */
 		job_leave_ring(job);
-		socket = next_socket(job);
-		if (!socket) {
-			/* Nothing is left of what it had */
-		} else if (now_us < socket->paused_until_us || socket->expected > socket->buffer) {
-			/* Others may have another socket: once round the ring. */
+		is_held_up = !has_room(job);
+		socket = is_held_up ? NULL : next_socket(job);
+		if (socket)
+			is_held_up = now_us < socket->paused_until_us ||
+				     socket->expected > socket->buffer;
+		if (is_held_up) {
+			/* Others may have places or another socket: once round the ring. */
 			held_up = held_up ? held_up : job;
+		} else if (!socket) {
+			/* Nothing is left of what it had */
 		} else if (!pace_allows(&job->pace, now_us)) {
 			wheel_set(&engine->wheel, &job->timer, pace_next_us(&job->pace, now_us));
 		} else {

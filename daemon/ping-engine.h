@@ -259,8 +259,9 @@ bool ping_task_backs_off(struct ping_task *task);
 
 /* --- ping-request --- */
 
-/* False where every sequence number is taken. */
-bool ping_request_is_free(struct engine *engine);
+/* A place for one more, if need be that of one which is closed. False where every sequence number
+ * is taken by a request under way. */
+bool ping_request_make_room(struct engine *engine);
 /* For the batch; of a flat target the first time, or again (REQUEST_AGAIN). */
 struct ping_request *ping_request_new(struct ping_task *task);
 struct ping_request *ping_request_new_flat(struct ping_span *span, uint32_t index,

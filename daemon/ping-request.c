@@ -179,8 +179,7 @@ void ping_request_free(struct ping_request *request)
 	request->span = NULL;
 }
 
-/* False where every sequence number is taken by a request under way. */
-bool ping_request_is_free(struct engine *engine)
+bool ping_request_make_room(struct engine *engine)
 {
 	struct ping_request *oldest = ping_request_at(engine, engine->closed.first);
 	bool is_full = engine->used == PING_REQUESTS;

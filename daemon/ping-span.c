@@ -21,7 +21,7 @@ static bool is_flat_enough(const struct job_options *options)
 
 	return options->timeout_us == 0 && !ping->source && ping->max_rtt_us == 0 &&
 	       ping->interval_us >= ping->reply_timeout_us && ping->size >= ECHO_COOKIE_SIZE &&
-	       ping->requests <= UINT8_MAX && (ping->is_until_reply || ping->requests == 1);
+	       (ping->is_until_reply || ping->requests == 1);
 }
 
 /* Also where it is a wrong one: then nobody needs to be asked. */
@@ -315,8 +315,7 @@ static void stop_not_begun(struct ping_span *span, uint32_t place)
 {
 	struct outcome outcome = {.state = TASK_STOPPED};
 
-	if (!was_stopped(span, place))
-		ping_span_leave(span, span->task->key.index + place, &outcome);
+	ping_span_leave(span, span->task->key.index + place, &outcome);
 }
 
 /* The first that was not begun; one that is peeked at has not been. */
@@ -343,8 +342,9 @@ void ping_task_stop(struct engine *engine, struct task *task, enum stop_reason r
 	while ((ping = LIST_FIRST(&span->tasks)))
 		ping_task_cancel(ping);
 	stop_flat(span, NULL);
-	while (place < count)
-		stop_not_begun(span, place++);
+	for (; place < count; place++)
+		if (!was_stopped(span, place))
+			stop_not_begun(span, place);
 	(void)span_let_go(span);
 }
 
@@ -356,20 +356,20 @@ void ping_target_stop(struct engine *engine, struct task *task, uint32_t index)
 
 	(void)engine;
 	span_hold(span);
-	if (place >= first_not_begun(span)) {
-		stop_not_begun(span, place);
-		span->stopped =
-			xrealloc(span->stopped, (span->stopped_count + 1) * sizeof(*span->stopped));
-		span->stopped[span->stopped_count++] = place;
-		if (place < span->next)
-			span->is_peeked = false;
-	} else {
+	if (place < first_not_begun(span)) {
 		stop_flat(span, &index);
 		for (ping = LIST_FIRST(&span->tasks); ping; ping = next) {
 			next = LIST_NEXT(ping, span_link);
 			if (ping->index == index)
 				ping_task_cancel(ping);
 		}
+	} else if (!was_stopped(span, place)) {
+		stop_not_begun(span, place);
+		span->stopped =
+			xrealloc(span->stopped, (span->stopped_count + 1) * sizeof(*span->stopped));
+		span->stopped[span->stopped_count++] = place;
+		if (place < span->next)
+			span->is_peeked = false;
 	}
 	(void)span_let_go(span);
 }

@@ -112,6 +112,30 @@ static void test_a_whole_network(void **state)
 	assert_int_equal(event_base_get_num_events(worker.base, EVENT_BASE_COUNT_ADDED), 1);
 }
 
+static bool are_all_under_way(void)
+{
+	return ping_under_way() == 20;
+}
+
+/* Where every sequence number is taken, those that have one are asked again all the same. The
+ * table is of no use afterwards. */
+static void test_again_in_a_full_table(void **state)
+{
+	static const char *const words[] = {"127.5.0.1-127.5.0.20"};
+
+	(void)state;
+	pinger_forget();
+	pinger_begin(QUICK, 0);
+	pinger_start_span(words, 1);
+	turn_until(are_all_under_way);
+	worker.engine->used = PING_REQUESTS;
+	worker.engine->free = (struct request_list){NO_REQUEST, NO_REQUEST};
+	assert_false(ping_request_make_room(worker.engine));
+	pinger_finish();
+	for (unsigned i = 0; i < 20; i++)
+		assert_string_equal(worker.outcomes[i].message, "no reply (4 sent)");
+}
+
 /* --- Stopping --- */
 
 static bool are_some_under_way(void)
@@ -159,6 +183,7 @@ static void test_stop_one_by_one(void **state)
 		kind_ping.target_stop(worker.engine, task, i);
 		assert_int_equal(worker.ended, 99 - i);
 	}
+	assert_in_range(((struct ping_span *)task->engine_task)->stopped_count, 1, 98);
 	/* The others take their way. */
 	pinger_finish();
 	assert_int_equal(worker.ended, 100);
@@ -196,6 +221,7 @@ int main(void)
 		cmocka_unit_test(test_stop_all),
 		cmocka_unit_test(test_stop_one_by_one),
 		cmocka_unit_test(test_stop_what_is_not_flat),
+		cmocka_unit_test(test_again_in_a_full_table),
 	};
 
 	return pinger_main(tests, ARRAY_SIZE(tests));
