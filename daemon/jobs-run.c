@@ -68,11 +68,12 @@ void live_task_record(struct live_task *task)
 
 	if (task->has_row)
 		return;
+	assert(task->count == 1);
 	store_put_task_started(job->jobs->store, key_of(task), task->attempts, task->started_us);
 	task->has_row = true;
 	if (task->run == 0)
 		return;
-	job->unrecorded--; /* no span has a row */
+	job->unrecorded--;
 	/* Behind those without a row, whose first tells job_recorded_index. */
 	TAILQ_REMOVE(&job->running, task, link);
 	TAILQ_INSERT_TAIL(&job->running, task, link);
@@ -231,11 +232,13 @@ static bool has_turn(struct live_job *job)
 }
 
 /* What a moment of sleep cost is made up for. */
-static void take_turn(struct live_job *job)
+static void take_turn(const struct live_task *task)
 {
-	int64_t earliest_us = now_monotonic_us() - PACE_BURST_US;
+	struct live_job *job = task->job;
+	int64_t earliest_us = now_monotonic_us() - PACE_BURST_US, step = step_us(job);
 
-	job->turn_us = (job->turn_us > earliest_us ? job->turn_us : earliest_us) + step_us(job);
+	assert(step == 0 || task->count == 1);
+	job->turn_us = (job->turn_us > earliest_us ? job->turn_us : earliest_us) + step;
 }
 
 /* --- Picking --- */
@@ -352,7 +355,7 @@ struct task *job_next_task(struct dispatch_source *source, unsigned worker, uint
 	task = has_turn(job) ? pick(job, most) : NULL;
 	if (!task)
 		return NULL;
-	take_turn(job);
+	take_turn(task);
 	job_remove_waiting(task);
 	TAILQ_INSERT_TAIL(&job->running, task, link);
 	task->run = ++jobs->last_run;

@@ -68,7 +68,8 @@ struct kind {
 	/* Tasks of one hash run on one worker; 0: on any. NULL: always on any. */
 	uint32_t (*affinity)(const void *options, const char *target);
 	/* May a span of the job begin with this target? It is repeatable then, writes no output,
-	 * and what follows and does not belong in it comes back. NULL: a kind without spans. */
+	 * has no job_rate, and what follows and does not belong in it comes back. NULL: a kind
+	 * without spans. */
 	bool (*is_plain)(const struct job_options *options, const char *target);
 	/* A few words on what the job does ("show version"), or NULL; into options */
 	const char *(*command)(const void *options);
