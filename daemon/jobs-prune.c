@@ -2,7 +2,8 @@
 /*
  * What jobd forgets by itself, where jobd.conf says so: jobs that ended longer ago than
  * keep-finished, and, while the database is larger than max-database-size, the jobs that ended
- * first, those that were received before the others. Each is told in the journal.
+ * first, those that were received before the others. Runs beyond --keep-last are a matter of
+ * schedules.c, and only counted here. Each is told in the journal.
  *
  * Rows of removed jobs go piece by piece in idle turns (store_reap); until they are gone nobody
  * knows what their going brought, and size takes no further job.
@@ -30,6 +31,31 @@ struct pruning {
 	int64_t excess; /* bytes that are to go */
 };
 
+uint64_t jobs_pruned(const struct jobs *jobs)
+{
+	return jobs->pruned;
+}
+
+/* Until the commit it is there for whoever reads. */
+static bool is_being_removed(struct jobs *jobs, uint64_t id)
+{
+	const struct live_job *job = live_job_find(jobs, id);
+
+	for (size_t i = 0; i < jobs->removed_count; i++)
+		if (jobs->removed[i] == id)
+			return true;
+	return job && job->is_removed;
+}
+
+bool jobs_prune(struct jobs *jobs, uint64_t id)
+{
+	if (is_being_removed(jobs, id))
+		return false;
+	jobs_remove(jobs, id);
+	jobs->pruned++;
+	return true;
+}
+
 static int prune_job(const struct ended_row *row, void *context)
 {
 	struct pruning *pruning = context;
@@ -40,8 +66,7 @@ static int prune_job(const struct ended_row *row, void *context)
 	log_event(LOG_NOTICE, fields, "job %llu, which ended at %s%s, is pruned: %s in jobd.conf",
 		  (unsigned long long)row->id, time_text(row->ended_us, ended),
 		  row->is_received ? "" : " and was not received", pruning->setting);
-	jobs_remove(pruning->jobs, row->id);
-	pruning->jobs->pruned++;
+	(void)jobs_prune(pruning->jobs, row->id);
 	pruning->count++;
 	pruning->excess -= row->bytes;
 	return pruning->excess <= 0;

@@ -81,11 +81,6 @@ struct job *jobs_find(struct jobs *jobs, uint64_t id)
 										  : NULL;
 }
 
-uint64_t jobs_pruned(const struct jobs *jobs)
-{
-	return jobs->pruned;
-}
-
 size_t jobs_live_count(const struct jobs *jobs)
 {
 	return jobs->live_count;

@@ -74,7 +74,8 @@ void jobs_start_failed(struct jobs *jobs, uint64_t id);
 /* A job that has not ended, or NULL. */
 struct job *jobs_find(struct jobs *jobs, uint64_t id);
 size_t jobs_live_count(const struct jobs *jobs);
-/* How many jobs jobd removed by itself since its start (keep-finished, max-database-size). */
+/* How many jobs jobd removed by itself since its start (keep-finished, max-database-size,
+ * --keep-last of a schedule). */
 uint64_t jobs_pruned(const struct jobs *jobs);
 /* Calls fn for every live job that is stored, in order of id. */
 void jobs_each(struct jobs *jobs, void (*fn)(struct job *job, void *context), void *context);
@@ -95,6 +96,8 @@ int jobs_adjust(struct jobs *jobs, struct job *job, const struct job_changes *ch
 		struct error *ret_error);
 /* Of an ended job; a live one must be stopped first. Takes effect with the commit. */
 void jobs_remove(struct jobs *jobs, uint64_t id);
+/* The same, by jobd itself: jobs_pruned counts it. False where it is being removed already. */
+bool jobs_prune(struct jobs *jobs, uint64_t id);
 /* The usual cursor of the owner moved: keeps the job's row in step. 0, or the errno of a failed
  * read. */
 int jobs_received(struct jobs *jobs, uint64_t id, uint64_t position);

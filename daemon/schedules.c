@@ -260,9 +260,10 @@ static void prune_run(uint64_t job, void *context)
 	autofree char *id = xasprintf("JOBD_JOB=%llu", (unsigned long long)job);
 	const char *const fields[] = {id, "JOBD_STATE=pruned", NULL};
 
-	log_event(LOG_NOTICE, fields, "job %llu is pruned: --keep-last of schedule s%llu",
-		  (unsigned long long)job, (unsigned long long)pruning->schedule);
-	jobs_remove(pruning->jobs, job);
+	/* Several runs may have ended with one commit. */
+	if (jobs_prune(pruning->jobs, job))
+		log_event(LOG_NOTICE, fields, "job %llu is pruned: --keep-last of schedule s%llu",
+			  (unsigned long long)job, (unsigned long long)pruning->schedule);
 }
 
 static void job_changed(struct job_watcher *watcher, const struct job_row *row, bool is_removed)

@@ -59,6 +59,7 @@ missed() {
 	jobctl wait --schedule beat
 	wait_until "$BOUND" has_runs beat 1
 	grep -q 'job 2 is pruned: --keep-last of schedule s1$' "$JOBD_LOG"
+	jobctl status --json | jq -e '.prunedJobs >= 1'
 	# Of two runs the times are a second apart, to the microsecond as they were meant
 	[ "$(($(field s1 nextUsec) - $(field s1 createdUsec)))" -eq "$(($(field s1 runs) * 1000000))" ]
 	is_field s1 skipped 0

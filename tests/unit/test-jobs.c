@@ -9,6 +9,7 @@
 #include "daemon/jobs-internal.h"
 #include "tests/lib/store-box.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -207,6 +208,23 @@ static void test_stop_meets_shutdown(void **state)
 	expect_task(id, 0, TASK_STOPPED, 1);
 }
 
+/* --- Pruning --- */
+
+static void test_pruned_once(void **state)
+{
+	uint64_t first = finish(start("[\"127.0.0.1\"]", FAILING));
+	uint64_t second = finish(start("[\"127.0.0.1\"]", FAILING));
+	struct job_row row;
+
+	(void)state;
+	assert_true(jobs_prune(table.jobs, first));
+	assert_true(jobs_prune(table.jobs, second));
+	assert_false(jobs_prune(table.jobs, first));
+	jobs_remove(table.jobs, finish(start("[\"127.0.0.1\"]", FAILING)));
+	assert_int_equal(jobs_pruned(table.jobs), 2);
+	assert_int_equal(store_read_job(box.store, first, &row), -ENOENT);
+}
+
 #define TABLE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -214,7 +232,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TABLE_TEST(test_stop_meets_retry),    TABLE_TEST(test_stop_meets_retry_in_span),
 		TABLE_TEST(test_stop_meets_name),     TABLE_TEST(test_stop_while_waiting),
-		TABLE_TEST(test_stop_meets_shutdown),
+		TABLE_TEST(test_stop_meets_shutdown), TABLE_TEST(test_pruned_once),
 	};
 
 	log_set_level(LOG_ERR); /* not each end */

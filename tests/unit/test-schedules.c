@@ -101,11 +101,12 @@ int jobs_start(struct jobs *jobs, const struct job_request *request, uint64_t *r
 	return 0;
 }
 
-void jobs_remove(struct jobs *jobs, uint64_t id)
+bool jobs_prune(struct jobs *jobs, uint64_t id)
 {
 	(void)jobs;
 	store_put_job_removed(box.store, id);
 	set.removed++;
+	return true;
 }
 
 void jobs_watch(struct jobs *jobs, struct job_watcher *watcher)
