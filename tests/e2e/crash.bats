@@ -193,6 +193,28 @@ waits_after() {
 	[ "$(jobctl receive | cut -d: -f1 | sort -u | wc -l)" -eq 4096 ]
 }
 
+@test "kill -9 in the midst of 65,534 targets and their retries: each has one end, none is lost" {
+	ip netns exec "$NETNS" nft -f - <<-'END'
+		table ip t {
+			chain in { type filter hook input priority 0; ip daddr 127.0.16.0/20 drop; }
+		}
+	END
+	start_jobd
+	jobctl start ping --rate 40000 --count 1 --reply-timeout 200ms --retries 2 --retry-delay 200ms 127.0.0.0/16
+	for least in 5000 25000 45000; do
+		wait_until "$BOUND" eval '[ "$(jobctl list 1 --json | jq .succeeded)" -ge $least ]'
+		kill9_jobd
+		start_jobd
+	done
+	run -3 jobctl wait 1 --timeout 60
+	jobctl list 1 --json | jq -e '[.tasks, .succeeded, .failed, .running, .queued] == [65534, 61438, 4096, 0, 0]'
+	jobctl receive --json | jq -r '[.target, .task.state, .task.attempts] | @tsv' >"$BATS_TEST_TMPDIR/ends"
+	[ "$(wc -l <"$BATS_TEST_TMPDIR/ends")" -eq 65534 ]
+	[ "$(cut -f1 "$BATS_TEST_TMPDIR/ends" | sort -u | wc -l)" -eq 65534 ]
+	# All retries were made, and what a crash cut off is no try that failed
+	[ "$(awk '$2 == "failed" && $3 >= 3 && $3 <= 6' "$BATS_TEST_TMPDIR/ends" | wc -l)" -eq 4096 ]
+}
+
 @test "SIGTERM while thousands begin and end: every one is there afterwards, once" {
 	start_jobd
 	jobctl start ping --count 2 --interval 50ms --rate 10000 '127.0.[0-39].[1-250]'
