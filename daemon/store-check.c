@@ -73,6 +73,8 @@ static const struct rule {
 	 "(SELECT count(*) FROM task WHERE key >= id << 32 AND key < id + 1 << 32 AND state = 1) - "
 	 "(SELECT count(*) FROM task WHERE key >= (id << 32) + recorded_index AND "
 	 "key < (id << 32) + next_index)"},
+	{1, "tasks that failed more often than they were begun",
+	 "SELECT count(*) FROM task WHERE state < 2 AND ended_us > attempts"},
 	{1, "jobs whose tasks ended without a record, or twice",
 	 "SELECT count(*) FROM (" PER_JOB "count(*) AS ends FROM task WHERE state >= 2 GROUP BY 1) "
 	 "AS a LEFT JOIN (SELECT job, count(*) AS ends FROM record WHERE stream IS NULL GROUP BY "

@@ -109,6 +109,10 @@ static void test_what_is_wrong(void **state)
 		{"UPDATE job SET running = 1 WHERE id = 2",
 		 "UPDATE job SET running = 0 WHERE id = 2",
 		 "1 jobs whose running tasks are not to be found\n"},
+		{"INSERT INTO task (key, state, attempts, started_us, ended_us) VALUES "
+		 "(8589934592, 0, 1, 1, 2)",
+		 "DELETE FROM task WHERE key = 8589934592",
+		 "1 tasks that failed more often than they were begun\n"},
 		{"UPDATE record SET stream = 0, bytes = x'' WHERE position = 2",
 		 "UPDATE record SET stream = NULL, bytes = NULL WHERE position = 2",
 		 "1 jobs whose tasks ended without a record, or twice\n"},
