@@ -4,6 +4,7 @@
 #include "common/units.h"
 #include "common/util.h"
 
+#include <dlfcn.h>
 #include <libsmartcols/libsmartcols.h>
 #include <locale.h>
 
@@ -132,6 +133,50 @@ void print_json(const json_t *object)
 
 /* --- Tables --- */
 
+/*
+ * Most commands print no table, and are to end at once: libsmartcols is loaded with the first one.
+ * Its header says what each function is.
+ */
+#define SMARTCOLS_FUNCTIONS(FUNCTION) \
+	FUNCTION(new_table)           \
+	FUNCTION(unref_table)         \
+	FUNCTION(table_enable_colors) \
+	FUNCTION(table_set_termforce) \
+	FUNCTION(table_enable_nowrap) \
+	FUNCTION(table_new_column)    \
+	FUNCTION(table_new_line)      \
+	FUNCTION(line_refer_data)     \
+	FUNCTION(line_get_cell)       \
+	FUNCTION(cell_set_color)      \
+	FUNCTION(print_table)
+
+static struct {
+#define MEMBER(name) __typeof__(scols_##name) *name;
+	SMARTCOLS_FUNCTIONS(MEMBER)
+#undef MEMBER
+} smartcols;
+
+static void *smartcols_function(void *library, const char *name)
+{
+	void *function = library ? dlsym(library, name) : NULL;
+
+	if (!function)
+		fail(STATUS_REFUSED,
+		     "cannot print a table without libsmartcols: %s; install it, or use --json",
+		     dlerror());
+	return function;
+}
+
+static void load_smartcols(void)
+{
+	void *library = dlopen("libsmartcols.so.1", RTLD_NOW);
+
+#define LOAD(name) \
+	smartcols.name = (__typeof__(smartcols.name))smartcols_function(library, "scols_" #name);
+	SMARTCOLS_FUNCTIONS(LOAD)
+#undef LOAD
+}
+
 struct column {
 	const char *title;
 	int flags;
@@ -141,23 +186,24 @@ static struct libscols_table *new_table(const struct column *columns, size_t cou
 {
 	struct libscols_table *table;
 
+	load_smartcols();
 	/* For the width of what is not ASCII; all else of jobctl does without. */
 	(void)setlocale(LC_CTYPE, "");
-	table = scols_new_table();
+	table = smartcols.new_table();
 	if (!table)
 		abort();
-	(void)scols_table_enable_colors(table, globals.has_color[0]);
+	(void)smartcols.table_enable_colors(table, globals.has_color[0]);
 	if (!globals.is_terminal[0]) {
 		/* In a pipe every value whole. */
-		(void)scols_table_set_termforce(table, SCOLS_TERMFORCE_NEVER);
-		(void)scols_table_enable_nowrap(table, 0);
+		(void)smartcols.table_set_termforce(table, SCOLS_TERMFORCE_NEVER);
+		(void)smartcols.table_enable_nowrap(table, 0);
 	}
 	for (size_t i = 0; i < count; i++) {
 		int flags = columns[i].flags;
 
 		if (!globals.is_terminal[0])
 			flags &= ~SCOLS_FL_TRUNC;
-		if (!scols_table_new_column(table, columns[i].title, 0, flags))
+		if (!smartcols.table_new_column(table, columns[i].title, 0, flags))
 			abort();
 	}
 	return table;
@@ -165,14 +211,14 @@ static struct libscols_table *new_table(const struct column *columns, size_t cou
 
 static void print_table(struct libscols_table *table)
 {
-	(void)scols_print_table(table);
-	scols_unref_table(table);
+	(void)smartcols.print_table(table);
+	smartcols.unref_table(table);
 }
 
 static void set_cell(struct libscols_line *line, size_t column, char *text)
 {
 	/* Takes over the text. */
-	if (scols_line_refer_data(line, column, text) != 0)
+	if (smartcols.line_refer_data(line, column, text) != 0)
 		abort();
 }
 
@@ -189,7 +235,8 @@ static void set_state(struct libscols_line *line, size_t column, const char *sta
 {
 	set_cell(line, column, xstrdup(state));
 	if (globals.has_color[0] && state_color(state))
-		(void)scols_cell_set_color(scols_line_get_cell(line, column), state_color(state));
+		(void)smartcols.cell_set_color(smartcols.line_get_cell(line, column),
+					       state_color(state));
 }
 
 /* What is not printable in a terminal's line becomes '?'. */
@@ -227,7 +274,7 @@ void print_job_table(const json_t *jobs)
 
 	for (size_t i = 0; i < json_array_size(jobs); i++) {
 		const json_t *job = json_array_get(jobs, i);
-		struct libscols_line *line = scols_table_new_line(table, NULL);
+		struct libscols_line *line = smartcols.table_new_line(table, NULL);
 		int64_t tasks = number_of(job, "tasks");
 		int64_t failed = number_of(job, "failed") + number_of(job, "interrupted");
 		char ago[UNITS_TEXT_MAX];
@@ -293,7 +340,7 @@ void print_schedule_table(const json_t *schedules)
 
 	for (size_t i = 0; i < json_array_size(schedules); i++) {
 		const json_t *schedule = json_array_get(schedules, i);
-		struct libscols_line *line = scols_table_new_line(table, NULL);
+		struct libscols_line *line = smartcols.table_new_line(table, NULL);
 		int64_t last = number_of(schedule, "lastJob");
 
 		if (!line)
@@ -324,7 +371,7 @@ void print_task_table(const json_t *tasks)
 
 	for (size_t i = 0; i < json_array_size(tasks); i++) {
 		const json_t *task = json_array_get(tasks, i);
-		struct libscols_line *line = scols_table_new_line(table, NULL);
+		struct libscols_line *line = smartcols.table_new_line(table, NULL);
 		int64_t took = number_of(task, "endedUsec") - number_of(task, "startedUsec");
 		const char *message = text_of(task, "message");
 		char text[UNITS_TEXT_MAX], class[32];

@@ -254,3 +254,20 @@ refused() {
 	start_jobd
 	goes_on
 }
+
+@test "a library for tables that cannot be loaded: what prints one says so, all else does without" {
+	start_jobd
+	mkdir "$BATS_TEST_TMPDIR/lib"
+	: >"$BATS_TEST_TMPDIR/lib/libsmartcols.so.1"
+	without_tables() {
+		env LD_LIBRARY_PATH="$BATS_TEST_TMPDIR/lib" "$JOBCTL_PROGRAM" "$@"
+	}
+	run -0 without_tables start ping --wait 127.0.0.1
+	[[ $output == *"1/1 replies"* ]]
+	run -1 --separate-stderr without_tables list
+	[ -z "$output" ]
+	[[ $stderr == "jobctl: cannot print a table without libsmartcols: "*"--json" ]]
+	run -0 without_tables list --json
+	[[ $output == *'"state":"completed"'* ]]
+	run -0 jobctl list
+}
