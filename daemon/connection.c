@@ -536,6 +536,8 @@ void connection_new(struct server *server, int fd, uid_t uid, bool is_admin)
 	server->client_count++;
 	(void)event_add(connection->read_event, NULL);
 	(void)event_add(connection->closed_event, NULL);
+	/* Whoever comes has mostly said something by now, which then is of this turn's commit. */
+	event_active(connection->read_event, EV_READ, 0);
 }
 
 void connection_free(struct connection *connection)

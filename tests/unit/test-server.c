@@ -93,6 +93,19 @@ static void test_unknown_names(void **state)
 
 /* --- Calls --- */
 
+/* What is said with the connection is of the turn that takes it in, and so of its commit. */
+static void test_said_at_once(void **state)
+{
+	struct client *client = client_new();
+
+	(void)state;
+	client_say(client, START); /* and one turn */
+	assert_int_equal(box.calls, 1);
+	assert_int_equal(box.commits, 1);
+	client_expect(client, STARTED(1));
+	client_free(client);
+}
+
 static void test_no_parameters(void **state)
 {
 	struct client *client = client_new();
@@ -584,6 +597,7 @@ int main(void)
 		BOX_TEST(test_get_info),
 		BOX_TEST(test_descriptions),
 		BOX_TEST(test_unknown_names),
+		BOX_TEST(test_said_at_once),
 		BOX_TEST(test_no_parameters),
 		BOX_TEST(test_invalid_parameters),
 		BOX_TEST(test_malformed_calls),
