@@ -467,26 +467,31 @@ static int compare_inside(const void *key, const void *item)
 	return compare_intervals(wanted, interval);
 }
 
+/* An address that stands in the list as one, as written. */
+static bool find_address(const struct target_list *list, const char *text, uint64_t *ret_index)
+{
+	const struct interval *found;
+	struct interval wanted;
+
+	if (!address_number_parse(text, &wanted.is_ipv6, &wanted.first))
+		return false;
+	wanted.last = wanted.first;
+	found = bsearch(&wanted, list->intervals, list->interval_count, sizeof(wanted),
+			compare_inside);
+	if (found)
+		*ret_index =
+			list->terms[found->term].start + (uint64_t)(wanted.first - found->first);
+	return found != NULL;
+}
+
 /* As written, whatever the order. */
 static bool find_written(const struct target_list *list, const char *text, uint64_t *ret_index)
 {
 	char name[TARGET_TEXT_MAX];
 	uint64_t hash = name_hash(text);
-	address_number number;
-	bool is_ipv6;
 
-	if (address_number_parse(text, &is_ipv6, &number)) {
-		struct interval wanted = {.is_ipv6 = is_ipv6, .first = number, .last = number};
-		const struct interval *found =
-			bsearch(&wanted, list->intervals, list->interval_count, sizeof(wanted),
-				compare_inside);
-
-		if (found) {
-			*ret_index =
-				list->terms[found->term].start + (uint64_t)(number - found->first);
-			return true;
-		}
-	}
+	if (find_address(list, text, ret_index))
+		return true;
 	for (size_t i = 0; i < list->count; i++) {
 		const struct term *term = &list->terms[i];
 
@@ -510,4 +515,84 @@ bool target_list_find(const struct target_list *list, const char *text, uint64_t
 	if (list->order.count > 0)
 		*ret_index = permutation_place(&list->order, *ret_index);
 	return true;
+}
+
+/* Of `wanted`, what is no address of the list. */
+struct sought {
+	uint64_t hash;
+	uint64_t place; /* in wanted */
+};
+
+static int compare_sought(const void *a, const void *b)
+{
+	const struct sought *left = a, *right = b;
+
+	return left->hash < right->hash ? -1 : left->hash > right->hash;
+}
+
+/* A name of the list: those of the row, which is sorted, that it is. */
+static void meet_name(const struct target_list *wanted, const struct sought *sought, size_t count,
+		      const char *name, uint64_t index, uint64_t *indices)
+{
+	uint64_t hash = name_hash(name);
+	size_t low = 0, high = count;
+	char text[TARGET_TEXT_MAX];
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (sought[middle].hash < hash)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (; low < count && sought[low].hash == hash; low++) {
+		target_list_text(wanted, sought[low].place, text);
+		if (strcasecmp(name, text) == 0)
+			indices[sought[low].place] = index;
+	}
+}
+
+/* Once through the list's names, however many are sought. */
+static void find_names(const struct target_list *list, const struct target_list *wanted,
+		       const struct sought *sought, size_t count, uint64_t *indices)
+{
+	char name[TARGET_TEXT_MAX];
+
+	for (size_t i = 0; count > 0 && i < list->count; i++) {
+		const struct term *term = &list->terms[i];
+
+		if (term->type != TERM_NAMES)
+			continue;
+		for (uint64_t place = 0; place < term->count; place++) {
+			term_name(term, undropped(term, place), name);
+			meet_name(wanted, sought, count, name, term->start + place, indices);
+		}
+	}
+}
+
+uint64_t target_list_find_all(const struct target_list *list, const struct target_list *wanted,
+			      uint64_t *ret_indices)
+{
+	uint64_t total = wanted->target_count, missing = 0;
+	autofree struct sought *sought = xcalloc(total, sizeof(*sought));
+	char text[TARGET_TEXT_MAX];
+	size_t count = 0;
+
+	for (uint64_t i = 0; i < total; i++) {
+		target_list_text(wanted, i, text);
+		ret_indices[i] = UINT64_MAX;
+		if (!find_address(list, text, &ret_indices[i]))
+			sought[count++] = (struct sought){name_hash(text), i};
+	}
+	if (count > 1)
+		qsort(sought, count, sizeof(*sought), compare_sought);
+	find_names(list, wanted, sought, count, ret_indices);
+	while (missing < total && ret_indices[missing] != UINT64_MAX) {
+		if (list->order.count > 0)
+			ret_indices[missing] =
+				permutation_place(&list->order, ret_indices[missing]);
+		missing++;
+	}
+	return missing;
 }

@@ -52,6 +52,12 @@ void target_list_text(const struct target_list *list, uint64_t index,
 /* The index of a target by its text (an address in any spelling); false if it is not in the list.
  */
 bool target_list_find(const struct target_list *list, const char *text, uint64_t *ret_index);
+/*
+ * The same for all targets of another list, in its order: once through both, not once for each. The
+ * place in `wanted` of the first that is not in the list, or how many there are.
+ */
+uint64_t target_list_find_all(const struct target_list *list, const struct target_list *wanted,
+			      uint64_t *ret_indices);
 
 /* One target taken apart. Ports: 0 when there is none. */
 struct target_parts {

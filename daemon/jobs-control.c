@@ -107,25 +107,70 @@ void jobs_stop(struct jobs *jobs, struct job *public_job, int64_t grace_us)
 	job_drop_queued(job);
 }
 
-bool jobs_stop_task(struct jobs *jobs, struct job *public_job, uint32_t index, int64_t grace_us)
+/* The first that is not below. */
+static size_t first_from(const uint32_t *indices, size_t count, uint32_t below)
+{
+	size_t low = 0;
+
+	while (low < count) {
+		size_t middle = (low + count) / 2;
+
+		if (indices[middle] < below)
+			low = middle + 1;
+		else
+			count = middle;
+	}
+	return low;
+}
+
+static size_t stop_running(struct live_job *job, const uint32_t *indices, size_t count,
+			   int64_t grace_us)
+{
+	struct live_task *task;
+	size_t stopped = 0;
+
+	TAILQ_FOREACH (task, &job->running, link) {
+		size_t at = first_from(indices, count, task->index);
+
+		for (; at < count && indices[at] - task->index < task->count; at++) {
+			if (!live_task_has(task, indices[at]))
+				continue;
+			live_task_stop_target(task, indices[at], grace_us);
+			stopped++;
+		}
+	}
+	return stopped;
+}
+
+/* Each that ends leaves the heap, so that they are looked up first. */
+static size_t stop_waiting(struct live_job *job, const uint32_t *indices, size_t count)
+{
+	autofree struct live_task **tasks = xcalloc(job->waiting_count, sizeof(struct live_task *));
+	size_t found = 0;
+
+	for (size_t place = 1; place <= job->waiting_count; place++) {
+		struct live_task *task = job->waiting[place];
+		size_t at = first_from(indices, count, task->index);
+
+		if (at < count && indices[at] == task->index)
+			tasks[found++] = task;
+	}
+	for (size_t i = 0; i < found; i++)
+		end_as_stopped(tasks[i]);
+	return found;
+}
+
+size_t jobs_stop_tasks(struct jobs *jobs, struct job *public_job, const uint32_t *indices,
+		       size_t count, int64_t grace_us)
 {
 	struct live_job *job = live_job_of(public_job);
-	struct live_task *task;
+	size_t stopped = stop_running(job, indices, count, grace_us);
 
 	(void)jobs;
-	TAILQ_FOREACH (task, &job->running, link) {
-		if (live_task_has(task, index)) {
-			live_task_stop_target(task, index, grace_us);
-			return true;
-		}
-	}
-	for (size_t place = 1; place <= job->waiting_count; place++) {
-		if (job->waiting[place]->index == index) {
-			end_as_stopped(job->waiting[place]);
-			return true;
-		}
-	}
-	return stop_never_begun(job, index);
+	stopped += stop_waiting(job, indices, count);
+	for (size_t i = 0; i < count; i++)
+		stopped += stop_never_begun(job, indices[i]);
+	return stopped;
 }
 
 const struct cut_off job_past_deadline = {

@@ -82,8 +82,9 @@ void jobs_each(struct jobs *jobs, void (*fn)(struct job *job, void *context), vo
 
 /* All are fine with a job that is already there (stop a stopping one, ...). */
 void jobs_stop(struct jobs *jobs, struct job *job, int64_t grace_us);
-/* One task: running or queued; false where it had ended. */
-bool jobs_stop_task(struct jobs *jobs, struct job *job, uint32_t index, int64_t grace_us);
+/* Some tasks, ascending: returns how many of them had not ended. */
+size_t jobs_stop_tasks(struct jobs *jobs, struct job *job, const uint32_t *indices, size_t count,
+		       int64_t grace_us);
 void jobs_pause(struct jobs *jobs, struct job *job);
 void jobs_resume(struct jobs *jobs, struct job *job);
 struct job_changes {

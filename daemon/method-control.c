@@ -84,11 +84,10 @@ static void stop_job(struct call *call, struct job *job)
 	size_t count;
 	const uint32_t *indices = selection_tasks(control->walk.selection, job->row.id, &count);
 
-	if (!indices)
-		jobs_stop(jobs, job, control->grace_us);
+	if (indices)
+		(void)jobs_stop_tasks(jobs, job, indices, count, control->grace_us);
 	else
-		for (size_t i = 0; i < count; i++)
-			(void)jobs_stop_task(jobs, job, indices[i], control->grace_us);
+		jobs_stop(jobs, job, control->grace_us);
 }
 
 static void pause_job(struct call *call, struct job *job)

@@ -152,18 +152,20 @@ static int compare_indices(const void *a, const void *b)
 static int find_targets(const struct target_list *list, const struct target_list *wanted,
 			const char *word, struct selector *selector, struct error *ret_error)
 {
+	uint64_t count = target_list_count(wanted);
+	autofree uint64_t *indices = xcalloc(count, sizeof(*indices));
+	uint64_t missing = target_list_find_all(list, wanted, indices);
 	char text[TARGET_TEXT_MAX];
-	uint64_t index;
 
-	selector->index_count = (size_t)target_list_count(wanted);
-	selector->indices = xcalloc(selector->index_count, sizeof(*selector->indices));
-	for (size_t i = 0; i < selector->index_count; i++) {
-		target_list_text(wanted, i, text);
-		if (!target_list_find(list, text, &index))
-			return error_set(ret_error, ERROR_NO_SUCH_TASK, word,
-					 "'%.64s': the job has no target '%.64s'", word, text);
-		selector->indices[i] = (uint32_t)index;
+	if (missing < count) {
+		target_list_text(wanted, missing, text);
+		return error_set(ret_error, ERROR_NO_SUCH_TASK, word,
+				 "'%.64s': the job has no target '%.64s'", word, text);
 	}
+	selector->index_count = count;
+	selector->indices = xcalloc(count, sizeof(*selector->indices));
+	for (uint64_t i = 0; i < count; i++)
+		selector->indices[i] = (uint32_t)indices[i];
 	qsort(selector->indices, selector->index_count, sizeof(*selector->indices),
 	      compare_indices);
 	return 0;

@@ -125,6 +125,12 @@ static void expect_task(uint64_t job, uint32_t index, enum task_state state, uns
 
 /* --- Stopping one target --- */
 
+/* False where it had ended. */
+static bool stop(struct job *job, uint32_t index)
+{
+	return jobs_stop_tasks(table.jobs, job, &index, 1, 0) == 1;
+}
+
 /* Its failure is on its way, and would be followed by another attempt. */
 static void test_stop_meets_retry(void **state)
 {
@@ -133,7 +139,7 @@ static void test_stop_meets_retry(void **state)
 
 	(void)state;
 	await_reports();
-	assert_true(jobs_stop_task(table.jobs, job, 0, 0));
+	assert_true(stop(job, 0));
 	id = finish(job);
 	expect_task(id, 0, TASK_FAILED, 1);
 }
@@ -149,8 +155,8 @@ static void test_stop_meets_retry_in_span(void **state)
 	assert_int_equal(span->count, 100);
 	await_reports();
 	for (uint32_t index = 70; index < 75; index++) {
-		assert_true(jobs_stop_task(table.jobs, job, index, 0));
-		assert_true(jobs_stop_task(table.jobs, job, index, 0));
+		assert_true(stop(job, index));
+		assert_true(stop(job, index));
 	}
 	/* Who was told of it already is not told again. */
 	assert_int_equal(span->stop_count, 5);
@@ -167,7 +173,7 @@ static void test_stop_meets_name(void **state)
 
 	(void)state;
 	await_reports();
-	assert_true(jobs_stop_task(table.jobs, job, 1, 0));
+	assert_true(stop(job, 1));
 	id = finish(job);
 	expect_task(id, 0, TASK_FAILED, RETRIES + 1);
 	expect_task(id, 1, TASK_STOPPED, 1);
@@ -185,8 +191,8 @@ static void test_stop_while_waiting(void **state)
 		await_reports();
 		take_reports();
 	}
-	assert_true(jobs_stop_task(table.jobs, job, 1, 0));
-	assert_false(jobs_stop_task(table.jobs, job, 1, 0));
+	assert_true(stop(job, 1));
+	assert_false(stop(job, 1));
 	id = finish(job);
 	expect_task(id, 0, TASK_FAILED, RETRIES + 1);
 	expect_task(id, 1, TASK_STOPPED, 1);
@@ -199,7 +205,7 @@ static void test_stop_meets_shutdown(void **state)
 	uint64_t id = job->row.id;
 
 	(void)state;
-	assert_true(jobs_stop_task(table.jobs, job, 0, 0));
+	assert_true(stop(job, 0));
 	commit();
 	jobs_shutdown(table.jobs);
 	await_reports();

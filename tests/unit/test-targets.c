@@ -111,6 +111,7 @@ static void test_scattered(void **state)
 	char *bracket = NULL;
 	size_t size;
 	FILE *out = open_memstream(&bracket, &size);
+	autofree uint64_t *indices = xcalloc(COUNT, sizeof(*indices));
 	uint64_t index;
 
 	(void)state;
@@ -134,6 +135,8 @@ static void test_scattered(void **state)
 		0);
 	target_list_text(list, COUNT - 1, text);
 	assert_string_equal(text, "r399998");
+	assert_int_equal(target_list_find_all(list, list, indices), COUNT);
+	assert_int_equal(indices[COUNT - 1], COUNT - 1);
 	(void)alarm(0);
 	target_list_free(list);
 	for (uint32_t i = 0; i < COUNT; i++)
@@ -289,6 +292,44 @@ static void test_shuffle(void **state)
 	target_list_free(as_written);
 }
 
+/* Of wanted, as words; -1 stands for what is missing. */
+static void check_find_all(const struct target_list *list, const char *words, uint64_t found,
+			   const uint64_t *places)
+{
+	struct target_list *wanted;
+	struct error error = {0};
+	uint64_t indices[8];
+
+	assert_int_equal(make(words, "", 1000, &wanted, &error), 0);
+	assert_int_equal(target_list_find_all(list, wanted, indices), found);
+	for (uint64_t i = 0; i < found; i++)
+		assert_int_equal(indices[i], places[i]);
+	target_list_free(wanted);
+}
+
+static void test_find_all(void **state)
+{
+	struct target_list *list;
+	struct error error = {0};
+
+	(void)state;
+	assert_int_equal(
+		make("10.0.0.0/29 r[1-3] 10.0.1.[1-3] u@R4 ::1", "r2", 1000, &list, &error), 0);
+	check_find_all(list, "R3 10.0.0.2 u@r4 10.0.1.3 0:0::1", 5,
+		       (const uint64_t[]){7, 1, 11, 10, 12});
+	check_find_all(list, "r[1,3] 10.0.0.6", 3, (const uint64_t[]){6, 7, 5});
+	check_find_all(list, "r1 r2 r3", 1, (const uint64_t[]){6});
+	check_find_all(list, "U@r4", 0, NULL);
+	target_list_shuffle(list, 77);
+	for (uint64_t i = 0; i < target_list_count(list); i++) {
+		char text[TARGET_TEXT_MAX];
+
+		target_list_text(list, i, text);
+		check_find_all(list, text, 1, &i);
+	}
+	target_list_free(list);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -296,7 +337,7 @@ int main(void)
 		cmocka_unit_test(test_exclude),   cmocka_unit_test(test_shuffle),
 		cmocka_unit_test(test_scattered), cmocka_unit_test(test_large),
 		cmocka_unit_test(test_refused),   cmocka_unit_test(test_split),
-		cmocka_unit_test(test_fold),
+		cmocka_unit_test(test_fold),      cmocka_unit_test(test_find_all),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
