@@ -68,17 +68,17 @@ missed() {
 
 @test "--at runs once, --on-calendar at its times, by whichever zone" {
 	start_jobd
-	[ "$(jobctl start ping --at +1s 127.0.0.1)" = s1 ]
-	[ "$(jobctl start ping --on-calendar '*:*:*' 127.0.0.2)" = s2 ]
-	jobctl start ping --on-calendar 'Mon..Fri 06:30 America/New_York' --name morning '127.0.0.[1-3]'
-	wait_until "$BOUND" has_run s1 1
-	is_field s1 nextUsec null
-	wait_until "$BOUND" has_run s2 2
+	[ "$(jobctl start ping --on-calendar 'Mon..Fri 06:30 America/New_York' --name morning '127.0.0.[1-3]')" = s1 ]
+	[ "$(jobctl start ping --at +1s --name once 127.0.0.1)" = s2 ]
+	jobctl start ping --on-calendar '*:*:*' --name each 127.0.0.2
+	wait_until "$BOUND" has_run once 1
+	is_field once nextUsec null
+	wait_until "$BOUND" has_run each 2
 	TZ=America/New_York date -d "@$(($(field morning nextUsec) / 1000000))" +%H:%M | grep -qx 06:30
 	run -0 jobctl schedules
-	[[ ${lines[1]} =~ ^s1\ +ping\ at\ .*\ never\ .*\ 1\ +0\ 127.0.0.1$ ]]
-	[[ ${lines[3]} =~ ^s3\ morning\ ping\ Mon..Fri\ 06:30\ America/New_York\ in\ .*\ 0\ +0\ 127 ]]
-	is_field s1 runs 1
+	[[ ${lines[1]} =~ ^s1\ morning\ ping\ Mon..Fri\ 06:30\ America/New_York\ in\ .*\ 0\ +0\ 127 ]]
+	[[ ${lines[2]} =~ ^s2\ once\ +ping\ at\ .*\ never\ .*\ 1\ +0\ 127.0.0.1$ ]]
+	is_field once runs 1
 }
 
 @test "a run is not made while the one before goes on, but with --overlap" {
