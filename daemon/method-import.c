@@ -50,9 +50,10 @@ static void import_free(void *context)
 	struct import *import = context;
 	struct store *store = import->daemon->store;
 
-	store_set_arriving(store, import->row.id, false);
-	if (import->row.ended_us == 0)
+	if (import->row.ended_us == 0) {
+		store_set_arriving(store, import->row.id, false);
 		store_put_job_removed(store, import->row.id);
+	}
 	job_row_done(&import->row);
 	json_decref(import->job);
 	target_list_free(import->targets);

@@ -8,13 +8,18 @@
  * source at the top and reads it up to where the next one begins. Jobs of which everything was
  * received are no sources, where that can be told from their rows: they only get more.
  *
+ * All of the caller's jobs, by a cursor of another name or again, are not looked for one by one:
+ * the records of all jobs lie in the order of their positions, so that this log is read from where
+ * the cursor has nothing left out on. That place is stored as the cursor's in job 0. It is only a
+ * way past what was read; what counts is its position in each job, which other readings move too.
+ *
  * Giving moves nothing. Only the next call's `confirm` moves the cursors of the jobs that the page
  * was from; that is stored with the next commit, and a crash before it gives the page once more,
  * which is the safe side. Readings of single tasks, or of failures only, leave things out, and so
  * move no cursor.
  */
-#include "daemon/jobs.h"
-#include "daemon/json-text.h"
+#include "daemon/method-receive-internal.h"
+
 #include "daemon/methods.h"
 #include "daemon/request.h"
 #include "daemon/walk.h"
@@ -22,41 +27,7 @@
 #include "common/protocol.h"
 #include "common/util.h"
 
-enum { PAGE_RECORDS = 1000, PAGE_BYTES = 1024 * 1024, SOURCES_PER_TURN = 2000 };
-
-struct source {
-	uint64_t job;
-	uid_t uid;
-	uint64_t given;     /* position of the last record given */
-	uint64_t confirmed; /* likewise, confirmed */
-	uint64_t next;      /* of the next record; 0: none now */
-	bool is_live;
-};
-
-struct reading {
-	struct daemon *daemon;
-	uid_t uid;
-	char *cursor; /* "" is the usual one */
-	bool is_again, is_keep, is_wait, is_remove, is_failed_only;
-	bool is_broken; /* a read failed, so that something may be left out: there is no more */
-	struct selection *selection;
-	struct source *sources; /* ascending by job */
-	size_t count, capacity;
-	size_t looked_up; /* so many know where their next record is */
-	size_t *heap;     /* indices into sources, the smallest `next` at [0] */
-	size_t heap_count;
-	struct job_watcher watcher;
-	struct call *call; /* that waits for something to give, or NULL */
-	/* The list of the job last read from */
-	uint64_t list_job;
-	struct target_list *list;
-	char *kind;
-	/* The page being made */
-	struct json_text text;
-	size_t records, bytes; /* so many, and of output */
-	uint64_t position;
-	struct source *source;
-};
+#define PAGE_US (5 * US_PER_MS) /* a page is not read longer */
 
 /*
  * A call's state: the walk of its opening, and the way to the reading, which must forget a call
@@ -71,6 +42,7 @@ static void reading_free(void *context)
 {
 	struct reading *reading = context;
 
+	confirm_forget(reading);
 	jobs_unwatch(&reading->watcher);
 	selection_free(reading->selection);
 	target_list_free(reading->list);
@@ -82,107 +54,20 @@ static void reading_free(void *context)
 	free(reading);
 }
 
-/* --- The heap --- */
-
-static uint64_t heap_key(const struct reading *reading, size_t place)
-{
-	return reading->sources[reading->heap[place]].next;
-}
-
-static void heap_swap(struct reading *reading, size_t a, size_t b)
-{
-	size_t index = reading->heap[a];
-
-	reading->heap[a] = reading->heap[b];
-	reading->heap[b] = index;
-}
-
-static void heap_push(struct reading *reading, size_t index)
-{
-	size_t place = reading->heap_count++;
-
-	reading->heap[place] = index;
-	for (; place > 0 && heap_key(reading, place) < heap_key(reading, (place - 1) / 2);
-	     place = (place - 1) / 2)
-		heap_swap(reading, place, (place - 1) / 2);
-}
-
-static size_t heap_pop(struct reading *reading)
-{
-	size_t top = reading->heap[0], place = 0;
-
-	reading->heap[0] = reading->heap[--reading->heap_count];
-	for (;;) {
-		size_t child = 2 * place + 1;
-
-		if (child + 1 < reading->heap_count &&
-		    heap_key(reading, child + 1) < heap_key(reading, child))
-			child++;
-		if (child >= reading->heap_count ||
-		    heap_key(reading, place) <= heap_key(reading, child))
-			return top;
-		heap_swap(reading, place, child);
-		place = child;
-	}
-}
-
-/* Where the source's next record is; with a wish for failures only once the job has ended. */
-static void find_next(struct reading *reading, size_t index)
-{
-	struct source *source = &reading->sources[index];
-
-	if (source->next != 0 || (reading->is_failed_only && source->is_live))
-		return;
-	if (store_next_record(reading->daemon->store, source->job, source->given, &source->next) <
-	    0)
-		reading->is_broken = true;
-	else if (source->next != 0)
-		heap_push(reading, index);
-}
-
 /* --- Opening --- */
-
-static uint64_t cursor_of(struct reading *reading, const struct job_row *row)
-{
-	uint64_t position = 0;
-
-	if (reading->is_again)
-		return 0;
-	if (reading->cursor[0] == '\0' && reading->uid == row->uid)
-		return row->received_position;
-	if (store_read_cursor(reading->daemon->store, reading->uid, reading->cursor, row->id,
-			      &position) < 0)
-		reading->is_broken = true;
-	return position;
-}
 
 static struct reading *reading_of(struct call *call)
 {
 	return connection_state(call->connection, reading_free);
 }
 
-static void add_job(struct reading *reading, const struct job_row *row)
-{
-	uint64_t cursor = cursor_of(reading, row);
-
-	if (reading->count == reading->capacity) {
-		reading->capacity = reading->capacity ? 2 * reading->capacity : 16;
-		reading->sources =
-			xrealloc(reading->sources, reading->capacity * sizeof(*reading->sources));
-	}
-	reading->sources[reading->count++] = (struct source){
-		.job = row->id,
-		.uid = row->uid,
-		.given = cursor,
-		.confirmed = cursor,
-		.is_live = !job_state_is_final(row->state),
-	};
-}
-
-/* The walk comes newest first. */
+/* The walk comes newest first. A live job that has something to give came before. */
 static int add_source(const struct job_row *row, void *context)
 {
-	add_job(reading_of(context), row);
+	struct reading *reading = reading_of(context);
+
+	if (reading->walk_begin == 0 || !sources_find(reading, row->id))
+		sources_add(reading, row);
 	return 0;
 }
 
@@ -191,7 +76,17 @@ static void add_live(struct job *job, void *context)
 	const struct receiving *receiving = context;
 
 	if (selection_matches(receiving->walk.selection, &job->row))
-		add_job(receiving->reading, &job->row);
+		sources_add(receiving->reading, &job->row);
+}
+
+/* Those that are waited for. */
+static void add_all_live(struct receiving *receiving)
+{
+	struct reading *reading = receiving->reading;
+
+	if (reading->is_wait)
+		jobs_each(reading->daemon->jobs, add_live, receiving);
+	reading->walk_begin = reading->count;
 }
 
 /* The caller's own jobs by the usual cursor: those with something to give, and, to wait for, those
@@ -203,39 +98,20 @@ static void leave_out_received(struct receiving *receiving)
 	if (reading->cursor[0] != '\0' || reading->is_again || reading->is_remove ||
 	    !selection_is_own(receiving->walk.selection))
 		return;
-	if (reading->is_wait)
-		jobs_each(reading->daemon->jobs, add_live, receiving);
+	add_all_live(receiving);
 	selection_leave_out_received(receiving->walk.selection);
 }
 
-static int compare_sources(const void *a, const void *b)
+/* All that the caller has, and nothing that asks for each job? */
+static bool is_of_log(const struct receiving *receiving)
 {
-	const struct source *left = a, *right = b;
+	const struct reading *reading = receiving->reading;
 
-	return left->job < right->job ? -1 : left->job > right->job;
+	return (reading->cursor[0] != '\0' || reading->is_again) && !reading->is_remove &&
+	       !reading->is_failed_only && selection_is_own_whole(receiving->walk.selection);
 }
 
 static void give(struct call *call);
-
-/* In order, and each once: a live job with something to give came twice. What ended meanwhile is
- * not waited for. */
-static void sort_sources(struct reading *reading)
-{
-	struct source *sources = reading->sources;
-	size_t count = 0;
-
-	if (reading->count > 0)
-		qsort(sources, reading->count, sizeof(*sources), compare_sources);
-	for (size_t i = 0; i < reading->count; i++) {
-		if (count > 0 && sources[count - 1].job == sources[i].job)
-			continue;
-		sources[count] = sources[i];
-		sources[count].is_live = sources[count].is_live &&
-					 jobs_find(reading->daemon->jobs, sources[count].job);
-		count++;
-	}
-	reading->count = count;
-}
 
 /* Some more sources a turn. */
 static void look_up(struct call *call)
@@ -243,8 +119,16 @@ static void look_up(struct call *call)
 	struct reading *reading = reading_of(call);
 
 	call->step = NULL;
-	for (unsigned i = 0; i < SOURCES_PER_TURN && reading->looked_up < reading->count; i++)
-		find_next(reading, reading->looked_up++);
+	for (unsigned i = 0; i < SOURCES_PER_TURN && reading->looked_up < reading->count; i++) {
+		struct source *source = &reading->sources[reading->looked_up];
+
+		/* What ended meanwhile is not waited for. */
+		source_set_live(reading, source,
+				source->is_live && jobs_find(reading->daemon->jobs, source->job));
+		if (!reading->log.is_on)
+			source_find_next(reading, source);
+		reading->looked_up++;
+	}
 	if (reading->looked_up == reading->count) {
 		give(call);
 		return;
@@ -260,20 +144,13 @@ static void opened(struct call *call)
 
 	reading->selection = walk->selection;
 	walk->selection = NULL;
-	sort_sources(reading);
+	reading->is_moving = !reading->is_keep && !reading->is_failed_only &&
+			     !selection_has_tasks(reading->selection);
 	reading->heap = xcalloc(reading->count, sizeof(*reading->heap));
 	look_up(call);
 }
 
-/* --- Giving --- */
-
-static bool has_live(const struct reading *reading)
-{
-	for (size_t i = 0; i < reading->count; i++)
-		if (reading->sources[i].is_live)
-			return true;
-	return false;
-}
+/* --- Records --- */
 
 /* Target list and kind of the job that is read from. */
 static int load_list(struct reading *reading, uint64_t job)
@@ -344,7 +221,6 @@ static int add_record(const struct record_row *row, void *context)
 	struct json_text *text = &reading->text;
 	char target[TARGET_TEXT_MAX];
 
-	reading->source->given = row->position;
 	reading->position = row->position;
 	if (!is_wanted(reading, row))
 		return 0;
@@ -368,33 +244,51 @@ static int add_record(const struct record_row *row, void *context)
 	return 0;
 }
 
-/* The source at the top of the heap, up to where the next one begins. */
-static int read_source(struct reading *reading)
+int reading_add(struct reading *reading, const struct run *run, uid_t uid, uint64_t *ret_given)
 {
-	size_t index = heap_pop(reading);
-	struct source *source = &reading->sources[index];
-	uint64_t until = reading->heap_count > 0 ? heap_key(reading, 0) - 1 : 0;
-	int r = load_list(reading, source->job);
+	uint64_t position = reading->position;
+	int r = load_list(reading, run->job);
 
-	source->next = 0;
-	reading->source = source;
-	if (r == -ENOENT) {
-		/* Removed meanwhile: nothing more comes of it. */
-		source->is_live = false;
-		return 0;
-	}
-	if (r == 0)
-		r = store_read_records(reading->daemon->store, source->job, source->given, until,
-				       PAGE_RECORDS - reading->records, PAGE_BYTES - reading->bytes,
-				       add_record, reading);
-	if (r == 0)
-		find_next(reading, index);
+	*ret_given = run->after;
+	if (r < 0)
+		return r;
+	reading->position = run->after;
+	r = store_read_records(reading->daemon->store, run->job, run->after, run->last,
+			       PAGE_RECORDS - reading->records, PAGE_BYTES - reading->bytes,
+			       add_record, reading);
+	*ret_given = reading->position;
+	if (reading->position > run->after)
+		confirm_later(reading, run->job, uid, run->after);
+	else
+		reading->position = position;
 	return r;
+}
+
+/* --- Giving --- */
+
+/* Something that can be given, or looked for, at once. */
+static bool has_more(const struct reading *reading)
+{
+	return reading->log.is_on ? log_has_more(reading) : reading->heap_count > 0;
 }
 
 static bool is_page_full(const struct reading *reading)
 {
 	return reading->records >= PAGE_RECORDS || reading->bytes >= PAGE_BYTES;
+}
+
+/* Fills the page. */
+static void read_page(struct reading *reading)
+{
+	int64_t late_us = now_monotonic_us() + PAGE_US;
+
+	while (!reading->is_broken && has_more(reading) && !is_page_full(reading)) {
+		int r = reading->log.is_on ? log_read(reading) : sources_read(reading);
+
+		reading->is_broken |= r < 0;
+		if (now_monotonic_us() >= late_us)
+			return;
+	}
 }
 
 /* Answers with a page, or leaves the call waiting. */
@@ -410,27 +304,24 @@ static void give(struct call *call)
 	call_text_begin(&reading->text);
 	json_text_add(&reading->text, "{\"records\":[");
 	reading->records = reading->bytes = 0;
-	for (unsigned i = 0; i < SOURCES_PER_TURN && !reading->is_broken &&
-			     reading->heap_count > 0 && !is_page_full(reading);
-	     i++)
-		reading->is_broken |= read_source(reading) < 0;
+	read_page(reading);
 	if (reading->is_broken) {
 		(void)store_refuse_read(reading->daemon->store, &error);
 		call_error(call, &error);
 		return;
 	}
-	is_end = reading->heap_count == 0 && !(reading->is_wait && has_live(reading));
+	is_end = !has_more(reading) && !(reading->is_wait && reading->live > 0);
 	if (reading->records > 0 || is_end) {
 		json_text_add(&reading->text, "]");
 		json_text_member_number(&reading->text, "position", (int64_t)reading->position);
-		json_text_member_bool(&reading->text, "hasMore", reading->heap_count > 0);
+		json_text_member_bool(&reading->text, "hasMore", has_more(reading));
 		json_text_member_bool(&reading->text, "isEnd", is_end);
 		json_text_add(&reading->text, "}");
 		call_reply_text(call, &reading->text);
 		return;
 	}
 	reading->call = call;
-	if (reading->heap_count > 0) {
+	if (has_more(reading)) {
 		/* Much was left out of the page: on with it in the next turn. */
 		call->step = give;
 		call_schedule(call);
@@ -442,56 +333,41 @@ static void give(struct call *call)
 static void on_change(struct job_watcher *watcher, const struct job_row *row, bool is_removed)
 {
 	struct reading *reading = watcher->context;
-	struct source key = {.job = row->id};
 	struct source *source;
 
-	if (!reading->heap || reading->count == 0)
+	if (!reading->heap)
 		return;
-	source = bsearch(&key, reading->sources, reading->count, sizeof(key), compare_sources);
-	if (!source)
-		return;
-	source->is_live = !is_removed && !job_state_is_final(row->state);
-	if (!is_removed && row->last_position > source->given)
-		find_next(reading, (size_t)(source - reading->sources));
+	source = sources_find(reading, row->id);
+	if (source)
+		source_set_live(reading, source, !is_removed && !job_state_is_final(row->state));
+	if (reading->log.is_on && !is_removed)
+		log_changed(reading, row);
+	else if (source && !is_removed && row->last_position > source->given)
+		source_find_next(reading, source);
 	if (reading->call && !reading->call->step &&
-	    (reading->heap_count > 0 || !source->is_live || reading->is_broken)) {
+	    (has_more(reading) || reading->live == 0 || reading->is_broken)) {
 		reading->call->step = give;
 		call_schedule(reading->call);
 	}
 }
 
-/* --- Confirming --- */
-
-/* 0, or the errno of a failed read: then it may be asked for again. */
-static int confirm(struct reading *reading, uint64_t position)
+/* Then the next page. */
+static void confirm(struct call *call)
 {
-	struct jobs *jobs = reading->daemon->jobs;
-	bool moves = !reading->is_keep && !reading->is_failed_only &&
-		     !selection_has_tasks(reading->selection);
+	struct reading *reading = reading_of(call);
+	struct error error = {0};
+	int r = confirm_step(reading);
 
-	for (size_t i = 0; i < reading->count; i++) {
-		struct source *source = &reading->sources[i];
-		uint64_t upto = source->given < position ? source->given : position;
-
-		if (upto > source->confirmed && moves) {
-			int r = 0;
-
-			if (reading->cursor[0] == '\0' && reading->uid == source->uid)
-				r = jobs_received(jobs, source->job, upto);
-			else
-				store_put_cursor(reading->daemon->store, reading->uid,
-						 reading->cursor, source->job, upto);
-			if (r < 0)
-				return r;
-			source->confirmed = upto;
-		}
-		if (reading->is_remove && !source->is_live && source->next == 0 &&
-		    source->given <= position && !jobs_find(jobs, source->job)) {
-			jobs_remove(jobs, source->job);
-			source->given = UINT64_MAX; /* once */
-		}
+	call->step = NULL;
+	if (r < 0) {
+		(void)store_refuse_read(reading->daemon->store, &error);
+		call_error(call, &error);
+	} else if (r > 0) {
+		call->step = confirm;
+		call_schedule(call);
+	} else {
+		give(call);
 	}
-	return 0;
 }
 
 /* --- The method --- */
@@ -531,6 +407,12 @@ static void open_reading(struct call *call)
 	reading->watcher.context = reading;
 	jobs_watch(call->daemon->jobs, &reading->watcher);
 	connection_set_state(call->connection, reading, reading_free);
+	if (is_of_log(receiving)) {
+		reading->is_broken = log_open(reading) < 0;
+		add_all_live(receiving);
+		opened(call);
+		return;
+	}
 	leave_out_received(receiving);
 	walk_start(call, add_source, opened);
 }
@@ -552,14 +434,10 @@ void method_receive(struct call *call)
 		call_error(call, &error);
 		return;
 	}
-	if (confirm(reading, (uint64_t)json_integer_value(position)) < 0) {
-		(void)store_refuse_read(call->daemon->store, &error);
-		call_error(call, &error);
-		return;
-	}
 	receiving = xcalloc(1, sizeof(*receiving));
 	receiving->reading = reading;
 	call->state = receiving;
 	call->free = receiving_free;
-	give(call);
+	confirm_begin(reading, (uint64_t)json_integer_value(position));
+	confirm(call);
 }

@@ -356,6 +356,11 @@ bool selection_is_own(const struct selection *selection)
 	return selection->filter.has_uid;
 }
 
+bool selection_is_own_whole(const struct selection *selection)
+{
+	return selection->filter.has_uid && selection->count == 0 && !selection->has_filter;
+}
+
 void selection_leave_out_received(struct selection *selection)
 {
 	selection->filter.has_unreceived = true;

@@ -21,9 +21,10 @@ struct selection;
 int selection_new(const struct call *call, const json_t *selection,
 		  struct selection **ret_selection, struct error *ret_error);
 void selection_free(struct selection *selection);
-bool selection_is_empty(const struct selection *selection);  /* no selector, no filter, no all */
-bool selection_has_tasks(const struct selection *selection); /* a task part somewhere */
-bool selection_is_own(const struct selection *selection);    /* nobody else's jobs */
+bool selection_is_empty(const struct selection *selection);     /* no selector, no filter, no all */
+bool selection_has_tasks(const struct selection *selection);    /* a task part somewhere */
+bool selection_is_own(const struct selection *selection);       /* nobody else's jobs */
+bool selection_is_own_whole(const struct selection *selection); /* all of the caller's jobs */
 /* From now on without jobs of which their owner has received everything. */
 void selection_leave_out_received(struct selection *selection);
 

@@ -62,7 +62,7 @@ static const struct rule {
 	{1, "results of jobs that are not there",
 	 "SELECT count(*) FROM record WHERE job NOT IN " KNOWN_JOBS},
 	{1, "reading positions of jobs that are not there",
-	 "SELECT count(*) FROM cursor WHERE job NOT IN (SELECT id FROM job)"},
+	 "SELECT count(*) FROM cursor WHERE job <> 0 AND job NOT IN (SELECT id FROM job)"},
 	{1, "jobs whose counters differ from their tasks",
 	 "SELECT count(*) FROM job LEFT JOIN (" PER_JOB "sum(state = 2) AS two, sum(state = 3) AS "
 	 "three, sum(state = 5) AS five FROM task GROUP BY 1) ON job.id = job WHERE "

@@ -89,8 +89,8 @@ enum { JOB_COLUMN_COUNT = 24 };
 	  "INSERT INTO record (position, job, task, stream, \"offset\", at_us, bytes) "            \
 	  "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")                                                   \
 	X(SQL_CURSOR_WRITE,                                                                        \
-	  "INSERT INTO cursor (job, uid, name, position) "                                         \
-	  "SELECT id, ?2, ?3, ?4 FROM job WHERE id = ?1 "                                          \
+	  "INSERT INTO cursor (job, uid, name, position) SELECT ?1, ?2, ?3, ?4 "                   \
+	  "WHERE ?1 = 0 OR EXISTS (SELECT 1 FROM job WHERE id = ?1) "                              \
 	  "ON CONFLICT (job, uid, name) DO UPDATE SET position = max(position, ?4)")               \
 	X(SQL_META_READ, "SELECT next_job, next_position FROM meta WHERE id = 0")                  \
 	X(SQL_JOB_READ, JOB_SELECT "id = ?1")                                                      \
@@ -120,8 +120,16 @@ enum { JOB_COLUMN_COUNT = 24 };
 	X(SQL_RECORD_NEXT,                                                                         \
 	  "SELECT position FROM record WHERE job = ?3 AND position > ?1 AND " NOT_REMOVED          \
 	  "ORDER BY position LIMIT 1")                                                             \
+	X(SQL_LOG_READ,                                                                            \
+	  "SELECT position, job, EXISTS (SELECT 1 FROM job WHERE id = record.job AND uid = ?2) "   \
+	  "AND position > coalesce((SELECT cursor.position FROM cursor WHERE "                     \
+	  "cursor.job = record.job AND uid = ?2 AND name = ?3), 0) "                               \
+	  "FROM record WHERE position > ?1 ORDER BY position LIMIT ?4")                            \
 	X(SQL_CURSOR_READ,                                                                         \
 	  "SELECT position FROM cursor WHERE job = ?1 AND uid = ?2 AND name = ?3")                 \
+	/* Below all records a way into them spares nothing. */                                    \
+	X(SQL_CURSORS_FORGET, "DELETE FROM cursor WHERE job = 0 AND position < "                   \
+			      "coalesce((SELECT min(position) FROM record), 9223372036854775807)") \
 	X(SQL_REMOVED_READ, "SELECT job FROM removed ORDER BY job")                                \
 	X(SQL_RECORD_SIZES, "SELECT position, length(bytes) FROM record WHERE job = ?1 "           \
 			    "ORDER BY position LIMIT ?2")                                          \
@@ -246,9 +254,12 @@ struct store {
 	const struct change *new_jobs, *new_jobs_end; /* which are being inserted; else NULL */
 	uint64_t next_job, next_position;
 	uint64_t commits;
-	int64_t sync_us;    /* of the last one */
-	char *error;        /* why the last commit failed, or NULL */
-	uint64_t *arriving; /* removed jobs that are to be kept, whose rows are not all there yet */
+	int64_t sync_us; /* of the last one */
+	char *error;     /* why the last commit failed, or NULL */
+	/* Removed jobs that are to be kept, whose rows are not all there yet */
+	struct arriving {
+		uint64_t job, position; /* its records lie above */
+	} * arriving;
 	size_t arriving_count;
 	char *read_error; /* the last read that failed, or NULL */
 	uint64_t read_failures;

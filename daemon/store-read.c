@@ -410,6 +410,41 @@ int store_next_record(struct store *store, uint64_t job, uint64_t after, uint64_
 	return r == -ENOENT ? 0 : r;
 }
 
+struct log_reading {
+	record_place_fn *fn;
+	void *context;
+	uint64_t last;
+	size_t looked_at;
+};
+
+static int use_place(sqlite3_stmt *statement, void *context)
+{
+	struct log_reading *reading = context;
+
+	reading->looked_at++;
+	reading->last = number(statement, 0);
+	if (sqlite3_column_int(statement, 2))
+		reading->fn(number(statement, 1), reading->last, reading->context);
+	return 0;
+}
+
+int store_read_log(struct store *store, uid_t uid, const char *cursor, uint64_t *after, size_t most,
+		   record_place_fn *fn, void *context, bool *ret_is_end)
+{
+	struct log_reading reading = {.fn = fn, .context = context, .last = *after};
+	sqlite3_stmt *statement = store_statement(store, SQL_LOG_READ);
+	int r;
+
+	store_bind(statement, 1, *after);
+	store_bind(statement, 2, uid);
+	store_bind_text(statement, 3, cursor);
+	store_bind_limit(statement, 4, most);
+	r = store_each_row(store, statement, use_place, &reading);
+	*after = reading.last;
+	*ret_is_end = reading.looked_at < most;
+	return r;
+}
+
 int store_read_cursor(struct store *store, uid_t uid, const char *name, uint64_t job,
 		      uint64_t *ret_position)
 {
@@ -487,7 +522,8 @@ static int reap_tasks(struct store *store, uint64_t job, int64_t *count)
 
 static int reap_rest(struct store *store, uint64_t job, int64_t *count)
 {
-	static const enum statement last[] = {SQL_REQUEST_DELETE, SQL_REMOVED_DELETE};
+	static const enum statement last[] = {SQL_REQUEST_DELETE, SQL_REMOVED_DELETE,
+					      SQL_CURSORS_FORGET};
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(last); i++) {
@@ -521,7 +557,7 @@ static int take_removed(sqlite3_stmt *statement, void *context)
 	uint64_t job = number(statement, 0);
 
 	for (size_t i = 0; i < reading->store->arriving_count; i++)
-		if (reading->store->arriving[i] == job)
+		if (reading->store->arriving[i].job == job)
 			return 0;
 	reading->job = job;
 	return 1;
@@ -598,12 +634,23 @@ void store_set_arriving(struct store *store, uint64_t job, bool is_arriving)
 	if (is_arriving) {
 		store->arriving = xrealloc(store->arriving,
 					   (store->arriving_count + 1) * sizeof(*store->arriving));
-		store->arriving[store->arriving_count++] = job;
+		store->arriving[store->arriving_count++] =
+			(struct arriving){job, store_last_position(store)};
 		return;
 	}
 	for (size_t i = 0; i < store->arriving_count; i++)
-		if (store->arriving[i] == job)
+		if (store->arriving[i].job == job)
 			store->arriving[i--] = store->arriving[--store->arriving_count];
+}
+
+uint64_t store_arriving_position(const struct store *store)
+{
+	uint64_t position = UINT64_MAX;
+
+	for (size_t i = 0; i < store->arriving_count; i++)
+		if (store->arriving[i].position < position)
+			position = store->arriving[i].position;
+	return position;
 }
 
 bool store_has_removed(struct store *store)

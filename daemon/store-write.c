@@ -162,6 +162,7 @@ void store_drop_job(struct store *store, uint64_t id)
 		store->queued_bytes -= change->bytes;
 		change_free(change);
 	}
+	store_set_arriving(store, id, false);
 }
 
 void store_put_job_removed(struct store *store, uint64_t id)

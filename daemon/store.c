@@ -315,6 +315,7 @@ static int apply_all(struct store *store)
 
 int store_commit(struct store *store)
 {
+	const struct change *change;
 	int r;
 
 	if (STAILQ_EMPTY(&store->queue) && !store->error)
@@ -333,6 +334,9 @@ int store_commit(struct store *store)
 		return r;
 	}
 	store->commits++;
+	STAILQ_FOREACH (change, &store->queue, link)
+		if (change->type == CHANGE_JOB_KEPT)
+			store_set_arriving(store, change->key.job, false);
 	clear_queue(store);
 	return 0;
 }
@@ -397,4 +401,9 @@ uint64_t store_next_job(struct store *store)
 uint64_t store_next_position(struct store *store)
 {
 	return store->next_position++;
+}
+
+uint64_t store_last_position(const struct store *store)
+{
+	return store->next_position - 1;
 }

@@ -136,7 +136,11 @@ void store_put_task_ended(struct store *store, struct task_key key, unsigned att
 /* Takes over bytes. */
 void store_put_output(struct store *store, struct task_key key, uint64_t position,
 		      enum stream stream, uint64_t offset, int64_t at_us, char *bytes, size_t size);
-/* The cursor named name ("" is the usual one) of uid in a job; never moves backwards. */
+/*
+ * The cursor named name ("" is the usual one) of uid in a job; never moves backwards. In job 0: in
+ * none of the jobs of uid there is anything up to here that it was not moved over. That is only a
+ * way past what was read: it may lag, and goes once all records are above it.
+ */
 void store_put_cursor(struct store *store, uid_t uid, const char *name, uint64_t job,
 		      uint64_t position);
 
@@ -220,6 +224,19 @@ int store_read_records(struct store *store, uint64_t job, uint64_t after, uint64
 		       size_t limit, size_t bytes_max, record_row_fn *fn, void *context);
 /* The position of the first record of job after the given one; 0 where there is none. */
 int store_next_record(struct store *store, uint64_t job, uint64_t after, uint64_t *ret_position);
+typedef void record_place_fn(uint64_t job, uint64_t position, void *context);
+/*
+ * Where records of all jobs of uid are, by position, from *after on; without those that a cursor
+ * (NULL: none) was moved over in their job. It looks at `most` at once, whosever they are: *after
+ * becomes the last of them; *ret_is_end where there were no more.
+ */
+int store_read_log(struct store *store, uid_t uid, const char *cursor, uint64_t *after, size_t most,
+		   record_place_fn *fn, void *context, bool *ret_is_end);
+/* The records of a job that arrives lie above this: they are not there yet. UINT64_MAX: none does.
+ */
+uint64_t store_arriving_position(const struct store *store);
+/* The newest, committed or not. */
+uint64_t store_last_position(const struct store *store);
 /* 0 where the cursor has not been moved yet. */
 int store_read_cursor(struct store *store, uid_t uid, const char *name, uint64_t job,
 		      uint64_t *ret_position);
@@ -300,7 +317,8 @@ int store_backup(const char *path, const char *to, struct error *ret_error);
 
 /* --- Upkeep --- */
 
-/* While a removed job is said to arrive its rows are not deleted. */
+/* While a removed job is said to arrive its rows are not deleted. To keep it ends that, with the
+ * commit; store_drop_job does too. */
 void store_set_arriving(struct store *store, uint64_t job, bool is_arriving);
 /* Rows of removed jobs are still being deleted. */
 bool store_has_removed(struct store *store);

@@ -105,6 +105,24 @@ import_begins() {
 	is_state "$output" completed
 }
 
+@test "a cursor that goes past what arrives gets it once it is there" {
+	start_jobd
+	jobctl start ping --wait '127.0.[1-6].[1-200]' >/dev/null
+	jobctl export >"$BATS_TEST_TMPDIR/lines"
+	another_jobd
+	head -n 2300 "$BATS_TEST_TMPDIR/lines" >"$BATS_TEST_TMPDIR/begin"
+	mkfifo "$BATS_TEST_TMPDIR/pipe"
+	import_begins
+	wait_until "$BOUND" eval '[ "$(sqlite3 "$DATABASE" "SELECT count(*) FROM record")" -gt 0 ]'
+	jobctl start ping --wait '127.0.[1-10].[1-250]' >/dev/null
+	[ "$(jobctl receive --cursor mine | wc -l)" -eq 2500 ]
+	tail -n +2301 "$BATS_TEST_TMPDIR/lines" >&5
+	exec 5>&-
+	wait_until "$BOUND" gone "$IMPORT"
+	[ "$(jobctl receive --cursor mine | wc -l)" -eq 1200 ]
+	[ "$(jobctl receive --cursor mine | wc -l)" -eq 0 ]
+}
+
 # refused SENTENCE JQ-FILTER: the lines, changed, are
 refused() {
 	jq -c "$2" "$BATS_TEST_TMPDIR/lines" >"$BATS_TEST_TMPDIR/changed"

@@ -50,6 +50,36 @@ endless() {
 	[ "$(jobctl receive 1 --again | wc -l)" -eq 1 ]
 }
 
+# way_past NAME: up to where a cursor has nothing left out
+way_past() {
+	sqlite3 "$DATABASE" "SELECT position FROM cursor WHERE job = 0 AND name = '$1'"
+}
+
+@test "a cursor of a name goes past what it has read, of whatever job that was" {
+	jobctl start ping --wait '127.0.[1-6].[1-200]' >/dev/null
+	[ "$(jobctl receive --cursor mine | wc -l)" -eq 1200 ]
+	wait_until "$BOUND" test "$(way_past mine)" -eq 1200
+	jobctl start ping --name b --wait 127.0.0.1 >/dev/null
+	jobctl start ping --name c --wait '127.0.0.[1-2]' >/dev/null
+	[ "$(jobctl receive c --cursor mine | wc -l)" -eq 2 ]
+	[ "$(jobctl receive --cursor mine --json | jq -c .job)" = 2 ]
+	[ "$(jobctl receive --cursor mine | wc -l)" -eq 0 ]
+	[ "$(jobctl receive --cursor other --keep | wc -l)" -eq 1203 ]
+	[ "$(jobctl receive --again --keep | wc -l)" -eq 1203 ]
+	# It waits for what runs, and gives what comes meanwhile
+	id=$(endless)
+	"$JOBCTL_PROGRAM" receive --cursor mine --wait --json >"$BATS_TEST_TMPDIR/lines" 3>&- 4>&- &
+	PIDS+=($!)
+	jobctl start ping 127.0.0.9
+	wait_until "$BOUND" grep -q 127.0.0.9 "$BATS_TEST_TMPDIR/lines"
+	jobctl stop "$id"
+	wait_until "$BOUND" gone "${PIDS[-1]}"
+	[ "$(wc -l <"$BATS_TEST_TMPDIR/lines")" -eq 2 ]
+	# Once all that is below it has gone it goes, too
+	jobctl remove --all
+	wait_until "$BOUND" eval '[ -z "$(way_past mine)" ]'
+}
+
 @test "receive --wait streams until the end, and --failed leaves out what succeeded" {
 	jobctl start ping 127.0.0.1 10.9.9.9
 	run -3 jobctl receive --wait --keep

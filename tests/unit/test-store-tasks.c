@@ -262,6 +262,82 @@ static void test_cursors(void **state)
 	assert_int_equal(box_number("SELECT count(*) FROM cursor"), 0);
 }
 
+static void count_place(uint64_t job, uint64_t position, void *context)
+{
+	struct box_list *list = context;
+
+	assert_true(job > 0);
+	list->items[list->count++] = position;
+}
+
+/* What of the log is for a user and a cursor, two places at a time. */
+static struct box_list log_of(uid_t uid, const char *name)
+{
+	struct box_list list = {.count = 0};
+	uint64_t after = 0;
+	bool is_end = false;
+
+	while (!is_end)
+		assert_int_equal(store_read_log(box.store, uid, name, &after, 2, count_place, &list,
+						&is_end),
+				 0);
+	return list;
+}
+
+static void test_log(void **state)
+{
+	uint64_t job = box_put_job(NULL, 2), other = box_put_job(NULL, 1), gone = 99;
+	struct box_list list;
+	bool is_more;
+
+	(void)state;
+	assert_int_equal(box_put_task(job, 0, "abc", 3), 2);
+	assert_int_equal(box_put_task(other, 0, "abc", 3), 4);
+	assert_int_equal(box_put_task(job, 1, "abc", 3), 6);
+	(void)box_put_task(gone, 0, "abc", 3); /* of a job that is not there */
+	box_commit();
+	list = log_of(1000, NULL);
+	box_expect(&list, 1, 2, 3, 4, 5, 6);
+	list = log_of(7, NULL);
+	box_expect(&list);
+	store_put_cursor(box.store, 1000, "mine", job, 5);
+	store_put_cursor(box.store, 7, "mine", other, 4);
+	box_commit();
+	list = log_of(1000, "mine");
+	box_expect(&list, 3, 4, 6);
+
+	/* The way past what was read stays while it spares something. */
+	store_put_cursor(box.store, 1000, "mine", 0, 4);
+	box_commit();
+	assert_int_equal(cursor_of(1000, "mine", 0), 4);
+	for (uint64_t id = job; id <= other; id++)
+		store_put_job_removed(box.store, id);
+	box_commit();
+	while (store_has_removed(box.store))
+		assert_int_equal(store_reap(box.store, &is_more), 0);
+	assert_int_equal(cursor_of(1000, "mine", 0), 0);
+}
+
+/* What arrives lies above where it began, until it is there or given up. */
+static void test_arriving(void **state)
+{
+	uint64_t first = store_next_job(box.store), second = store_next_job(box.store);
+	uint64_t begin = store_last_position(box.store);
+
+	(void)state;
+	assert_int_equal(store_arriving_position(box.store), UINT64_MAX);
+	store_set_arriving(box.store, first, true);
+	(void)store_next_position(box.store);
+	store_set_arriving(box.store, second, true);
+	assert_int_equal(store_arriving_position(box.store), begin);
+	store_put_job_kept(box.store, first);
+	assert_int_equal(store_arriving_position(box.store), begin);
+	box_commit();
+	assert_int_equal(store_arriving_position(box.store), begin + 1);
+	store_drop_job(box.store, second);
+	assert_int_equal(store_arriving_position(box.store), UINT64_MAX);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -272,6 +348,8 @@ int main(void)
 		BOX_TEST(test_record_contents),
 		BOX_TEST(test_record_pages),
 		BOX_TEST(test_cursors),
+		BOX_TEST(test_log),
+		BOX_TEST(test_arriving),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Receive: what the client has written out moves the cursors, some jobs a turn. */
+#include "daemon/method-receive-internal.h"
+
+#include "common/util.h"
+
+void confirm_later(struct reading *reading, uint64_t job, uid_t uid, uint64_t after)
+{
+	struct unconfirmed *unconfirmed;
+
+	if (!reading->is_moving)
+		return;
+	HASH_FIND(hh, reading->unconfirmed, &job, sizeof(job), unconfirmed);
+	if (!unconfirmed) {
+		unconfirmed = xcalloc(1, sizeof(*unconfirmed));
+		unconfirmed->job = job;
+		unconfirmed->uid = uid;
+		unconfirmed->confirmed = after;
+		HASH_ADD(hh, reading->unconfirmed, job, sizeof(job), unconfirmed);
+	}
+	unconfirmed->given = reading->position;
+}
+
+static int move_cursor(struct reading *reading, const struct unconfirmed *unconfirmed,
+		       uint64_t position)
+{
+	struct daemon *daemon = reading->daemon;
+
+	if (reading->cursor[0] == '\0' && reading->uid == unconfirmed->uid)
+		return jobs_received(daemon->jobs, unconfirmed->job, position);
+	store_put_cursor(daemon->store, reading->uid, reading->cursor, unconfirmed->job, position);
+	return 0;
+}
+
+/* The next job of those that wait for it: 0, or the errno of a failed read. */
+static int confirm_job(struct reading *reading)
+{
+	struct unconfirmed *unconfirmed = reading->to_confirm;
+	uint64_t upto = unconfirmed->given;
+	int r = 0;
+
+	if (upto > reading->confirmed)
+		upto = reading->confirmed;
+	if (upto > unconfirmed->confirmed)
+		r = move_cursor(reading, unconfirmed, upto);
+	if (r < 0)
+		return r;
+	reading->to_confirm = unconfirmed->hh.next;
+	if (upto < unconfirmed->given) {
+		if (upto > unconfirmed->confirmed)
+			unconfirmed->confirmed = upto;
+	} else {
+		HASH_DEL(reading->unconfirmed, unconfirmed);
+		free(unconfirmed);
+	}
+	return 0;
+}
+
+static void remove_received(struct reading *reading)
+{
+	struct source *source = &reading->sources[reading->to_remove++];
+	struct jobs *jobs = reading->daemon->jobs;
+
+	if (source->is_live || source->next != 0 || source->given > reading->confirmed ||
+	    jobs_find(jobs, source->job))
+		return;
+	jobs_remove(jobs, source->job);
+	source->given = UINT64_MAX; /* once */
+}
+
+void confirm_begin(struct reading *reading, uint64_t position)
+{
+	/* jobctl --group says the same position page after page. */
+	if (position > reading->confirmed || reading->to_confirm)
+		reading->to_confirm = reading->unconfirmed;
+	if (position > reading->confirmed)
+		reading->confirmed = position;
+	reading->to_remove = reading->is_remove ? 0 : reading->count;
+}
+
+int confirm_step(struct reading *reading)
+{
+	for (unsigned i = 0; i < SOURCES_PER_TURN; i++) {
+		int r = 0;
+
+		if (reading->to_confirm)
+			r = confirm_job(reading);
+		else if (reading->to_remove < reading->count)
+			remove_received(reading);
+		if (r < 0)
+			return r;
+	}
+	if (reading->to_confirm || reading->to_remove < reading->count)
+		return 1;
+	if (reading->log.is_on && reading->is_moving)
+		log_confirmed(reading);
+	return 0;
+}
+
+void confirm_forget(struct reading *reading)
+{
+	struct unconfirmed *unconfirmed, *next;
+
+	HASH_ITER (hh, reading->unconfirmed, unconfirmed, next) {
+		HASH_DEL(reading->unconfirmed, unconfirmed);
+		free(unconfirmed);
+	}
+}
