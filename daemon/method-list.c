@@ -97,7 +97,7 @@ void method_list(struct call *call)
 enum { TASKS_LIMIT = 1000, TASKS_LIMIT_MAX = 10000, TASKS_STEP = 1000 };
 
 struct task_listing {
-	struct selection *selection;
+	struct walk walk;
 	struct job_row row;
 	struct target_list *list;
 	unsigned states; /* bits; 0: all */
@@ -112,11 +112,10 @@ static void task_listing_free(void *state)
 {
 	struct task_listing *listing = state;
 
-	selection_free(listing->selection);
 	job_row_done(&listing->row);
 	target_list_free(listing->list);
 	json_text_done(&listing->text);
-	free(listing);
+	walk_free(listing);
 }
 
 static void add_task(struct task_listing *listing, const struct task_row *row)
@@ -124,7 +123,7 @@ static void add_task(struct task_listing *listing, const struct task_row *row)
 	char target[TARGET_TEXT_MAX];
 
 	if ((listing->states != 0 && !(listing->states & 1U << row->state)) ||
-	    !selection_matches_task(listing->selection, row->key.job, row->key.index))
+	    !selection_matches_task(listing->walk.selection, row->key.job, row->key.index))
 		return;
 	target_list_text(listing->list, row->key.index, target);
 	json_text_next(&listing->text);
@@ -210,33 +209,35 @@ static void list_tasks_step(struct call *call)
 	call_schedule(call);
 }
 
-void method_list_tasks(struct call *call)
+static void list_tasks(struct call *call)
 {
-	struct task_listing *listing = xcalloc(1, sizeof(*listing));
-	const json_t *states = json_object_get(call->parameters, "states");
-	const json_t *after = json_object_get(call->parameters, "after");
+	struct task_listing *listing = call->state;
 	struct error error = {0};
-	int r;
 
-	call->state = listing;
-	call->free = task_listing_free;
-	begin_tasks(listing);
-	listing->limit = limit_of(call, TASKS_LIMIT, TASKS_LIMIT_MAX);
-	listing->after = json_is_integer(after) ? json_integer_value(after) : -1;
-	for (size_t i = 0; i < json_array_size(states); i++)
-		listing->states |= 1U << word_find(task_state_words,
-						   json_string_value(json_array_get(states, i)));
-	r = select_one(call, json_string_value(json_object_get(call->parameters, "selector")),
-		       &listing->selection, &listing->row, &error);
-	if (r == 0)
-		r = request_targets(listing->row.targets, UINT32_MAX, &listing->list, &error);
-	if (r < 0) {
+	if (request_targets(listing->row.targets, UINT32_MAX, &listing->list, &error) < 0) {
 		call_error(call, &error);
 		return;
 	}
 	if (listing->after < -1 || listing->after >= (int64_t)target_list_count(listing->list))
 		listing->after = (int64_t)target_list_count(listing->list) - 1;
 	list_tasks_step(call);
+}
+
+void method_list_tasks(struct call *call)
+{
+	struct task_listing *listing = walk_new_one(call, sizeof(*listing), task_listing_free);
+	const json_t *states = json_object_get(call->parameters, "states");
+	const json_t *after = json_object_get(call->parameters, "after");
+
+	if (!listing)
+		return;
+	begin_tasks(listing);
+	listing->limit = limit_of(call, TASKS_LIMIT, TASKS_LIMIT_MAX);
+	listing->after = json_is_integer(after) ? json_integer_value(after) : -1;
+	for (size_t i = 0; i < json_array_size(states); i++)
+		listing->states |= 1U << word_find(task_state_words,
+						   json_string_value(json_array_get(states, i)));
+	walk_find(call, &listing->row, list_tasks);
 }
 
 /* --- GetStatus --- */

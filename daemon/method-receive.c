@@ -91,8 +91,9 @@ static void add_all_live(struct receiving *receiving)
 
 /* The caller's own jobs by the usual cursor: those with something to give, and, to wait for, those
  * that may get it. With --remove, all. */
-static void leave_out_received(struct receiving *receiving)
+static void leave_out_received(struct call *call)
 {
+	struct receiving *receiving = call->state;
 	struct reading *reading = receiving->reading;
 
 	if (reading->cursor[0] != '\0' || reading->is_again || reading->is_remove ||
@@ -413,7 +414,7 @@ static void open_reading(struct call *call)
 		opened(call);
 		return;
 	}
-	leave_out_received(receiving);
+	receiving->walk.begin = leave_out_received;
 	walk_start(call, add_source, opened);
 }
 

@@ -6,7 +6,7 @@
 #include "daemon/methods.h"
 #include "daemon/request.h"
 #include "daemon/schedules.h"
-#include "daemon/select.h"
+#include "daemon/walk.h"
 
 #include "common/util.h"
 
@@ -52,7 +52,7 @@ void method_start(struct call *call)
 enum { RETRY_STEP = 1000 };
 
 struct retrying {
-	struct selection *selection;
+	struct walk walk;
 	struct job_row row;
 	struct target_list *list;
 	int64_t after;  /* tasks up to here were looked at */
@@ -64,18 +64,17 @@ static void retrying_free(void *state)
 {
 	struct retrying *retrying = state;
 
-	selection_free(retrying->selection);
 	job_row_done(&retrying->row);
 	target_list_free(retrying->list);
 	json_decref(retrying->targets);
-	free(retrying);
+	walk_free(retrying);
 }
 
 static void add_target(struct retrying *retrying, int64_t index)
 {
 	char text[TARGET_TEXT_MAX];
 
-	if (!selection_matches_task(retrying->selection, retrying->row.id, (uint32_t)index))
+	if (!selection_matches_task(retrying->walk.selection, retrying->row.id, (uint32_t)index))
 		return;
 	target_list_text(retrying->list, (uint64_t)index, text);
 	(void)json_array_append_new(retrying->targets, json_string(text));
@@ -155,15 +154,11 @@ static void retry_step(struct call *call)
 	}
 }
 
-/* Of the job that the selector names, which must have ended. */
+/* The job that the selector names must have ended. */
 static int open_job(struct call *call, struct retrying *retrying, struct error *ret_error)
 {
-	const char *selector = json_string_value(json_object_get(call->parameters, "selector"));
 	char id[24];
-	int r = select_one(call, selector, &retrying->selection, &retrying->row, ret_error);
 
-	if (r < 0)
-		return r;
 	if (!job_state_is_final(retrying->row.state) ||
 	    jobs_find(call->daemon->jobs, retrying->row.id)) {
 		(void)snprintf(id, sizeof(id), "%llu", (unsigned long long)retrying->row.id);
@@ -174,17 +169,23 @@ static int open_job(struct call *call, struct retrying *retrying, struct error *
 	return request_targets(retrying->row.targets, UINT32_MAX, &retrying->list, ret_error);
 }
 
-void method_retry(struct call *call)
+static void retry(struct call *call)
 {
-	struct retrying *retrying = xcalloc(1, sizeof(*retrying));
 	struct error error = {0};
 
-	call->state = retrying;
-	call->free = retrying_free;
-	retrying->after = -1;
-	retrying->targets = json_array();
-	if (open_job(call, retrying, &error) < 0)
+	if (open_job(call, call->state, &error) < 0)
 		call_error(call, &error);
 	else
 		retry_step(call);
+}
+
+void method_retry(struct call *call)
+{
+	struct retrying *retrying = walk_new_one(call, sizeof(*retrying), retrying_free);
+
+	if (!retrying)
+		return;
+	retrying->after = -1;
+	retrying->targets = json_array();
+	walk_find(call, &retrying->row, retry);
 }

@@ -2,7 +2,8 @@
 /*
  * A selection is read by one SQL statement with the filters and the hull of all selectors, newest
  * first, and each row is then held against the selectors: so a job comes once, whatever number of
- * selectors name it.
+ * selectors name it. What is named must be there: each selector is looked up first, some a turn,
+ * and one that takes long more than one turn.
  */
 #include "daemon/select.h"
 
@@ -17,9 +18,10 @@
 #include <fnmatch.h>
 
 enum { PART_MAX = 100000 };
+#define LOOK_UP_US (5 * US_PER_MS) /* at once */
 
 struct selector {
-	uint64_t first, last; /* ids; 0: by name */
+	uint64_t first, last; /* ids; 0: by name, or @last before it was looked up */
 	char *name;           /* exact or a glob; NULL: by id */
 	bool is_glob;
 	uint32_t *indices; /* the task part, ascending; NULL: whole jobs */
@@ -29,6 +31,10 @@ struct selector {
 struct selection {
 	struct selector *selectors;
 	size_t count;
+	json_t *words; /* of each, until all were looked up */
+	size_t looked_up;
+	uint64_t before;          /* so far the next one was looked for */
+	struct job_filter scope;  /* in which */
 	struct job_filter filter; /* strings are owned below */
 	char *kind;
 	uint64_t newest, given; /* how many, and how many were given since the start */
@@ -44,6 +50,7 @@ void selection_free(struct selection *selection)
 		free(selection->selectors[i].indices);
 	}
 	free(selection->selectors);
+	json_decref(selection->words);
 	free(selection->kind);
 	free(selection);
 }
@@ -62,20 +69,6 @@ static int take_id(const struct job_row *row, void *context)
 {
 	*(uint64_t *)context = row->id;
 	return 1;
-}
-
-/* The newest job of the filter, or 0 where there is none. */
-static int newest_of(struct store *store, const struct job_filter *filter, uint64_t *ret_id,
-		     struct error *ret_error)
-{
-	uint64_t before = 0;
-	int r;
-
-	*ret_id = 0;
-	do
-		r = store_read_jobs(store, filter, before, 1, take_id, ret_id, &before);
-	while (r == 0 && *ret_id == 0 && before != 0);
-	return r < 0 ? store_refuse_read(store, ret_error) : 0;
 }
 
 /* "7" or "3-9"; 0 if it is of this form. */
@@ -103,40 +96,45 @@ static int parse_ids(const char *word, struct selector *selector, struct error *
 	return 0;
 }
 
-/* What an exact selector names must exist, in sight of the caller. */
-static int parse_jobs(struct store *store, const struct job_filter *scope, const char *word,
-		      struct selector *selector, struct error *ret_error)
+/* What the word says, before its task part. */
+static int parse_jobs(const char *word, struct selector *selector, struct error *ret_error)
 {
-	struct job_filter filter = *scope;
-	uint64_t id;
-	int r;
-
-	if (streq(word, "@last")) {
-		r = newest_of(store, scope, &id, ret_error);
-		selector->first = selector->last = id;
-		return r < 0 || id ? r
-				   : error_set(ret_error, ERROR_NO_SUCH_JOB, word,
-					       "there is no job yet");
-	}
-	if (isdigit((unsigned char)word[0])) {
-		r = parse_ids(word, selector, ret_error);
-		if (r < 0)
-			return r;
-		filter.id_min = selector->first;
-		filter.id_max = selector->last;
-		r = newest_of(store, &filter, &id, ret_error);
-		return r < 0 || id ? r : no_such_job(ret_error, word, false);
-	}
+	if (streq(word, "@last"))
+		return 0;
+	if (isdigit((unsigned char)word[0]))
+		return parse_ids(word, selector, ret_error);
 	if (word[0] == '\0' || word[0] == '@')
 		return error_set(ret_error, ERROR_INVALID_SELECTOR, word,
 				 "'%.64s' is no selector: 7, 3-9, a name, a glob, or @last", word);
 	selector->name = xstrdup(word);
 	selector->is_glob = strpbrk(word, "*?[") != NULL;
-	if (selector->is_glob)
-		return 0;
-	filter.name_glob = word;
-	r = newest_of(store, &filter, &id, ret_error);
-	return r < 0 || id ? r : no_such_job(ret_error, word, true);
+	return 0;
+}
+
+/* The word without its task part, which is returned as well, or NULL. The caller frees. */
+static char *split_word(const char *word, const char **ret_part)
+{
+	const char *slash = strchr(word, '/');
+
+	*ret_part = slash ? slash + 1 : NULL;
+	return slash ? xasprintf("%.*s", (int)(slash - word), word) : xstrdup(word);
+}
+
+static int parse_selectors(struct selection *selection, json_t *words, struct error *ret_error)
+{
+	size_t count = json_array_size(words);
+	int r = 0;
+
+	selection->words = json_incref(words);
+	selection->selectors = xcalloc(count, sizeof(*selection->selectors));
+	while (r == 0 && selection->count < count) {
+		const char *part,
+			*word = json_string_value(json_array_get(words, selection->count));
+		autofree char *jobs = split_word(word, &part);
+
+		r = parse_jobs(jobs, &selection->selectors[selection->count++], ret_error);
+	}
+	return r;
 }
 
 /* --- Task parts --- */
@@ -207,33 +205,51 @@ static int parse_part(struct store *store, const char *word, const char *part,
 	return r;
 }
 
-static int parse_selector(struct store *store, struct selection *selection,
-			  const struct job_filter *scope, const char *word, struct error *ret_error)
+/* --- Looking up --- */
+
+/* What an exact selector names must exist, in sight of the caller. 1: on with it later. */
+static int look_up_jobs(struct store *store, struct selection *selection, const char *word,
+			bool has_part, struct error *ret_error)
 {
-	autofree char *copy = xstrdup(word);
-	char *slash = strchr(copy, '/');
-	struct selector *selector;
-	int r;
+	struct selector *selector = &selection->selectors[selection->looked_up];
+	struct job_filter filter = selection->scope;
+	uint64_t id = 0;
 
-	selection->selectors = xrealloc(selection->selectors,
-					(selection->count + 1) * sizeof(*selection->selectors));
-	selector = &selection->selectors[selection->count++];
-	*selector = (struct selector){0};
-	if (slash)
-		*slash = '\0';
-	r = parse_jobs(store, scope, copy, selector, ret_error);
-	if (r == 0 && slash && selector->name && !selector->is_glob) {
-		/* A name with a task part stands for its newest job. */
-		struct job_filter filter = *scope;
-
-		filter.name_glob = copy;
-		r = newest_of(store, &filter, &selector->first, ret_error);
-		selector->last = selector->first;
+	if (selector->is_glob)
+		return 0;
+	filter.id_min = selector->first;
+	filter.id_max = selector->last;
+	filter.name_glob = selector->name;
+	if (store_read_jobs(store, &filter, selection->before, 1, take_id, &id,
+			    &selection->before) < 0)
+		return store_refuse_read(store, ret_error);
+	if (id == 0 && selection->before != 0)
+		return 1;
+	selection->before = 0;
+	if (id == 0)
+		return streq(word, "@last") ? error_set(ret_error, ERROR_NO_SUCH_JOB, word,
+							"there is no job yet")
+					    : no_such_job(ret_error, word, selector->name);
+	/* A name with a task part stands for its newest job. */
+	if (selector->first == 0 && (!selector->name || has_part)) {
+		selector->first = selector->last = id;
 		free(selector->name);
 		selector->name = NULL;
 	}
-	if (r == 0 && slash)
-		r = parse_part(store, word, slash + 1, selector, ret_error);
+	return 0;
+}
+
+static int look_up_one(struct store *store, struct selection *selection, struct error *ret_error)
+{
+	size_t index = selection->looked_up;
+	const char *part, *word = json_string_value(json_array_get(selection->words, index));
+	autofree char *jobs = split_word(word, &part);
+	int r = look_up_jobs(store, selection, jobs, part != NULL, ret_error);
+
+	if (r == 0 && part)
+		r = parse_part(store, word, part, &selection->selectors[index], ret_error);
+	if (r == 0)
+		selection->looked_up++;
 	return r;
 }
 
@@ -310,20 +326,33 @@ static void set_hull(struct selection *selection)
 	}
 }
 
+int selection_look_up(struct selection *selection, struct store *store, struct error *ret_error)
+{
+	int64_t late_us = now_monotonic_us() + LOOK_UP_US;
+
+	while (selection->looked_up < selection->count) {
+		int r = look_up_one(store, selection, ret_error);
+
+		if (r == 0 && now_monotonic_us() >= late_us)
+			r = 1;
+		if (r != 0)
+			return r;
+	}
+	set_hull(selection);
+	return 0;
+}
+
 int selection_new(const struct call *call, const json_t *object, struct selection **ret_selection,
 		  struct error *ret_error)
 {
 	struct selection *selection = xcalloc(1, sizeof(*selection));
-	const json_t *selectors = json_object_get(object, "selectors");
-	struct job_filter scope = {.has_uid = !call->is_admin, .uid = call->uid};
-
 	int r;
 
+	selection->scope = (struct job_filter){.has_uid = !call->is_admin, .uid = call->uid};
 	parse_filters(selection, object);
 	r = parse_schedule(call, selection, object, ret_error);
-	for (size_t i = 0; r == 0 && i < json_array_size(selectors); i++)
-		r = parse_selector(call->daemon->store, selection, &scope,
-				   json_string_value(json_array_get(selectors, i)), ret_error);
+	if (r == 0)
+		r = parse_selectors(selection, json_object_get(object, "selectors"), ret_error);
 	if (r < 0) {
 		selection_free(selection);
 		return r;
@@ -333,7 +362,6 @@ int selection_new(const struct call *call, const json_t *object, struct selectio
 		!call->is_admin ||
 		(selection->count == 0 && !selection->is_all && selection->filter.schedule == 0);
 	selection->filter.uid = call->uid;
-	set_hull(selection);
 	*ret_selection = selection;
 	return 0;
 }
@@ -453,34 +481,7 @@ int selection_read(struct selection *selection, struct store *store, uint64_t be
 	return store_read_jobs(store, &selection->filter, before, limit, read_row, &page, ret_next);
 }
 
-static int take_row(const struct job_row *row, void *context)
+int selection_is_of_none(struct error *ret_error, const char *selector)
 {
-	job_row_copy(row, context);
-	return 1;
-}
-
-int select_one(const struct call *call, const char *selector, struct selection **ret_selection,
-	       struct job_row *ret_row, struct error *ret_error)
-{
-	json_t *words = json_pack("{s:[s]}", "selectors", selector);
-	struct selection *selection;
-	struct job_row row = {0};
-	uint64_t before = 0;
-	int r = selection_new(call, words, &selection, ret_error);
-
-	json_decref(words);
-	if (r < 0)
-		return r;
-	do
-		r = selection_read(selection, call->daemon->store, before, 1, take_row, &row,
-				   &before);
-	while (r == 0 && row.id == 0 && before != 0);
-	if (r < 0 || row.id == 0) {
-		selection_free(selection);
-		return r < 0 ? store_refuse_read(call->daemon->store, ret_error)
-			     : no_such_job(ret_error, selector, false);
-	}
-	*ret_selection = selection;
-	*ret_row = row;
-	return 0;
+	return no_such_job(ret_error, selector, false);
 }

@@ -15,11 +15,16 @@ struct selection;
 
 /*
  * From the interface's type Selection (NULL: everything of the caller). ERROR_INVALID_SELECTOR,
- * ERROR_INVALID_PARAMETER; ERROR_NO_SUCH_JOB for an exact id, name, range end or @last that names
- * nothing the caller may see. Globs and filters that match nothing are fine.
+ * ERROR_INVALID_PARAMETER.
  */
 int selection_new(const struct call *call, const json_t *selection,
 		  struct selection **ret_selection, struct error *ret_error);
+/*
+ * Before it is read: looks up what is named, a piece a turn. 1: there is more of it; 0; or
+ * ERROR_NO_SUCH_JOB for an exact id, name, range end or @last that names nothing the caller may
+ * see, ERROR_NO_SUCH_TASK. Globs and filters that match nothing are fine.
+ */
+int selection_look_up(struct selection *selection, struct store *store, struct error *ret_error);
 void selection_free(struct selection *selection);
 bool selection_is_empty(const struct selection *selection);     /* no selector, no filter, no all */
 bool selection_has_tasks(const struct selection *selection);    /* a task part somewhere */
@@ -43,9 +48,5 @@ const uint32_t *selection_tasks(const struct selection *selection, uint64_t job,
 int selection_read(struct selection *selection, struct store *store, uint64_t before, size_t limit,
 		   job_row_fn *fn, void *context, uint64_t *ret_next);
 
-/*
- * The one job (of several: the newest) that a selector names, with the selection for its task part.
- * *ret_row has no name and token.
- */
-int select_one(const struct call *call, const char *selector, struct selection **ret_selection,
-	       struct job_row *ret_row, struct error *ret_error);
+/* ERROR_NO_SUCH_JOB: it should have been of one job. */
+int selection_is_of_none(struct error *ret_error, const char *selector);

@@ -11,14 +11,14 @@ void walk_free(void *state)
 	free(walk);
 }
 
-void *walk_new(struct call *call, size_t state_size, void (*free_state)(void *state))
+static void *new_of(struct call *call, const json_t *object, size_t state_size,
+		    void (*free_state)(void *state))
 {
 	struct error error = {0};
 	struct selection *selection;
 	struct walk *walk;
 
-	if (selection_new(call, json_object_get(call->parameters, "selection"), &selection,
-			  &error) < 0) {
+	if (selection_new(call, object, &selection, &error) < 0) {
 		call_error(call, &error);
 		return NULL;
 	}
@@ -26,6 +26,21 @@ void *walk_new(struct call *call, size_t state_size, void (*free_state)(void *st
 	walk->selection = selection;
 	call->state = walk;
 	call->free = free_state;
+	return walk;
+}
+
+void *walk_new(struct call *call, size_t state_size, void (*free_state)(void *state))
+{
+	return new_of(call, json_object_get(call->parameters, "selection"), state_size, free_state);
+}
+
+void *walk_new_one(struct call *call, size_t state_size, void (*free_state)(void *state))
+{
+	json_t *object =
+		json_pack("{s:[O]}", "selectors", json_object_get(call->parameters, "selector"));
+	void *walk = new_of(call, object, state_size, free_state);
+
+	json_decref(object);
 	return walk;
 }
 
@@ -49,11 +64,61 @@ static void walk_step(struct call *call)
 	}
 }
 
+static void look_up(struct call *call)
+{
+	struct walk *walk = call->state;
+	struct error error = {0};
+	int r = selection_look_up(walk->selection, call->daemon->store, &error);
+
+	if (r < 0) {
+		call_error(call, &error);
+	} else if (r > 0) {
+		call->step = look_up;
+		call_schedule(call);
+	} else {
+		if (walk->begin)
+			walk->begin(call);
+		walk_step(call);
+	}
+}
+
 void walk_start(struct call *call, job_row_fn *each, void (*done)(struct call *call))
 {
 	struct walk *walk = call->state;
 
 	walk->each = each;
 	walk->done = done;
-	walk_step(call);
+	look_up(call);
+}
+
+static int take_first(const struct job_row *row, void *context)
+{
+	const struct call *call = context;
+	const struct walk *walk = call->state;
+
+	job_row_copy(row, walk->row);
+	return 1;
+}
+
+static void find_done(struct call *call)
+{
+	const struct walk *walk = call->state;
+	struct error error = {0};
+
+	if (walk->row->id != 0) {
+		walk->found(call);
+		return;
+	}
+	(void)selection_is_of_none(
+		&error, json_string_value(json_object_get(call->parameters, "selector")));
+	call_error(call, &error);
+}
+
+void walk_find(struct call *call, struct job_row *row, void (*done)(struct call *call))
+{
+	struct walk *walk = call->state;
+
+	walk->row = row;
+	walk->found = done;
+	walk_start(call, take_first, find_done);
 }

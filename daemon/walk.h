@@ -14,10 +14,15 @@ struct walk {
 	struct selection *selection;
 	uint64_t before;
 	job_row_fn *each; /* context: the call */
+	/* Before the first page, when what is named is there; may be NULL */
+	void (*begin)(struct call *call);
 	/* Before each next page; may be NULL */
 	void (*page)(struct call *call);
 	/* All were seen; must answer the call or see that it will be */
 	void (*done)(struct call *call);
+	/* walk_find */
+	struct job_row *row;
+	void (*found)(struct call *call);
 };
 
 /*
@@ -26,5 +31,10 @@ struct walk {
  */
 void *walk_new(struct call *call, size_t state_size, void (*free_state)(void *state));
 void walk_start(struct call *call, job_row_fn *each, void (*done)(struct call *call));
+/* The same, from the parameter "selector": one job. */
+void *walk_new_one(struct call *call, size_t state_size, void (*free_state)(void *state));
+/* Instead of walk_start: *row becomes a copy of the job's, of several the newest, before done.
+ * Where there is none the call is answered. */
+void walk_find(struct call *call, struct job_row *row, void (*done)(struct call *call));
 /* Frees the selection and the state. */
 void walk_free(void *state);

@@ -115,6 +115,16 @@ void box_check(void)
 			 1);
 }
 
+uint64_t box_steps(void)
+{
+	uint64_t steps = 0;
+
+	for (size_t i = 0; i < STATEMENT_COUNT; i++)
+		steps += (uint64_t)sqlite3_stmt_status(box.store->statements[i],
+						       SQLITE_STMTSTATUS_VM_STEP, 1);
+	return steps;
+}
+
 /* --- Filling --- */
 
 uint64_t box_put_job(const char *name, uint64_t tasks)

@@ -30,6 +30,8 @@ int64_t box_number(const char *sql);
 void box_execute(const char *sql);
 /* Everything that SQLite can check holds. */
 void box_check(void);
+/* What all statements have taken since it was asked last, in steps of SQLite's virtual machine. */
+uint64_t box_steps(void);
 
 /* Queues a job of user 1000, of so many tasks, in state queued; its id. */
 uint64_t box_put_job(const char *name, uint64_t tasks);

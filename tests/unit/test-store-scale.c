@@ -63,16 +63,6 @@ static void fill(unsigned count)
 
 /* --- What costs --- */
 
-static uint64_t steps_of_all(void)
-{
-	uint64_t steps = 0;
-
-	for (size_t i = 0; i < STATEMENT_COUNT; i++)
-		steps += (uint64_t)sqlite3_stmt_status(box.store->statements[i],
-						       SQLITE_STMTSTATUS_VM_STEP, 1);
-	return steps;
-}
-
 /* The newest first, as many as a page has; all pages of it where it is passed over. */
 static unsigned read_jobs(const struct job_filter *filter)
 {
@@ -185,14 +175,14 @@ static size_t measure(uint64_t costs[static ARRAY_SIZE(filters) + OTHERS])
 						    write_one_job};
 	size_t count = 0;
 
-	(void)steps_of_all();
+	(void)box_steps();
 	for (size_t i = 0; i < ARRAY_SIZE(filters); i++) {
 		(void)read_jobs(&filters[i]);
-		costs[count++] = steps_of_all();
+		costs[count++] = box_steps();
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(reads); i++) {
 		reads[i]();
-		costs[count++] = steps_of_all();
+		costs[count++] = box_steps();
 	}
 	return count;
 }
@@ -230,11 +220,11 @@ static void test_pages(void **state)
 	fill(SMALL);
 	fill(LARGE);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		(void)steps_of_all();
+		(void)box_steps();
 		assert_int_equal(store_read_jobs(box.store, &rows[i], 0, SMALL, box_list_job, &list,
 						 &before),
 				 0);
-		assert_in_range(steps_of_all(), 1, 100000);
+		assert_in_range(box_steps(), 1, 100000);
 		assert_int_equal(list.count, 0);
 		assert_true(read_jobs(&rows[i]) >= 10);
 	}
