@@ -9,6 +9,7 @@
 #include "daemon/schedules.h"
 
 #include "common/calendar.h"
+#include "common/hash.h"
 #include "common/log.h"
 #include "common/units.h"
 #include "common/util.h"
@@ -27,10 +28,12 @@ enum {
 	DUE_AT_A_TIME = 64,
 	REVIEWED_AT_A_TIME = 100,
 	PRUNED_AT_A_TIME = 100,
-	KEEP_LAST_MAX = 1000, /* each end of a run steps over so many */
+	/* Each end of a run steps over so many. A database may hold more, which then are kept. */
+	KEEP_LAST_MAX = 1000,
 };
-#define READ_AGAIN_US US_PER_SEC /* what could not be read */
-#define YEAR_US       (366 * 24 * 3600 * US_PER_SEC)
+#define READ_AGAIN_US  US_PER_SEC /* what could not be read */
+#define PRUNE_AGAIN_US (10 * US_PER_MS)
+#define YEAR_US        (366 * 24 * 3600 * US_PER_SEC)
 
 struct schedules {
 	struct daemon *daemon;
@@ -43,7 +46,19 @@ struct schedules {
 	uint64_t reviewed; /* ids up to here were looked at again */
 	bool is_waiting;   /* for a commit */
 	int64_t since_us;  /* from then on some are due that are not made yet; 0: none are */
+	uint64_t put_off;  /* one that is due, and could not be decided; 0: none */
 	struct job_watcher watcher;
+	struct pruning *prunings;
+	struct event *prune;
+	uint64_t prune_commit; /* the commit that removes what was pruned */
+};
+
+/* A schedule that may have runs to remove. */
+struct pruning {
+	uint64_t schedule;
+	struct jobs *jobs;
+	unsigned count; /* removed at once */
+	UT_hash_handle hh;
 };
 
 static void arm(struct schedules *schedules);
@@ -107,10 +122,9 @@ static int end_piece(struct schedules *schedules)
 	return turn_is_over(schedules->daemon);
 }
 
-static int take_turn(const struct schedule_row *row, void *context)
+/* The run of one schedule, and its next time. */
+static void decide(struct schedules *schedules, const struct schedule_row *row, bool is_running)
 {
-	struct schedules *schedules = context;
-	bool is_running = store_live_run(schedules->store, row->id) != 0;
 	struct schedule_turn turn =
 		schedule_decide(row, schedules->since_us, now_real_us(), is_running);
 	struct error error = {0};
@@ -134,7 +148,38 @@ static int take_turn(const struct schedule_row *row, void *context)
 	store_put_schedule_turn(schedules->store, row->id, turn.next_us, turn.skipped, why);
 	schedules->is_waiting = true;
 	error_done(&error);
+}
+
+/* Where it cannot be known whether another run goes on, it stays due. */
+static int take_turn(const struct schedule_row *row, void *context)
+{
+	struct schedules *schedules = context;
+	uint64_t running;
+
+	if (store_live_run(schedules->store, row->id, &running) == 0)
+		decide(schedules, row, running != 0);
+	else if (schedules->put_off == 0)
+		schedules->put_off = row->id;
 	return end_piece(schedules);
+}
+
+static int take_due(struct schedules *schedules)
+{
+	uint64_t put_off = schedules->put_off;
+	struct error error = {0};
+	int r;
+
+	schedules->put_off = 0;
+	r = store_read_schedules_due(schedules->store, now_real_us(), DUE_AT_A_TIME, take_turn,
+				     schedules);
+	if (schedules->put_off != 0 && put_off == 0) {
+		(void)store_refuse_read(schedules->store, &error);
+		log_warning("schedule s%llu is put off until it can be read whether a run of it "
+			    "goes on: %s",
+			    (unsigned long long)schedules->put_off, error.sentence);
+		error_done(&error);
+	}
+	return r;
 }
 
 /* --- The clock --- */
@@ -200,8 +245,7 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 	}
 	if (schedules->since_us == 0)
 		schedules->since_us = now_real_us();
-	if (store_read_schedules_due(schedules->store, now_real_us(), DUE_AT_A_TIME, take_turn,
-				     schedules) < 0)
+	if (take_due(schedules) < 0)
 		arm_at(schedules, now_real_us() + READ_AGAIN_US);
 	else
 		arm(schedules);
@@ -234,6 +278,8 @@ static void arm(struct schedules *schedules)
 	}
 	if (next_us == 0 || next_us > now_real_us())
 		schedules->since_us = 0;
+	else if (schedules->put_off != 0)
+		next_us = now_real_us() + READ_AGAIN_US;
 	arm_at(schedules, next_us);
 }
 
@@ -249,36 +295,95 @@ void schedules_committed(struct schedules *schedules)
 
 /* --- Keeping the last ones --- */
 
-struct pruning {
-	struct jobs *jobs;
-	uint64_t schedule;
-};
-
 static void prune_run(uint64_t job, void *context)
 {
-	const struct pruning *pruning = context;
+	struct pruning *pruning = context;
 	autofree char *id = xasprintf("JOBD_JOB=%llu", (unsigned long long)job);
 	const char *const fields[] = {id, "JOBD_STATE=pruned", NULL};
 
-	/* Several runs may have ended with one commit. */
-	if (jobs_prune(pruning->jobs, job))
-		log_event(LOG_NOTICE, fields, "job %llu is pruned: --keep-last of schedule s%llu",
-			  (unsigned long long)job, (unsigned long long)pruning->schedule);
+	if (!jobs_prune(pruning->jobs, job))
+		return;
+	log_event(LOG_NOTICE, fields, "job %llu is pruned: --keep-last of schedule s%llu",
+		  (unsigned long long)job, (unsigned long long)pruning->schedule);
+	pruning->count++;
+}
+
+/* What is removed by its rule: 0, or the errno of a failed read. */
+static int prune(struct schedules *schedules, struct pruning *pruning)
+{
+	struct schedule_row row;
+	int r = store_read_schedule(schedules->store, pruning->schedule, &row);
+
+	pruning->count = 0;
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (row.keep_last > 0)
+		r = store_read_old_runs(schedules->store, row.id, row.keep_last, PRUNED_AT_A_TIME,
+					prune_run, pruning);
+	schedule_row_done(&row);
+	return r;
+}
+
+static void prune_in(struct schedules *schedules, int64_t delay_us)
+{
+	const struct timeval delay = timeval_of(delay_us);
+
+	(void)event_add(schedules->prune, &delay);
+}
+
+/*
+ * What was pruned is there until its commit, and would be pruned again. What cannot be read is
+ * tried later, and so is what is more than goes at once.
+ */
+static void on_prune(evutil_socket_t fd, short what, void *context)
+{
+	struct schedules *schedules = context;
+	struct pruning *pruning, *next;
+	int64_t again_us = 0;
+
+	(void)fd;
+	(void)what;
+	if (store_error(schedules->store)) {
+		prune_in(schedules, READ_AGAIN_US);
+		return;
+	}
+	if (store_commits(schedules->store) < schedules->prune_commit) {
+		prune_in(schedules, PRUNE_AGAIN_US);
+		return;
+	}
+	HASH_ITER (hh, schedules->prunings, pruning, next) {
+		int r = prune(schedules, pruning);
+
+		if (r < 0)
+			again_us = READ_AGAIN_US;
+		if (pruning->count > 0)
+			schedules->prune_commit = store_commits(schedules->store) + 1;
+		if (r == 0 && pruning->count < PRUNED_AT_A_TIME) {
+			HASH_DEL(schedules->prunings, pruning);
+			free(pruning);
+		}
+		if (end_piece(schedules))
+			break;
+	}
+	if (schedules->prunings)
+		prune_in(schedules, again_us > 0 ? again_us : PRUNE_AGAIN_US);
 }
 
 static void job_changed(struct job_watcher *watcher, const struct job_row *row, bool is_removed)
 {
 	struct schedules *schedules = watcher->context;
-	struct pruning pruning = {.jobs = schedules->jobs, .schedule = row->schedule};
-	struct schedule_row schedule;
+	struct pruning *pruning;
 
-	if (is_removed || row->schedule == 0 || !job_state_is_final(row->state) ||
-	    store_read_schedule(schedules->store, row->schedule, &schedule) < 0)
+	if (is_removed || row->schedule == 0 || !job_state_is_final(row->state))
 		return;
-	if (schedule.keep_last > 0)
-		(void)store_read_old_runs(schedules->store, schedule.id, schedule.keep_last,
-					  PRUNED_AT_A_TIME, prune_run, &pruning);
-	schedule_row_done(&schedule);
+	HASH_FIND(hh, schedules->prunings, &row->schedule, sizeof(row->schedule), pruning);
+	if (!pruning) {
+		pruning = xcalloc(1, sizeof(*pruning));
+		pruning->schedule = row->schedule;
+		pruning->jobs = schedules->jobs;
+		HASH_ADD(hh, schedules->prunings, schedule, sizeof(pruning->schedule), pruning);
+	}
+	prune_in(schedules, 0);
 }
 
 /* --- Making --- */
@@ -535,8 +640,9 @@ struct schedules *schedules_new(struct daemon *daemon)
 	schedules->timer = event_new(daemon->base, schedules->timer_fd, EV_READ | EV_PERSIST,
 				     on_timer, schedules);
 	schedules->review = event_new(daemon->base, -1, 0, on_review, schedules);
+	schedules->prune = event_new(daemon->base, -1, 0, on_prune, schedules);
 	if (schedules->timer_fd < 0 || !schedules->timer || !schedules->review ||
-	    event_add(schedules->timer, NULL) != 0)
+	    !schedules->prune || event_add(schedules->timer, NULL) != 0)
 		abort();
 	schedules->watcher.changed = job_changed;
 	schedules->watcher.context = schedules;
@@ -548,9 +654,16 @@ struct schedules *schedules_new(struct daemon *daemon)
 
 void schedules_free(struct schedules *schedules)
 {
+	struct pruning *pruning, *next;
+
 	if (!schedules)
 		return;
 	jobs_unwatch(&schedules->watcher);
+	HASH_ITER (hh, schedules->prunings, pruning, next) {
+		HASH_DEL(schedules->prunings, pruning);
+		free(pruning);
+	}
+	event_free(schedules->prune);
 	event_free(schedules->timer);
 	event_free(schedules->review);
 	(void)close(schedules->timer_fd);

@@ -318,14 +318,15 @@ int store_count_schedules(struct store *store, uint64_t *ret_count)
 	return r;
 }
 
-uint64_t store_live_run(struct store *store, uint64_t schedule)
+int store_live_run(struct store *store, uint64_t schedule, uint64_t *ret_job)
 {
 	sqlite3_stmt *statement = store_statement(store, SQL_SCHEDULE_LIVE);
-	uint64_t id = 0;
+	int r;
 
+	*ret_job = 0;
 	store_bind(statement, 1, schedule);
-	(void)store_one_row(store, statement, store_take_number, &id);
-	return id;
+	r = store_one_row(store, statement, store_take_number, ret_job);
+	return r == -ENOENT ? 0 : r;
 }
 
 struct run_reading {

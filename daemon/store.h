@@ -297,7 +297,7 @@ int store_next_schedule_us(struct store *store, int64_t *ret_us);
 /* With those that are queued. */
 int store_count_schedules(struct store *store, uint64_t *ret_count);
 /* A run that has not ended: its id, or 0. */
-uint64_t store_live_run(struct store *store, uint64_t schedule);
+int store_live_run(struct store *store, uint64_t schedule, uint64_t *ret_job);
 typedef void run_id_fn(uint64_t job, void *context);
 /* Runs that have ended, but for the newest so many; at most limit. */
 int store_read_old_runs(struct store *store, uint64_t schedule, uint64_t keep, size_t limit,

@@ -29,6 +29,8 @@ static struct {
 	bool is_refusing, is_clock_set;
 	unsigned refused_reads, worked, worked_max; /* in a turn; 0: no bound */
 	bool is_unreadable;
+	enum statement unreadable; /* this one alone; 0: none */
+	unsigned warnings;
 } set;
 
 /* --- The clock, as timerfd_create(2) tells that it was set --- */
@@ -56,22 +58,35 @@ int __real_store_one_row(struct store *store, sqlite3_stmt *statement, use_row_f
 int __wrap_store_one_row(struct store *store, sqlite3_stmt *statement, use_row_fn *use,
 			 void *context);
 
-static bool is_refused(void)
+static bool is_refused(sqlite3_stmt *statement)
 {
-	set.refused_reads += set.is_unreadable;
-	return set.is_unreadable;
+	bool is_one = set.is_unreadable ||
+		      (set.unreadable != 0 && statement == box.store->statements[set.unreadable]);
+
+	set.refused_reads += is_one;
+	return is_one;
 }
 
 int __wrap_store_each_row(struct store *store, sqlite3_stmt *statement, use_row_fn *use,
 			  void *context)
 {
-	return is_refused() ? -EIO : __real_store_each_row(store, statement, use, context);
+	return is_refused(statement) ? -EIO : __real_store_each_row(store, statement, use, context);
 }
 
 int __wrap_store_one_row(struct store *store, sqlite3_stmt *statement, use_row_fn *use,
 			 void *context)
 {
-	return is_refused() ? -EIO : __real_store_one_row(store, statement, use, context);
+	return is_refused(statement) ? -EIO : __real_store_one_row(store, statement, use, context);
+}
+
+/* --- The journal --- */
+
+void __wrap_log_line(int level, const char *format, ...);
+
+void __wrap_log_line(int level, const char *format, ...)
+{
+	(void)format;
+	set.warnings += level == LOG_WARNING;
 }
 
 /* --- The job table --- */
@@ -445,11 +460,97 @@ static void test_keep_last(void **state)
 		settle();
 	}
 	set.watcher->changed(set.watcher, &ended, true);
+	settle();
 	assert_int_equal(set.removed, 0);
+	/* Two that end in one commit, and one before what they led to is committed */
 	set.watcher->changed(set.watcher, &ended, false);
+	set.watcher->changed(set.watcher, &ended, false);
+	(void)event_base_loop(set.base, EVLOOP_NONBLOCK);
 	assert_int_equal(set.removed, 3);
+	set.watcher->changed(set.watcher, &ended, false);
+	(void)event_base_loop(set.base, EVLOOP_NONBLOCK);
 	assert_true(turn());
+	settle();
+	assert_int_equal(set.removed, 3);
 	assert_int_equal(box_number("SELECT count(*) FROM job"), 2);
+}
+
+static void put_runs(uint64_t id, unsigned count)
+{
+	char kind[] = "ping", text[] = "{}";
+	struct job_row row = {.kind = kind,
+			      .options = text,
+			      .targets = text,
+			      .schedule = id,
+			      .state = JOB_COMPLETED};
+
+	for (unsigned i = 0; i < count; i++) {
+		row.id = store_next_job(box.store);
+		store_put_job(box.store, &row);
+	}
+}
+
+/* More than can be asked for now, as an older database may have it; and more than go at once. */
+static void test_keep_many(void **state)
+{
+	enum { KEPT = 1500, MORE = 250 };
+	uint64_t id = make_hourly(",\"keepLast\":2");
+	const struct job_row ended = {.id = 99, .schedule = id, .state = JOB_COMPLETED};
+
+	(void)state;
+	box_execute("UPDATE schedule SET keep_last = 1500");
+	put_runs(id, KEPT + MORE - 1);
+	assert_true(turn());
+	set.watcher->changed(set.watcher, &ended, false);
+	for (int i = 0; set.removed < MORE && i < ROUNDS_MAX; i++)
+		settle();
+	settle();
+	assert_int_equal(set.removed, MORE);
+	assert_int_equal(box_number("SELECT count(*) FROM job"), KEPT);
+}
+
+/* What cannot be read is pruned when it can be. */
+static void test_unreadable_runs(void **state)
+{
+	uint64_t id = make_hourly(",\"keepLast\":2");
+	const struct job_row ended = {.id = 99, .schedule = id, .state = JOB_COMPLETED};
+
+	(void)state;
+	put_runs(id, 4);
+	assert_true(turn());
+	set.is_unreadable = true;
+	set.watcher->changed(set.watcher, &ended, false);
+	settle();
+	assert_int_equal(set.refused_reads, 1);
+	set.is_unreadable = false;
+	for (int i = 0; set.removed == 0 && i < ROUNDS_MAX; i++)
+		settle();
+	assert_int_equal(set.removed, 3);
+}
+
+/* A run goes on, which cannot be read: there is no other until it can, and no time is passed over.
+ */
+static void test_unreadable_run(void **state)
+{
+	uint64_t id = make_hourly("");
+
+	(void)state;
+	box_execute("UPDATE job SET state = 1");
+	make_due(1);
+	set.unreadable = SQL_SCHEDULE_LIVE;
+	for (int i = 0; i < 3; i++)
+		settle();
+	assert_in_range(set.refused_reads, 1, 2);
+	assert_int_equal(number_of(id, "runs"), 1);
+	assert_int_equal(number_of(id, "skipped"), 0);
+	assert_true(number_of(id, "next_us") < now_real_us());
+	assert_int_equal(set.warnings, 1);
+	set.unreadable = 0;
+	for (int i = 0; number_of(id, "skipped") == 0 && i < ROUNDS_MAX; i++)
+		settle();
+	assert_int_equal(number_of(id, "runs"), 1);
+	assert_int_equal(number_of(id, "skipped"), 1);
+	assert_int_equal(set.warnings, 1);
 }
 
 /* A call to the disk fails, and all after it: once that is well, there is one run. */
@@ -582,6 +683,9 @@ int main(void)
 		SET_TEST(test_zone_is_gone),
 		SET_TEST(test_clock_is_set),
 		SET_TEST(test_keep_last),
+		SET_TEST(test_keep_many),
+		SET_TEST(test_unreadable_runs),
+		SET_TEST(test_unreadable_run),
 		SET_TEST(test_failing_disk),
 		SET_TEST(test_due_while_failing),
 		SET_TEST(test_unreadable),

@@ -154,7 +154,7 @@ static void test_due(void **state)
 /* Jobs 2 to 5 are runs of 1, the last of them is not over. */
 static void test_runs(void **state)
 {
-	uint64_t schedule = put_schedule(1, NULL, NULL, 1), next;
+	uint64_t schedule = put_schedule(1, NULL, NULL, 1), next, run;
 	struct job_filter filter = {.schedule = schedule};
 	struct box_list list = {.count = 0}, old = {.count = 0}, none = {.count = 0};
 	char kind[] = "ping", text[] = "{}";
@@ -175,8 +175,10 @@ static void test_runs(void **state)
 		store_put_job(box.store, &row);
 	}
 	box_commit();
-	assert_int_equal(store_live_run(box.store, schedule), 5);
-	assert_int_equal(store_live_run(box.store, 77), 0);
+	assert_int_equal(store_live_run(box.store, schedule, &run), 0);
+	assert_int_equal(run, 5);
+	assert_int_equal(store_live_run(box.store, 77, &run), 0);
+	assert_int_equal(run, 0);
 	assert_int_equal(store_read_jobs(box.store, &filter, 0, 9, box_list_job, &list, &next), 0);
 	box_expect(&list, 5, 4, 3, 2);
 	assert_int_equal(store_read_old_runs(box.store, schedule, 1, 9, list_run, &old), 0);
