@@ -102,9 +102,10 @@ struct jobs {
 	bool is_shutting_down;
 	struct event *prune_timer;
 	uint64_t pruned; /* jobs, since the start */
-	/* Jobs removed long after their end: watchers are told after the commit */
-	uint64_t *removed;
-	size_t removed_count;
+	/* Jobs removed long after their end, and such as came ended: watchers are told after the
+	 * commit */
+	uint64_t *removed, *arrived;
+	size_t removed_count, arrived_count;
 };
 
 /* jobs.c */

@@ -47,6 +47,7 @@ void jobs_free(struct jobs *jobs)
 	event_free(jobs->prune_timer);
 	recent_options_forget(&jobs->recent);
 	free(jobs->removed);
+	free(jobs->arrived);
 	free(jobs);
 }
 
@@ -386,6 +387,17 @@ void jobs_start_failed(struct jobs *jobs, uint64_t id)
 	tell_watchers(jobs, &(struct job_row){.id = id}, true);
 }
 
+static void push_id(uint64_t **ids, size_t *count, uint64_t id)
+{
+	*ids = xrealloc(*ids, (*count + 1) * sizeof(**ids));
+	(*ids)[(*count)++] = id;
+}
+
+void jobs_arrived(struct jobs *jobs, uint64_t id)
+{
+	push_id(&jobs->arrived, &jobs->arrived_count, id);
+}
+
 void jobs_remove(struct jobs *jobs, uint64_t id)
 {
 	struct live_job *job = live_job_find(jobs, id);
@@ -395,9 +407,7 @@ void jobs_remove(struct jobs *jobs, uint64_t id)
 		job->is_removed = true;
 		job_mark_dirty(job);
 	} else {
-		jobs->removed =
-			xrealloc(jobs->removed, (jobs->removed_count + 1) * sizeof(*jobs->removed));
-		jobs->removed[jobs->removed_count++] = id;
+		push_id(&jobs->removed, &jobs->removed_count, id);
 	}
 	store_put_job_removed(jobs->store, id);
 }
@@ -469,6 +479,24 @@ bool jobs_flush(struct jobs *jobs)
 	return is_more;
 }
 
+/* Where the commit that should have kept it failed it is not there. */
+static void tell_arrived(struct jobs *jobs)
+{
+	uint64_t *arrived = jobs->arrived;
+	size_t count = jobs->arrived_count;
+	struct job_row row;
+
+	jobs->arrived = NULL;
+	jobs->arrived_count = 0;
+	for (size_t i = 0; i < count; i++) {
+		if (store_read_job(jobs->store, arrived[i], &row) < 0)
+			continue;
+		tell_watchers(jobs, &row, false);
+		job_row_done(&row);
+	}
+	free(arrived);
+}
+
 void jobs_committed(struct jobs *jobs)
 {
 	struct live_jobs changed = TAILQ_HEAD_INITIALIZER(changed);
@@ -495,6 +523,7 @@ void jobs_committed(struct jobs *jobs)
 		if (job_state_is_final(job->job.row.state) && !job->is_changed)
 			live_job_free(job);
 	}
+	tell_arrived(jobs);
 	for (size_t i = 0; i < removed_count; i++)
 		tell_watchers(jobs, &(struct job_row){.id = removed[i]}, true);
 	free(removed);

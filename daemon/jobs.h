@@ -95,6 +95,8 @@ struct job_changes {
 };
 int jobs_adjust(struct jobs *jobs, struct job *job, const struct job_changes *changes,
 		struct error *ret_error);
+/* A job that has ended, and whose row was queued just now: watchers are told with the commit. */
+void jobs_arrived(struct jobs *jobs, uint64_t id);
 /* Of an ended job; a live one must be stopped first. Takes effect with the commit. */
 void jobs_remove(struct jobs *jobs, uint64_t id);
 /* The same, by jobd itself: jobs_pruned counts it. False where it is being removed already. */

@@ -103,6 +103,15 @@ static int check_credential(const char *name, const char *option, const struct c
 			 "jobd.conf has no [credential %s]: name one that it has", name);
 }
 
+static int check_no_identity(const struct ssh_options *options, struct error *ret_error)
+{
+	return !options->identity
+		       ? 0
+		       : error_set(ret_error, ERROR_INVALID_OPTION, "identity",
+				   "this jobd reads no key files of its users: use --credential, "
+				   "or a jobd of your own (--user)");
+}
+
 static int check_files(const struct ssh_options *options, const struct config *config,
 		       bool is_trusted, struct error *ret_error)
 {
@@ -112,10 +121,10 @@ static int check_files(const struct ssh_options *options, const struct config *c
 		r = check_credential(options->jump_credential, "jumpCredential", config, ret_error);
 	if (r < 0)
 		return r;
-	if (options->identity && !is_trusted)
-		return error_set(ret_error, ERROR_INVALID_OPTION, "identity",
-				 "this jobd reads no key files of its users: use --credential, "
-				 "or a jobd of your own (--user)");
+	if (!is_trusted)
+		r = check_no_identity(options, ret_error);
+	if (r < 0)
+		return r;
 	if (options->identity && options->identity[0] != '/')
 		return error_set(ret_error, ERROR_INVALID_OPTION, "identity",
 				 "'%s' is no whole path: jobd runs in another folder, so begin "
@@ -234,6 +243,22 @@ static int parse_host(struct ssh_host *host, const struct config *config, bool i
 	if (r == 0)
 		r = target_list_new((const char *const *)host->words.items, host->words.count, NULL,
 				    0, UINT32_MAX, &host->targets, ret_error);
+	return r;
+}
+
+/* What an untrusted user may not have in a job that is not started, either. */
+static int ssh_files_check(const void *kind_options, struct error *ret_error)
+{
+	const struct ssh_options *options = kind_options;
+	const struct ssh_host *hosts = options->hosts_given.items;
+	struct ssh_settings scratch = SSH_SETTINGS_NONE;
+	int r = check_no_identity(options, ret_error);
+
+	if (r == 0)
+		r = take_lines(&options->lines, &scratch, false, ret_error);
+	for (size_t i = 0; r == 0 && i < options->hosts_given.count; i++)
+		r = take_lines(&hosts[i].lines, &scratch, false, ret_error);
+	ssh_settings_done(&scratch);
 	return r;
 }
 
@@ -619,6 +644,7 @@ const struct kind kind_ssh = {
 	.field_count = ARRAY_SIZE(ssh_fields),
 	.options_size = sizeof(struct ssh_options),
 	.options_check = ssh_options_check,
+	.files_check = ssh_files_check,
 	.options_done = ssh_options_done,
 	.secret = "password",
 	.secret_mark = "hasPassword",

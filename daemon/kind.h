@@ -46,6 +46,9 @@ struct kind {
 	 */
 	int (*options_check)(void *options, const struct config *config, bool is_trusted,
 			     struct error *ret_error);
+	/* 0, or ERROR_INVALID_OPTION: do the fields, read and not derived from, name a file for
+	 * jobd to read? NULL: they never do. */
+	int (*files_check)(const void *options, struct error *ret_error);
 	/* What options_check derived, also where it failed in the midst; may be NULL */
 	void (*options_done)(void *options);
 	/* The option that is a secret, or NULL: it is never written down. In what is stored the

@@ -113,6 +113,14 @@ static int check_times(const json_t *job, struct error *ret_error)
 	return refuse(ret_error, "job", "it was made after its end, or ends after now");
 }
 
+/* Who may name no files in a job of his own may have none that does: it could be started again. */
+static int check_files(const struct call *call, const json_t *job, struct error *ret_error)
+{
+	return call->is_trusted ? 0
+				: request_check_files(json_object_get(job, "options"),
+						      kind_find(text_of(job, "kind")), ret_error);
+}
+
 static int read_job(struct import *import, const json_t *job, struct error *ret_error)
 {
 	struct job_row *row = &import->row;
@@ -157,7 +165,9 @@ static int read_job(struct import *import, const json_t *job, struct error *ret_
 /* The first call: what the connection had before is let go. */
 static int begin(struct call *call, struct error *ret_error)
 {
+	const json_t *job = json_object_get(call->parameters, "job");
 	struct import *import = xcalloc(1, sizeof(*import));
+	int r;
 
 	import->daemon = call->daemon;
 	import->row.uid = call->uid;
@@ -165,7 +175,8 @@ static int begin(struct call *call, struct error *ret_error)
 	store_set_arriving(call->daemon->store, import->row.id, true);
 	store_put_job_removed(call->daemon->store, import->row.id);
 	connection_set_state(call->connection, import, import_free);
-	return read_job(import, json_object_get(call->parameters, "job"), ret_error);
+	r = read_job(import, job, ret_error);
+	return r == 0 ? check_files(call, job, ret_error) : r;
 }
 
 /* --- Tasks and records --- */
@@ -311,6 +322,7 @@ static int finish(struct import *import, struct error *ret_error)
 		row->received_position = row->last_position;
 	store_put_job(store, row);
 	store_put_job_kept(store, row->id);
+	jobs_arrived(import->daemon->jobs, row->id);
 	return 0;
 }
 

@@ -74,6 +74,22 @@ static int parse_kind_options(struct job_options *options, const json_t *paramet
 	return 0;
 }
 
+int request_check_files(const json_t *options, const struct kind *kind, struct error *ret_error)
+{
+	autofree void *fields = xcalloc(1, kind->options_size);
+	json_t *object = NULL;
+	int r = kind_object(options, kind, &object, ret_error);
+
+	if (r == 0)
+		r = fields_parse(kind->fields, kind->field_count, object, fields, ret_error);
+	if (r < 0)
+		return r;
+	if (kind->files_check)
+		r = kind->files_check(fields, ret_error);
+	fields_done(kind->fields, kind->field_count, fields);
+	return r;
+}
+
 /* "10" or "20%"; without it, ret_share stays as it is. */
 static int parse_share(const json_t *parameters, const char *name, int64_t min,
 		       struct share *ret_share, struct error *ret_error)

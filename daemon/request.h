@@ -50,4 +50,6 @@ char *request_options_text(const json_t *parameters, const struct kind *kind);
 /* Just the options, after jobs_adjust changed their text. */
 int request_options(const char *options_text, uid_t uid, const struct config *config,
 		    struct job_options **ret_options, struct error *ret_error);
+/* 0, or ERROR_INVALID_OPTION: do the options, of this kind, name files for jobd to read? */
+int request_check_files(const json_t *options, const struct kind *kind, struct error *ret_error);
 void request_done(struct request *request);

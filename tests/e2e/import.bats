@@ -123,6 +123,19 @@ import_begins() {
 	[ "$(jobctl receive --cursor mine | wc -l)" -eq 0 ]
 }
 
+@test "whoever watches hears of it once it is there" {
+	start_jobd
+	jobctl start ping --name come --wait 127.0.0.1 >/dev/null
+	jobctl export >"$BATS_TEST_TMPDIR/lines"
+	python3 "$TESTS/lib/varlink.py" "$JOBD_SOCKET" org.jobd.Subscribe \
+		'{"selection":{"selectors":["come"]}}' more >"$BATS_TEST_TMPDIR/heard" 3>&- 4>&- &
+	PIDS+=($!)
+	wait_until "$BOUND" test -s "$BATS_TEST_TMPDIR/heard"
+	[ "$(jobctl import "$BATS_TEST_TMPDIR/lines")" -eq 2 ]
+	wait_until "$BOUND" eval '[ "$(wc -l <"$BATS_TEST_TMPDIR/heard")" -eq 2 ]'
+	tail -n 1 "$BATS_TEST_TMPDIR/heard" | jq -e '.parameters | .job.id == 2 and .job.state == "completed" and (.isRemoved | not)'
+}
+
 # refused SENTENCE JQ-FILTER: the lines, changed, are
 refused() {
 	jq -c "$2" "$BATS_TEST_TMPDIR/lines" >"$BATS_TEST_TMPDIR/changed"

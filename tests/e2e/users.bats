@@ -100,6 +100,26 @@ other() {
 	[ "$(stat -c %a "$DATABASE")" = 600 ]
 }
 
+# imported_as WHO JQ-FILTER: the options of the exported job, changed
+imported_as() {
+	jq -c "if .job then .job.options.ssh |= ($2) else . end" "$BATS_TEST_TMPDIR/lines" | "$1" import -
+}
+
+@test "nor are they in a job that a user imports, and could retry" {
+	run -3 jobctl start ssh --wait --host-key off --connect-timeout 1s 127.0.0.1:1 -- true
+	jobctl export @last >"$BATS_TEST_TMPDIR/lines"
+	run -0 imported_as other .
+	for change in '.identity = "/root/.ssh/id_ed25519"' '.options += ["IdentityFile /root/.ssh/id_ed25519"]' \
+		'.options += ["UserKnownHostsFile /etc/shadow"]' \
+		'.hosts = [{targets: ["127.0.0.1:1"], options: ["IdentityFile /root/.ssh/id_ed25519"]}]'; do
+		run -2 imported_as other "$change"
+		[[ $output == *"of its users"* ]]
+		[ "$(other list --all --json | wc -l)" -eq 1 ]
+	done
+	# Who may read them all may have them back
+	run -0 imported_as jobctl '.identity = "/root/.ssh/id_ed25519"'
+}
+
 @test "the admin group sees and touches all" {
 	stop_jobd
 	printf '[jobd]\nadmin-group = nogroup\n' >"$BATS_TEST_TMPDIR/jobd.conf"
