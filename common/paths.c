@@ -4,8 +4,10 @@
 #include "common/util.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pwd.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* $NAME/jobd/FILE, else HOME/FALLBACK/jobd/FILE; an empty or relative $NAME counts as none (XDG).
  */
@@ -58,17 +60,33 @@ char *path_profiles(bool is_user)
 		       : xstrdup(SYSCONFDIR "/jobd/profiles");
 }
 
+/* So that what was made in it is there after a power cut. Not where it may not be read, or its file
+ * system knows no such thing. */
+static int sync_folder(const char *path)
+{
+	autoclose int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno == EACCES ? 0 : -errno;
+	return fsync(fd) < 0 && errno != EINVAL ? -errno : 0;
+}
+
 int path_make_parent(const char *path)
 {
-	autofree char *folder = xstrdup(path);
+	autofree char *folder = xstrdup(path), *parent = xstrdup(path[0] == '/' ? "/" : ".");
+	int r = 0;
 
-	for (char *slash = folder; (slash = strchr(slash + 1, '/'));) {
+	for (char *slash = folder; r == 0 && (slash = strchr(slash + 1, '/'));) {
 		*slash = '\0';
-		if (mkdir(folder, 0700) < 0 && errno != EEXIST)
-			return -errno;
+		if (mkdir(folder, 0700) == 0)
+			r = sync_folder(parent);
+		else if (errno != EEXIST)
+			r = -errno;
+		free(parent);
+		parent = xstrdup(folder);
 		*slash = '/';
 	}
-	return 0;
+	return r;
 }
 
 int path_check_socket_folder(const char *socket_path)

@@ -16,7 +16,8 @@ char *path_database(bool is_user);
 char *path_config(bool is_user);
 /* A folder */
 char *path_profiles(bool is_user);
-/* mkdir -p of the folder that path lies in, mode 0700 for what is made. 0 or a negative errno. */
+/* mkdir -p of the folder that path lies in, mode 0700 for what is made, which a power cut leaves.
+ * 0 or a negative errno. */
 int path_make_parent(const char *path);
 /*
  * -EPERM where the folder of a user's socket could be another user's doing (owner, mode, link);

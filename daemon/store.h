@@ -326,5 +326,6 @@ bool store_has_removed(struct store *store);
 int64_t store_used_bytes(struct store *store);
 
 /* Deletes a piece (about 1,000 rows) of what was removed, of one job or of many, in a transaction
- * of its own; *ret_more where something is left. Not while changes are queued. */
+ * of its own; *ret_more where something is left. Not while changes are queued. -ESTALE, -EBUSY: the
+ * files are not in their places. */
 int store_reap(struct store *store, bool *ret_more);

@@ -5,7 +5,8 @@
  * SPACING_MAX]: an idle daemon commits at once, a busy one shares each fsync among all that
  * happened meanwhile, and a slow disk gets fewer and larger commits.
  *
- * While the disk is full the queue is tried again every RETRY_US; reads go on.
+ * While the disk is full the queue is tried again every RETRY_US; reads go on. So is deleting while
+ * the file is not in its place.
  */
 #include "daemon/turn.h"
 
@@ -15,6 +16,7 @@
 #include "daemon/schedules.h"
 #include "daemon/store.h"
 
+#include <errno.h>
 #include <time.h>
 
 enum {
@@ -130,13 +132,16 @@ static void reap(struct turns *turns)
 {
 	int64_t now_us = now_monotonic_us();
 	bool is_more = false;
+	int r;
 
 	if (!turns->may_reap || turns->is_failing || now_us < turns->next_reap_us ||
 	    store_has_changes(turns->daemon->store))
 		return;
-	turns->may_reap = store_reap(turns->daemon->store, &is_more) == 0 && is_more;
+	r = store_reap(turns->daemon->store, &is_more);
+	/* A file that is not in its place may come back. */
+	turns->may_reap = r == 0 ? is_more : r == -ESTALE || r == -EBUSY;
 	/* At most half of the time, so that nobody waits for it long. */
-	turns->next_reap_us = 2 * now_monotonic_us() - now_us + US_PER_MS;
+	turns->next_reap_us = 2 * now_monotonic_us() - now_us + (r == 0 ? US_PER_MS : RETRY_US);
 }
 
 /* When the next turn is due by itself; INT64_MAX: when something happens. */

@@ -128,6 +128,23 @@ is_all_there() {
 	is_all_there
 }
 
+@test "moved away while removed jobs are being deleted: that goes on by itself when it is back" {
+	start_jobd
+	stop_jobd
+	sqlite3 "$DATABASE" 'INSERT INTO removed VALUES (1); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1
+		FROM n WHERE i < 100000) INSERT INTO record (position, job, task, at_us) SELECT i, 1, 0, 0 FROM n;
+		UPDATE meta SET next_job = 2, next_position = 100001'
+	start_jobd
+	kill -STOP "$JOBD_PID"
+	[ "$(sqlite3 "$DATABASE" 'SELECT count(*) FROM record')" -gt 0 ]
+	mv "$DATABASE" "$DATABASE.away"
+	kill -CONT "$JOBD_PID"
+	# Time enough for it to look
+	for _ in {1..20}; do jobctl status >/dev/null; done
+	mv "$DATABASE.away" "$DATABASE"
+	wait_until "$BOUND" eval '[ "$(sqlite3 "$DATABASE" "SELECT count(*) FROM removed")" -eq 0 ]'
+}
+
 # restored FILE: in the place of the database
 restored() {
 	mv "$1" "$DATABASE"
