@@ -32,8 +32,9 @@
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-journal.h>
 
-/* Exit statuses: 0, 1 (it could not start or go on), 2 (the words are wrong). */
-enum { EXIT_WORDS = 2, QUIET_WAIT_US = 2000000 };
+/* Exit statuses: 0, 1 (it could not start or go on), 2 (the words are wrong), 3 (the database is,
+ * and trying again brings nothing). */
+enum { EXIT_WORDS = 2, EXIT_DATABASE = 3, QUIET_WAIT_US = 2000000 };
 
 struct program {
 	struct daemon daemon;
@@ -300,12 +301,12 @@ static int start_store(struct program *program)
 {
 	struct daemon *daemon = &program->daemon;
 	struct error error = {0};
+	int r = store_open(daemon->config->database, &daemon->store, &error);
 
-	if (store_open(daemon->config->database, &daemon->store, &error) == 0)
-		return 0;
-	log_error("%s", error.sentence);
+	if (r < 0)
+		log_error("%s", error.sentence);
 	error_done(&error);
-	return -EIO;
+	return r;
 }
 
 static int start_workers(struct program *program)
@@ -328,18 +329,38 @@ static int start_workers(struct program *program)
 	return 0;
 }
 
+/* Where a damaged page is in the way nothing goes on, and no state is changed; the rest of the file
+ * can still be read and saved. A disk that fails may be well at the next start. */
+static int recover(struct program *program)
+{
+	struct daemon *daemon = &program->daemon;
+	struct error error = {0};
+	int r = jobs_recover(daemon->jobs, &error);
+
+	if (r < 0 && store_is_damaged(daemon->store)) {
+		jobs_free(daemon->jobs);
+		store_stop_writing(daemon->store);
+		daemon->jobs =
+			jobs_new(daemon->base, daemon->store, program->workers, daemon->config);
+		log_error("%s", store_error(daemon->store));
+		r = 0;
+	} else if (r < 0) {
+		log_error("%s", error.sentence);
+	}
+	error_done(&error);
+	return r;
+}
+
 static int start_jobs(struct program *program)
 {
 	struct daemon *daemon = &program->daemon;
 	autofree char *sentence = NULL;
-	struct error error = {0};
+	int r;
 
 	daemon->jobs = jobs_new(daemon->base, daemon->store, program->workers, daemon->config);
-	if (jobs_recover(daemon->jobs, &error) < 0) {
-		log_error("%s", error.sentence);
-		error_done(&error);
-		return -EIO;
-	}
+	r = recover(program);
+	if (r < 0)
+		return r;
 	daemon->schedules = schedules_new(daemon);
 	if (server_new(daemon, passed_socket(), &daemon->server, &sentence) < 0) {
 		log_error("%s", sentence);
@@ -382,7 +403,7 @@ static void end_orderly(struct program *program)
 	turns_finish(program->turns);
 	call_tasks_back(program);
 	turns_finish(program->turns);
-	if (store_error(daemon->store))
+	if (store_error(daemon->store) && store_has_changes(daemon->store))
 		log_error("what happened last could not be stored: %s", store_error(daemon->store));
 }
 
@@ -413,17 +434,23 @@ static void release(struct program *program)
 	free(program->configs);
 }
 
-static bool start(struct program *program)
+static int start(struct program *program)
 {
 	struct daemon *daemon = &program->daemon;
+	int r;
 
 	raise_file_limit();
 	daemon->started_us = now_real_us();
 	daemon->base = event_base_new();
 	if (!daemon->base)
 		abort();
-	if (start_store(program) < 0 || start_workers(program) < 0 || start_jobs(program) < 0)
-		return false;
+	r = start_store(program);
+	if (r == 0)
+		r = start_workers(program);
+	if (r == 0)
+		r = start_jobs(program);
+	if (r < 0)
+		return r;
 	listen_to_signals(program);
 	start_watchdog(program);
 	(void)sd_notify(0, "READY=1");
@@ -432,7 +459,7 @@ static bool start(struct program *program)
 	log_set_level(daemon->config->log_level);
 	log_info("jobd %s listens on %s, %u workers, database %s", PACKAGE_VERSION,
 		 daemon->config->socket, daemon->workers, daemon->config->database);
-	return true;
+	return 0;
 }
 
 static void write_to_journal(const struct iovec *fields, int count)
@@ -488,7 +515,6 @@ int main(int argc, char **argv)
 {
 	struct program program = {0};
 	struct words words = {0};
-	bool is_started;
 	autofree char *sentence = NULL;
 	struct config *config;
 	int r;
@@ -519,11 +545,13 @@ int main(int argc, char **argv)
 		/* Until it is ready only what is wrong goes to the terminal. */
 		log_set_level(LOG_WARNING);
 	}
-	is_started = start(&program);
-	if (is_started) {
+	r = start(&program);
+	if (r == 0) {
 		turns_run(program.turns);
 		end_orderly(&program);
 	}
 	release(&program);
-	return is_started ? EXIT_SUCCESS : EXIT_FAILURE;
+	if (r == -EUCLEAN)
+		return EXIT_DATABASE;
+	return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

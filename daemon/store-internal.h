@@ -263,6 +263,8 @@ struct store {
 	size_t arriving_count;
 	char *read_error; /* the last read that failed, or NULL */
 	uint64_t read_failures;
+	bool is_damaged;         /* that one found it so */
+	bool is_writing_stopped; /* for that */
 };
 
 /* The statement, reset and with no parameters. */
@@ -281,7 +283,9 @@ int store_make_schema(struct store *store, struct error *ret_error);
 int store_failure(const struct store *store);
 /* ... and as a sentence; then: what follows where it may pass. The caller frees. */
 char *store_describe_failure(const struct store *store, const char *then);
-/* ... and as an error: returns -EIO. */
+/* Is it that the file is damaged, or no database? */
+bool store_failed_for_good(const struct store *store);
+/* ... and as an error: returns -EIO, or then -EUCLEAN. */
 int store_refuse(const struct store *store, struct error *ret_error);
 /* payload: bytes of memory that the change will own. */
 struct change *store_put(struct store *store, enum change_type type, struct task_key key,

@@ -36,6 +36,7 @@ static int failed(struct store *store)
 {
 	free(store->read_error);
 	store->read_error = store_describe_failure(store, "");
+	store->is_damaged = store_failed_for_good(store);
 	store->read_failures++;
 	return -EIO;
 }
@@ -678,6 +679,8 @@ int store_reap(struct store *store, bool *ret_more)
 	int r;
 
 	assert(!store_has_changes(store));
+	if (store->is_writing_stopped)
+		return -EUCLEAN;
 	r = store_check_places(store, &sentence);
 	if (r == 0)
 		r = find_removed(store, &job);

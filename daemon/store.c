@@ -98,6 +98,13 @@ static const struct failure *find_failure(const struct store *store)
 	return NULL;
 }
 
+bool store_failed_for_good(const struct store *store)
+{
+	const struct failure *failure = find_failure(store);
+
+	return failure && !failure->is_passing;
+}
+
 int store_failure(const struct store *store)
 {
 	const struct failure *failure = find_failure(store);
@@ -143,8 +150,9 @@ static int refuse_folder(const struct store *store, const char *what, struct err
 int store_refuse(const struct store *store, struct error *ret_error)
 {
 	autofree char *sentence = store_describe_failure(store, "");
+	int r = error_set(ret_error, ERROR_STORAGE_FAILED, NULL, "%s", sentence);
 
-	return error_set(ret_error, ERROR_STORAGE_FAILED, NULL, "%s", sentence);
+	return store_failed_for_good(store) ? -EUCLEAN : r;
 }
 
 static int refuse_second(const struct store *store, struct error *ret_error)
@@ -320,6 +328,8 @@ int store_commit(struct store *store)
 
 	if (STAILQ_EMPTY(&store->queue) && !store->error)
 		return 0;
+	if (store->is_writing_stopped)
+		return -EUCLEAN;
 	free(store->error);
 	store->error = NULL;
 	r = store_check_places(store, &store->error);
@@ -339,6 +349,20 @@ int store_commit(struct store *store)
 			store_set_arriving(store, change->key.job, false);
 	clear_queue(store);
 	return 0;
+}
+
+bool store_is_damaged(const struct store *store)
+{
+	return store->is_damaged;
+}
+
+void store_stop_writing(struct store *store)
+{
+	clear_queue(store);
+	free(store->error);
+	store->error = xasprintf("%s; until then jobd takes no work, and answers what it can read",
+				 store->read_error);
+	store->is_writing_stopped = true;
 }
 
 bool store_has_changes(const struct store *store)

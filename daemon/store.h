@@ -48,7 +48,8 @@ struct store;
 /*
  * Opens or makes the file and takes the lock on it. Failures are told in *ret_error as
  * ERROR_STORAGE_FAILED with a sentence: the folder cannot be written, another jobd has it (flock on
- * the file's "-lock" neighbour), it is no database, it is of a newer version.
+ * the file's "-lock" neighbour), it is no database, it is of a newer version. -EUCLEAN: trying
+ * again brings nothing, since the file is damaged or no database.
  */
 int store_open(const char *path, struct store **ret_store, struct error *ret_error);
 /* What is still queued is lost: commit first. */
@@ -70,6 +71,13 @@ const char *store_error(const struct store *store);
 const char *store_read_error(const struct store *store, uint64_t *ret_failures);
 /* The same for whoever asked, right after it failed: returns -EIO. */
 int store_refuse_read(const struct store *store, struct error *ret_error);
+/* Was that since the file is damaged? */
+bool store_is_damaged(const struct store *store);
+/*
+ * Nothing is written any more, since what a read that failed should have given would be needed for
+ * that: what is queued is dropped, and each commit fails with that sentence. Reads go on.
+ */
+void store_stop_writing(struct store *store);
 /* How long the last commit waited for the disk, beside the work of applying its changes. */
 int64_t store_sync_us(const struct store *store);
 uint64_t store_commits(const struct store *store);

@@ -55,6 +55,8 @@ struct turns *turns_new(struct daemon *daemon, void (*on_storage)(void *context)
 	turns->on_storage = on_storage;
 	turns->context = context;
 	turns->may_reap = true; /* what a crash left half deleted */
+	/* What failed before was told. */
+	(void)store_read_error(daemon->store, &turns->read_failures);
 	turns->wake = event_new(daemon->base, -1, 0, on_wake, NULL);
 	if (!turns->wake)
 		abort();

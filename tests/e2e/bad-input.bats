@@ -212,7 +212,7 @@ except (BrokenPipeError, ConnectionResetError):
 # refused WORD...: jobd does not start, and says so in one line with these words
 refused() {
 	local word
-	run -1 timeout "$BOUND" "${IN_NS[@]}" "$JOBD_PROGRAM" --user --foreground \
+	run "-${STATUS:-1}" timeout "$BOUND" "${IN_NS[@]}" "$JOBD_PROGRAM" --user --foreground \
 		--socket "$BATS_TEST_TMPDIR/other.sock" --database "$DATABASE"
 	echo "$output"
 	[ "${#lines[@]}" -eq 1 ]
@@ -232,10 +232,18 @@ refused() {
 	sqlite3 "$DATABASE" 'CREATE TABLE t (x)'
 	refused "$DATABASE" "is not one of jobd"
 	head -c 100000 /dev/urandom >"$DATABASE"
-	refused "$DATABASE" "is not one of jobd"
+	STATUS=3 refused "$DATABASE" "is not one of jobd"
 	rm "$DATABASE"
 	start_jobd
 	stop_jobd
+	# The table that is read first, and the file stays as it is
+	page=$(sqlite3 "$DATABASE" "SELECT rootpage FROM sqlite_schema WHERE name = 'meta'")
+	cp "$DATABASE" "$BATS_TEST_TMPDIR/well"
+	head -c 4096 /dev/urandom | dd of="$DATABASE" bs=4096 seek=$((page - 1)) conv=notrunc status=none
+	cp "$DATABASE" "$BATS_TEST_TMPDIR/damaged"
+	STATUS=3 refused "$DATABASE" "is damaged: restore a copy, or move it away to begin anew"
+	cmp "$DATABASE" "$BATS_TEST_TMPDIR/damaged"
+	cp "$BATS_TEST_TMPDIR/well" "$DATABASE"
 	sqlite3 "$DATABASE" 'PRAGMA user_version = 99'
 	refused "$DATABASE" "newer jobd"
 	sqlite3 "$DATABASE" 'PRAGMA user_version = 2'

@@ -251,6 +251,27 @@ goes_on_after_damage() {
 	is_all_there
 }
 
+@test "damaged where what had not ended is looked for: nothing is begun or written, the rest is answered" {
+	start_jobd
+	jobctl start ping --wait '127.0.0.[1-9]'
+	jobctl start ping --name endless --count 60000 127.0.0.1
+	wait_until "$BOUND" running_tasks endless 1
+	garble job_live
+	cp "$DATABASE" "$BATS_TEST_TMPDIR/damaged"
+	[ "$(grep -c "^<3>the database .* is damaged" "$JOBD_LOG")" -eq 1 ]
+	refuses "is damaged: restore a copy, or move it away to begin anew; until then jobd takes no work"
+	damaged stop --all
+	damaged remove 1
+	damaged list --state running
+	[ "$(jobctl receive 1 --again --keep | wc -l)" -eq 9 ]
+	jobctl show endless
+	[ "$(jobctl export 1 | wc -l)" -eq 19 ]
+	cmp "$DATABASE" "$BATS_TEST_TMPDIR/damaged"
+	mend job_live
+	is_state endless running
+	jobctl start ping --wait 127.0.0.1
+}
+
 @test "a file system that the kernel makes read-only: refused, read on, and all is there after a repair" {
 	local device
 	need mkfs.ext4
