@@ -186,6 +186,19 @@ in_journal() {
 	wait_until "$BOUND" restarts 8
 }
 
+@test "but not on a database that is damaged: said once, and left as it is" {
+	in_box systemctl stop jobd
+	in_box bash -c 'cd /var/lib/jobd && mkdir keep && mv jobd.db* keep && seq 4000 >jobd.db && chown jobd: jobd.db'
+	run -1 in_box systemctl start jobd
+	[ "$(property ActiveState)" = failed ]
+	[ "$(property ExecMainStatus)" = 3 ]
+	[ "$(property NRestarts)" = 0 ]
+	in_box bash -c 'cmp <(seq 4000) /var/lib/jobd/jobd.db'
+	in_box bash -c 'cd /var/lib/jobd && rm jobd.db* && mv keep/* . && rmdir keep'
+	in_box systemctl start jobd
+	in_box jobctl list --all
+}
+
 # With the user's own manager
 as_someone() {
 	in_box setpriv --reuid someone --regid someone --init-groups env HOME=/home/someone \

@@ -435,6 +435,43 @@ static void test_reap_of_moved_file(void **state)
 	assert_int_equal(box_number("SELECT count(*) FROM record"), 0);
 }
 
+/* A damaged page was needed for what would be written: what is queued goes, the rest is read. */
+static void test_stop_writing(void **state)
+{
+	uint64_t job = box_put_job(NULL, 1), page;
+	struct job_row row;
+	bool is_more = false;
+	char page_bytes[4096];
+	FILE *file;
+
+	(void)state;
+	store_put_job_removed(box.store, box_put_job(NULL, 1));
+	box_commit();
+	page = (uint64_t)box_number("SELECT rootpage FROM sqlite_schema WHERE name = 'job_live'");
+	box_reopen();
+	memset(page_bytes, 0xff, sizeof(page_bytes));
+	file = fopen(box.path, "r+");
+	assert_int_equal(fseek(file, (long)(page - 1) * 4096, SEEK_SET), 0);
+	assert_int_equal(fwrite(page_bytes, sizeof(page_bytes), 1, file), 1);
+	assert_int_equal(fclose(file), 0);
+	assert_false(store_is_damaged(box.store));
+	assert_int_equal(store_read_live_jobs(box.store, NULL, NULL), -EIO);
+	assert_true(store_is_damaged(box.store));
+	(void)box_put_job(NULL, 1);
+	store_stop_writing(box.store);
+	assert_false(store_has_changes(box.store));
+	assert_non_null(strstr(store_error(box.store), "answers what it can read"));
+	(void)box_put_job(NULL, 1);
+	assert_true(store_commit(box.store) < 0);
+	assert_non_null(strstr(store_error(box.store), "answers what it can read"));
+	store_drop_job(box.store, job + 3);
+	assert_false(store_has_changes(box.store));
+	assert_true(store_reap(box.store, &is_more) < 0);
+	assert_int_equal(store_read_job(box.store, job, &row), 0);
+	job_row_done(&row);
+	assert_int_equal(box_number("SELECT count(*) FROM removed"), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -447,6 +484,7 @@ int main(void)
 		BOX_TEST(test_empty_queue_tries_again),
 		BOX_TEST(test_full_disk),
 		BOX_TEST(test_reap_of_moved_file),
+		BOX_TEST(test_stop_writing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
