@@ -96,7 +96,10 @@ void source_find_next(struct reading *reading, struct source *source);
 int sources_read(struct reading *reading);
 
 /* method-receive-log.c */
-/* The reading is one of the log, from where its cursor is: 0 or a negative errno. */
+/*
+ * Where it is the shorter way the reading is one of the log, from where its cursor is (is_on). 0 or
+ * a negative errno.
+ */
 int log_open(struct reading *reading);
 bool log_has_more(const struct reading *reading);
 /* Looks further, or reads a run: 0 or a negative errno. */

@@ -4,19 +4,38 @@
 
 #include <errno.h>
 
+/*
+ * To look at a job takes as long as at so many records. A cursor that has gone through the log once
+ * does so only once, whosever records they are; again is each time.
+ */
+enum { RECORDS_OF_JOB = 8, JOBS_BY_CURSOR = 2000, JOBS_AGAIN = 100000 };
+
+static int find_way(struct reading *reading)
+{
+	struct store *store = reading->daemon->store;
+	uint64_t enough = reading->is_again ? JOBS_AGAIN : JOBS_BY_CURSOR;
+	uint64_t records = store_last_position(store) - reading->log.stored;
+	int r;
+
+	if (enough > records / RECORDS_OF_JOB)
+		enough = records / RECORDS_OF_JOB;
+	r = store_has_jobs(store, reading->uid, enough);
+	reading->log.is_on = r > 0;
+	return r < 0 ? r : 0;
+}
+
 int log_open(struct reading *reading)
 {
 	struct store *store = reading->daemon->store;
 	struct record_log *log = &reading->log;
 	int r = 0;
 
-	log->is_on = true;
 	log->until = reading->is_wait ? INT64_MAX : store_last_position(store);
 	log->arriving = UINT64_MAX;
 	if (!reading->is_again)
 		r = store_read_cursor(store, reading->uid, reading->cursor, 0, &log->stored);
 	log->scanned = log->stored;
-	return r;
+	return r == 0 ? find_way(reading) : r;
 }
 
 static bool has_runs(const struct record_log *log)

@@ -8,10 +8,11 @@
  * source at the top and reads it up to where the next one begins. Jobs of which everything was
  * received are no sources, where that can be told from their rows: they only get more.
  *
- * All of the caller's jobs, by a cursor of another name or again, are not looked for one by one:
- * the records of all jobs lie in the order of their positions, so that this log is read from where
- * the cursor has nothing left out on. That place is stored as the cursor's in job 0. It is only a
- * way past what was read; what counts is its position in each job, which other readings move too.
+ * All of the caller's jobs, by a cursor of another name or again, are not looked for one by one
+ * where they are many: the records of all jobs lie in the order of their positions, so that this
+ * log is read from where the cursor has nothing left out on. That place is stored as the cursor's
+ * in job 0. It is only a way past what was read; what counts is its position in each job, which
+ * other readings move too.
  *
  * Giving moves nothing. Only the next call's `confirm` moves the cursors of the jobs that the page
  * was from; that is stored with the next commit, and a crash before it gives the page once more,
@@ -104,7 +105,7 @@ static void leave_out_received(struct call *call)
 }
 
 /* All that the caller has, and nothing that asks for each job? */
-static bool is_of_log(const struct receiving *receiving)
+static bool may_be_of_log(const struct receiving *receiving)
 {
 	const struct reading *reading = receiving->reading;
 
@@ -408,8 +409,9 @@ static void open_reading(struct call *call)
 	reading->watcher.context = reading;
 	jobs_watch(call->daemon->jobs, &reading->watcher);
 	connection_set_state(call->connection, reading, reading_free);
-	if (is_of_log(receiving)) {
+	if (may_be_of_log(receiving))
 		reading->is_broken = log_open(reading) < 0;
+	if (reading->log.is_on) {
 		add_all_live(receiving);
 		opened(call);
 		return;

@@ -96,6 +96,7 @@ enum { JOB_COLUMN_COUNT = 24 };
 	X(SQL_JOB_READ, JOB_SELECT "id = ?1")                                                      \
 	X(SQL_JOBS_ALL, JOBS_BY("TRUE"))                                                           \
 	X(SQL_JOBS_OF_USER, JOBS_BY("uid = ?1"))                                                   \
+	X(SQL_JOBS_NTH, "SELECT id FROM job WHERE uid = ?1 LIMIT 1 OFFSET ?2")                     \
 	X(SQL_JOBS_UNRECEIVED, JOBS_BY("uid = ?1 AND last_position > received_position"))          \
 	X(SQL_JOBS_LIVE, JOBS_BY("state < 4"))                                                     \
 	X(SQL_JOBS_FAILED, JOBS_BY("state > 4"))                                                   \

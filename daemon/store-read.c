@@ -411,55 +411,6 @@ int store_next_record(struct store *store, uint64_t job, uint64_t after, uint64_
 	return r == -ENOENT ? 0 : r;
 }
 
-struct log_reading {
-	record_place_fn *fn;
-	void *context;
-	uint64_t last;
-	size_t looked_at;
-};
-
-static int use_place(sqlite3_stmt *statement, void *context)
-{
-	struct log_reading *reading = context;
-
-	reading->looked_at++;
-	reading->last = number(statement, 0);
-	if (sqlite3_column_int(statement, 2))
-		reading->fn(number(statement, 1), reading->last, reading->context);
-	return 0;
-}
-
-int store_read_log(struct store *store, uid_t uid, const char *cursor, uint64_t *after, size_t most,
-		   record_place_fn *fn, void *context, bool *ret_is_end)
-{
-	struct log_reading reading = {.fn = fn, .context = context, .last = *after};
-	sqlite3_stmt *statement = store_statement(store, SQL_LOG_READ);
-	int r;
-
-	store_bind(statement, 1, *after);
-	store_bind(statement, 2, uid);
-	store_bind_text(statement, 3, cursor);
-	store_bind_limit(statement, 4, most);
-	r = store_each_row(store, statement, use_place, &reading);
-	*after = reading.last;
-	*ret_is_end = reading.looked_at < most;
-	return r;
-}
-
-int store_read_cursor(struct store *store, uid_t uid, const char *name, uint64_t job,
-		      uint64_t *ret_position)
-{
-	sqlite3_stmt *statement = store_statement(store, SQL_CURSOR_READ);
-	int r;
-
-	*ret_position = 0;
-	(void)sqlite3_bind_int64(statement, 1, (int64_t)job);
-	(void)sqlite3_bind_int64(statement, 2, uid);
-	(void)sqlite3_bind_text(statement, 3, name, -1, SQLITE_STATIC);
-	r = store_one_row(store, statement, store_take_number, ret_position);
-	return r == -ENOENT ? 0 : r;
-}
-
 /* --- Upkeep --- */
 
 /* A piece takes some ms: what is freed counts, be it many small rows or a few large ones. */
@@ -628,30 +579,6 @@ static int give_pages_back(struct store *store, bool *ret_more)
 	if (r == 0)
 		*ret_more = pages > 0;
 	return r;
-}
-
-void store_set_arriving(struct store *store, uint64_t job, bool is_arriving)
-{
-	if (is_arriving) {
-		store->arriving = xrealloc(store->arriving,
-					   (store->arriving_count + 1) * sizeof(*store->arriving));
-		store->arriving[store->arriving_count++] =
-			(struct arriving){job, store_last_position(store)};
-		return;
-	}
-	for (size_t i = 0; i < store->arriving_count; i++)
-		if (store->arriving[i].job == job)
-			store->arriving[i--] = store->arriving[--store->arriving_count];
-}
-
-uint64_t store_arriving_position(const struct store *store)
-{
-	uint64_t position = UINT64_MAX;
-
-	for (size_t i = 0; i < store->arriving_count; i++)
-		if (store->arriving[i].position < position)
-			position = store->arriving[i].position;
-	return position;
 }
 
 bool store_has_removed(struct store *store)

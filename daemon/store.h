@@ -174,6 +174,8 @@ typedef int job_row_fn(const struct job_row *row, void *context);
  */
 int store_read_jobs(struct store *store, const struct job_filter *filter, uint64_t before,
 		    size_t limit, job_row_fn *fn, void *context, uint64_t *ret_next);
+/* 1 where a user has so many jobs or more, else 0, or a negative errno. It counts them. */
+int store_has_jobs(struct store *store, uid_t uid, uint64_t count);
 /* -ENOENT where there is none (or it was removed). */
 int store_read_job(struct store *store, uint64_t id, struct job_row *ret_row);
 int store_find_token(struct store *store, uid_t uid, const char *token, uint64_t *ret_id);

@@ -298,6 +298,8 @@ static void test_log(void **state)
 	box_commit();
 	list = log_of(1000, NULL);
 	box_expect(&list, 1, 2, 3, 4, 5, 6);
+	for (uint64_t count = 0; count < 5; count++)
+		assert_int_equal(store_has_jobs(box.store, 1000, count), count <= 2);
 	list = log_of(7, NULL);
 	box_expect(&list);
 	store_put_cursor(box.store, 1000, "mine", job, 5);
