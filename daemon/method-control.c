@@ -82,7 +82,7 @@ static void stop_job(struct call *call, struct job *job)
 	const struct control *control = call->state;
 	struct jobs *jobs = call->daemon->jobs;
 	size_t count;
-	const uint32_t *indices = selection_tasks(control->walk.selection, job->row.id, &count);
+	autofree uint32_t *indices = selection_tasks(control->walk.selection, job->row.id, &count);
 
 	if (indices)
 		(void)jobs_stop_tasks(jobs, job, indices, count, control->grace_us);

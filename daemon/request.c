@@ -81,7 +81,7 @@ int request_check_files(const json_t *options, const struct kind *kind, struct e
 	int r = kind_object(options, kind, &object, ret_error);
 
 	if (r == 0)
-		r = fields_parse(kind->fields, kind->field_count, object, fields, ret_error);
+		r = fields_parse(kind->fields, kind->field_count, object, NULL, fields, ret_error);
 	if (r < 0)
 		return r;
 	if (kind->files_check)

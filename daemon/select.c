@@ -439,17 +439,25 @@ bool selection_matches_task(const struct selection *selection, uint64_t job, uin
 	return !is_narrowed;
 }
 
-const uint32_t *selection_tasks(const struct selection *selection, uint64_t job, size_t *ret_count)
+uint32_t *selection_tasks(const struct selection *selection, uint64_t job, size_t *ret_count)
 {
+	uint32_t *indices = NULL;
+	size_t count = 0;
+
 	for (size_t i = 0; i < selection->count; i++) {
 		const struct selector *selector = &selection->selectors[i];
 
-		if (selector->indices && selector->first == job) {
-			*ret_count = selector->index_count;
-			return selector->indices;
-		}
+		if (!selector->indices || selector->first != job)
+			continue;
+		indices = xrealloc(indices, (count + selector->index_count) * sizeof(*indices));
+		memcpy(indices + count, selector->indices,
+		       selector->index_count * sizeof(*indices));
+		count += selector->index_count;
 	}
-	return NULL;
+	if (count > 1)
+		qsort(indices, count, sizeof(*indices), compare_indices);
+	*ret_count = count;
+	return indices;
 }
 
 struct page {

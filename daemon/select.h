@@ -37,8 +37,8 @@ void selection_leave_out_received(struct selection *selection);
 bool selection_matches(const struct selection *selection, const struct job_row *row);
 /* Is this task of a job that matches in it? Task parts narrow; without one, all are. */
 bool selection_matches_task(const struct selection *selection, uint64_t job, uint32_t index);
-/* The task part of a job, ascending; NULL where the whole job is meant. */
-const uint32_t *selection_tasks(const struct selection *selection, uint64_t job, size_t *ret_count);
+/* The task parts of a job, ascending; NULL where the whole job is meant. The caller frees. */
+uint32_t *selection_tasks(const struct selection *selection, uint64_t job, size_t *ret_count);
 
 /*
  * The jobs, newest first, a page at a time: ids below before (0: from the newest), at most limit.

@@ -155,10 +155,10 @@ interrupt() {
 }
 
 @test "stop of a job, and of single tasks" {
-	id=$(jobctl start ping --count 60000 '127.0.0.[1-3]')
-	wait_until 10 running_tasks "$id" 3
-	jobctl stop "$id/127.0.0.2"
-	wait_until 10 eval '[ "$(jobctl list '"$id"' --json | jq .stopped)" -eq 1 ]'
+	id=$(jobctl start ping --count 60000 '127.0.0.[1-4]')
+	wait_until 10 running_tasks "$id" 4
+	jobctl stop "$id/127.0.0.4" "$id/127.0.0.2"
+	wait_until 10 eval '[ "$(jobctl list '"$id"' --json | jq .stopped)" -eq 2 ]'
 	is_state "$id" running
 	jobctl stop "$id"
 	run -3 jobctl wait "$id" --timeout 10
