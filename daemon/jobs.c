@@ -82,6 +82,13 @@ struct job *jobs_find(struct jobs *jobs, uint64_t id)
 										  : NULL;
 }
 
+bool jobs_is_open(struct jobs *jobs, uint64_t id)
+{
+	const struct live_job *job = live_job_find(jobs, id);
+
+	return job && !job->is_removed;
+}
+
 size_t jobs_live_count(const struct jobs *jobs)
 {
 	return jobs->live_count;

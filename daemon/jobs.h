@@ -73,6 +73,8 @@ void jobs_start_failed(struct jobs *jobs, uint64_t id);
 
 /* A job that has not ended, or NULL. */
 struct job *jobs_find(struct jobs *jobs, uint64_t id);
+/* It has not ended, or its end, and what came with it, is not stored yet. */
+bool jobs_is_open(struct jobs *jobs, uint64_t id);
 size_t jobs_live_count(const struct jobs *jobs);
 /* How many jobs jobd removed by itself since its start (keep-finished, max-database-size,
  * --keep-last of a schedule). */

@@ -62,7 +62,7 @@ static void remove_received(struct reading *reading)
 	struct jobs *jobs = reading->daemon->jobs;
 
 	if (source->is_live || source->next != 0 || source->given > reading->confirmed ||
-	    jobs_find(jobs, source->job))
+	    jobs_is_open(jobs, source->job))
 		return;
 	jobs_remove(jobs, source->job);
 	source->given = UINT64_MAX; /* once */
@@ -70,6 +70,8 @@ static void remove_received(struct reading *reading)
 
 void confirm_begin(struct reading *reading, uint64_t position)
 {
+	if (position > reading->position)
+		position = reading->position; /* nothing beyond was given */
 	/* jobctl --group says the same position page after page. */
 	if (position > reading->confirmed || reading->to_confirm)
 		reading->to_confirm = reading->unconfirmed;

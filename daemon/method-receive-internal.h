@@ -25,6 +25,12 @@ struct run {
 	uint64_t job, after, last;
 };
 
+/* A job that was not there yet when the log was looked through: the next reading has it, whole. */
+struct left_out {
+	uint64_t job;
+	UT_hash_handle hh;
+};
+
 /* The records of all jobs of the caller, by position. */
 struct record_log {
 	bool is_on;
@@ -32,7 +38,8 @@ struct record_log {
 	uint64_t scanned;  /* up to this position it was looked at */
 	uint64_t until;    /* further it is not read */
 	uint64_t stored;   /* the cursor's way past */
-	uint64_t arriving; /* above are records that were not there yet when it came by */
+	uint64_t arriving; /* above are records of those that are left out */
+	struct left_out *left_out;
 	struct run runs[PAGE_RECORDS];
 	size_t next, count; /* not given yet: from next on */
 };
@@ -108,6 +115,7 @@ int log_read(struct reading *reading);
 void log_changed(struct reading *reading, const struct job_row *row);
 /* The cursor has been moved over what was confirmed. */
 void log_confirmed(struct reading *reading);
+void log_done(struct record_log *log);
 
 /* method-receive-confirm.c */
 /* What was given of a job after this position waits to be confirmed, up to reading->position. */

@@ -2,6 +2,8 @@
 /* Receive: the records of all jobs of the caller, in the order in which they lie in the store. */
 #include "daemon/method-receive-internal.h"
 
+#include "common/util.h"
+
 #include <errno.h>
 
 /*
@@ -48,12 +50,36 @@ bool log_has_more(const struct reading *reading)
 	return has_runs(&reading->log) || !reading->log.is_end;
 }
 
+static struct left_out *find_left_out(const struct record_log *log, uint64_t job)
+{
+	struct left_out *left_out = NULL;
+
+	HASH_FIND(hh, log->left_out, &job, sizeof(job), left_out);
+	return left_out;
+}
+
+/* For good: it may be there when this has gone past its first records, and its cursor, which the
+ * others would move, is one number. */
+static void leave_out(uint64_t job, uint64_t position, void *context)
+{
+	struct record_log *log = context;
+	struct left_out *left_out;
+
+	if (log->arriving > position)
+		log->arriving = position;
+	if (find_left_out(log, job))
+		return;
+	left_out = xcalloc(1, sizeof(*left_out));
+	left_out->job = job;
+	HASH_ADD(hh, log->left_out, job, sizeof(job), left_out);
+}
+
 static void add_place(uint64_t job, uint64_t position, void *context)
 {
 	struct record_log *log = context;
 	struct run *last = log->count > 0 ? &log->runs[log->count - 1] : NULL;
 
-	if (position > log->until)
+	if (position > log->until || find_left_out(log, job))
 		return;
 	if (last && last->job == job)
 		last->last = position;
@@ -65,12 +91,9 @@ static int scan(struct reading *reading)
 {
 	struct record_log *log = &reading->log;
 	struct store *store = reading->daemon->store;
-	uint64_t arriving = store_arriving_position(store);
 	int r;
 
-	/* For good: what arrives may be there when this has gone past it. */
-	if (log->arriving > arriving)
-		log->arriving = arriving;
+	store_each_arriving(store, leave_out, log);
 	log->next = log->count = 0;
 	r = store_read_log(store, reading->uid, reading->is_again ? NULL : reading->cursor,
 			   &log->scanned, PAGE_RECORDS, add_place, log, &log->is_end);
@@ -123,12 +146,20 @@ void log_confirmed(struct reading *reading)
 	struct record_log *log = &reading->log;
 	uint64_t position = reading->confirmed;
 
-	if (position > reading->position)
-		position = reading->position;
 	if (position > log->arriving)
 		position = log->arriving;
 	if (reading->cursor[0] == '\0' || position < log->stored + PAGE_RECORDS)
 		return;
 	store_put_cursor(reading->daemon->store, reading->uid, reading->cursor, 0, position);
 	log->stored = position;
+}
+
+void log_done(struct record_log *log)
+{
+	struct left_out *left_out, *next;
+
+	HASH_ITER (hh, log->left_out, left_out, next) {
+		HASH_DEL(log->left_out, left_out);
+		free(left_out);
+	}
 }

@@ -56,7 +56,7 @@ static uint64_t cursor_of(struct reading *reading, const struct job_row *row)
 {
 	uint64_t position = 0;
 
-	if (reading->is_again)
+	if (reading->is_again || reading->log.is_on)
 		return 0;
 	if (reading->cursor[0] == '\0' && reading->uid == row->uid)
 		return row->received_position;

@@ -44,6 +44,7 @@ static void reading_free(void *context)
 	struct reading *reading = context;
 
 	confirm_forget(reading);
+	log_done(&reading->log);
 	jobs_unwatch(&reading->watcher);
 	selection_free(reading->selection);
 	target_list_free(reading->list);
@@ -126,7 +127,8 @@ static void look_up(struct call *call)
 
 		/* What ended meanwhile is not waited for. */
 		source_set_live(reading, source,
-				source->is_live && jobs_find(reading->daemon->jobs, source->job));
+				source->is_live &&
+					jobs_is_open(reading->daemon->jobs, source->job));
 		if (!reading->log.is_on)
 			source_find_next(reading, source);
 		reading->looked_up++;

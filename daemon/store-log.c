@@ -87,12 +87,8 @@ void store_set_arriving(struct store *store, uint64_t job, bool is_arriving)
 			store->arriving[i--] = store->arriving[--store->arriving_count];
 }
 
-uint64_t store_arriving_position(const struct store *store)
+void store_each_arriving(const struct store *store, record_place_fn *fn, void *context)
 {
-	uint64_t position = UINT64_MAX;
-
 	for (size_t i = 0; i < store->arriving_count; i++)
-		if (store->arriving[i].position < position)
-			position = store->arriving[i].position;
-	return position;
+		fn(store->arriving[i].job, store->arriving[i].position, context);
 }

@@ -474,8 +474,7 @@ static int reap_tasks(struct store *store, uint64_t job, int64_t *count)
 
 static int reap_rest(struct store *store, uint64_t job, int64_t *count)
 {
-	static const enum statement last[] = {SQL_REQUEST_DELETE, SQL_REMOVED_DELETE,
-					      SQL_CURSORS_FORGET};
+	static const enum statement last[] = {SQL_REQUEST_DELETE, SQL_REMOVED_DELETE};
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(last); i++) {
@@ -539,6 +538,8 @@ static int reap_piece(struct store *store)
 			r = reap_job(store, job, &count);
 	}
 	if (r == 0 || r == -ENOENT)
+		r = run(store, SQL_CURSORS_FORGET);
+	if (r == 0)
 		r = run(store, SQL_COMMIT);
 	if (!sqlite3_get_autocommit(store->database))
 		(void)run(store, SQL_ROLLBACK);

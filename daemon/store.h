@@ -242,9 +242,8 @@ typedef void record_place_fn(uint64_t job, uint64_t position, void *context);
  */
 int store_read_log(struct store *store, uid_t uid, const char *cursor, uint64_t *after, size_t most,
 		   record_place_fn *fn, void *context, bool *ret_is_end);
-/* The records of a job that arrives lie above this: they are not there yet. UINT64_MAX: none does.
- */
-uint64_t store_arriving_position(const struct store *store);
+/* The jobs that arrive: their records lie above position, and are not there yet. */
+void store_each_arriving(const struct store *store, record_place_fn *fn, void *context);
 /* The newest, committed or not. */
 uint64_t store_last_position(const struct store *store);
 /* 0 where the cursor has not been moved yet. */

@@ -137,6 +137,31 @@ import_begins() {
 	tail -n 1 "$BATS_TEST_TMPDIR/heard" | jq -e '.parameters | .job.id == 2 and .job.state == "completed" and (.isRemoved | not)'
 }
 
+@test "a reading that has gone past what arrives leaves all of it to the next one" {
+	start_jobd
+	jobctl start ping --wait '127.0.[1-6].[1-200]' >/dev/null
+	jobctl export >"$BATS_TEST_TMPDIR/lines"
+	another_jobd
+	head -n 2300 "$BATS_TEST_TMPDIR/lines" >"$BATS_TEST_TMPDIR/begin"
+	mkfifo "$BATS_TEST_TMPDIR/pipe"
+	import_begins
+	wait_until "$BOUND" eval '[ "$(sqlite3 "$DATABASE" "SELECT count(*) FROM record")" -gt 0 ]'
+	for _ in {1..320}; do jobctl start ping '127.0.0.[1-4]' >/dev/null; done
+	id=$(jobctl start ping --count 0 127.0.0.1)
+	jobctl start ping 127.0.0.8
+	"$JOBCTL_PROGRAM" receive --cursor mine --wait --json >"$BATS_TEST_TMPDIR/got" 3>&- 4>&- 5>&- &
+	PIDS+=($!)
+	wait_until "$BOUND" grep -q 127.0.0.8 "$BATS_TEST_TMPDIR/got"
+	tail -n +2301 "$BATS_TEST_TMPDIR/lines" >&5
+	exec 5>&-
+	wait_until "$BOUND" gone "$IMPORT"
+	jobctl start ping 127.0.0.9
+	wait_until "$BOUND" grep -q 127.0.0.9 "$BATS_TEST_TMPDIR/got"
+	jobctl stop "$id"
+	wait_until "$BOUND" gone "${PIDS[-1]}"
+	[ "$(jobctl receive --cursor mine | wc -l)" -eq 1200 ]
+}
+
 # refused SENTENCE JQ-FILTER: the lines, changed, are
 refused() {
 	jq -c "$2" "$BATS_TEST_TMPDIR/lines" >"$BATS_TEST_TMPDIR/changed"
