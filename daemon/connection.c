@@ -33,7 +33,6 @@ enum {
 	HANGUP_CHECK_S = 1,
 	/* A shorter text is copied behind the others, and written with them in one piece. */
 	COPIED_MAX = 1024,
-	HELD_KEPT = 256,
 };
 
 static bool is_full(const struct connection *connection)
@@ -106,7 +105,7 @@ static void hold(struct connection *connection, char *text, size_t size, bool is
 		 uint64_t start)
 {
 	if (connection->held_count == connection->held_capacity) {
-		connection->held_capacity = 2 * connection->held_capacity + 1;
+		connection->held_capacity = 2 * connection->held_capacity + 4;
 		connection->held = xrealloc(connection->held,
 					    connection->held_capacity * sizeof(*connection->held));
 	}
@@ -592,12 +591,9 @@ static void let_go(struct connection *connection, const char *error)
 	for (size_t i = 0; error && i < connection->held_count; i++)
 		let_go_failed(connection, connection->held[i], error);
 	(void)evbuffer_add_buffer(connection->output, connection->held_output);
-	connection->held_count = 0;
-	if (connection->held_capacity > HELD_KEPT) {
-		free(connection->held);
-		connection->held = NULL;
-		connection->held_capacity = 0;
-	}
+	free(connection->held);
+	connection->held = NULL;
+	connection->held_count = connection->held_capacity = 0;
 }
 
 void connection_committed(struct connection *connection, const char *error, bool is_late)

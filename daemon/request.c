@@ -14,6 +14,8 @@
 
 /* Of longer lists the engine finds what is no target of its kind. */
 enum { TARGETS_CHECKED_MAX = 10000 };
+/* Longer options are not worth a second copy. */
+enum { SHARED_MAX = 4096 };
 
 #define YEAR_US (366 * 24 * 3600 * US_PER_SEC)
 /* The options of every kind. */
@@ -289,17 +291,21 @@ void recent_options_forget(struct recent_options *recent)
 	*recent = (struct recent_options){0};
 }
 
-/* A secret is not in the text, so that such options are nobody else's. */
 static void remember(struct recent_options *recent, const struct job_request *asked,
 		     const struct request *request)
 {
 	recent_options_forget(recent);
-	if (has_secret(asked->parameters, request->options->kind))
-		return;
 	recent->text = xstrdup(request->options_text);
 	recent->uid = asked->uid;
 	recent->is_trusted = asked->is_trusted;
 	recent->options = job_options_ref(request->options);
+}
+
+static bool is_same(const struct recent_options *recent, const struct job_request *asked,
+		    const char *text)
+{
+	return recent->options && recent->uid == asked->uid &&
+	       recent->is_trusted == asked->is_trusted && streq(recent->text, text);
 }
 
 /* Options and their text, by the request before where it is the same. */
@@ -308,20 +314,22 @@ static int parse_or_share(const struct job_request *asked, const struct config *
 			  struct error *ret_error)
 {
 	const struct kind *kind = find_kind(asked->parameters, ret_error);
+	bool may_share;
 	int r;
 
 	if (!kind)
 		return -EINVAL;
 	request->options_text = request_options_text(asked->parameters, kind);
-	if (recent && recent->options && recent->uid == asked->uid &&
-	    recent->is_trusted == asked->is_trusted && !has_secret(asked->parameters, kind) &&
-	    streq(recent->text, request->options_text)) {
+	/* A secret is not in the text, so that such options are nobody else's. */
+	may_share = recent && !has_secret(asked->parameters, kind) &&
+		    strlen(request->options_text) <= SHARED_MAX;
+	if (may_share && is_same(recent, asked, request->options_text)) {
 		request->options = job_options_ref(recent->options);
 		return 0;
 	}
 	r = parse_options(asked->parameters, kind, asked->uid, asked->is_trusted, config,
 			  &request->options, ret_error);
-	if (r == 0 && recent)
+	if (r == 0 && may_share)
 		remember(recent, asked, request);
 	return r;
 }
@@ -346,6 +354,9 @@ int request_parse(const struct job_request *asked, const struct config *config,
 	if (r == 0)
 		r = check_targets(request.targets, request.options, config, ret_error);
 	if (r < 0) {
+		/* Perhaps no commit comes, which would. */
+		if (recent)
+			recent_options_forget(recent);
 		request_done(&request);
 		return r;
 	}

@@ -23,7 +23,8 @@ struct request {
 };
 /*
  * The options of the request before. Many that follow each other ask for the same and share them;
- * not for longer than a turn, since options name files, which are looked at. All 0: none.
+ * not for longer than a turn, since what they hold (a command's input) may be large, and secret.
+ * All 0: none.
  */
 struct recent_options {
 	char *text;

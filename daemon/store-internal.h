@@ -55,9 +55,9 @@ enum { JOB_COLUMN_COUNT = 24 };
 	/* OR FAIL: the transaction is taken back anyway, and SQLite keeps nothing to take back    \
 	 * one. */                                                                                 \
 	X(SQL_JOBS_INSERT,                                                                         \
-	  "INSERT OR FAIL INTO job (" JOB_COLUMNS ") SELECT " JOB_COLUMNS " FROM new_job")         \
+	  "INSERT OR FAIL INTO job (" JOB_COLUMNS ") SELECT " JOB_COLUMNS " FROM temp.new_job")    \
 	X(SQL_REQUESTS_INSERT, "INSERT OR FAIL INTO request (job, options, targets) SELECT id, "   \
-			       "options, targets FROM new_job")                                    \
+			       "options, targets FROM temp.new_job")                               \
 	X(SQL_JOB_UPDATE,                                                                          \
 	  "UPDATE job SET name = coalesce(?4, name), state = ?7, queued = ?8, running = ?9, "      \
 	  "succeeded = ?10, failed = ?11, stopped = ?12, interrupted = ?13, classes = ?14, "       \

@@ -10,6 +10,8 @@
 
 #include "common/util.h"
 
+#include <assert.h>
+
 /* As JOB_COLUMNS and REQUEST_COLUMNS have them. */
 static const struct column {
 	enum { COLUMN_NUMBER, COLUMN_UID, COLUMN_STATE, COLUMN_TEXT, COLUMN_CLASSES } type;
@@ -61,14 +63,19 @@ struct rows_cursor {
 static int rows_connect(sqlite3 *database, void *store, int count, const char *const *words,
 			sqlite3_vtab **ret_table, char **ret_why)
 {
-	struct rows_table *table = xcalloc(1, sizeof(*table));
+	struct rows_table *table;
+	int r = sqlite3_declare_vtab(database,
+				     "CREATE TABLE x (" JOB_COLUMNS ", options, targets)");
 
 	(void)count;
 	(void)words;
 	(void)ret_why;
+	if (r != SQLITE_OK)
+		return r;
+	table = xcalloc(1, sizeof(*table));
 	table->store = store;
 	*ret_table = &table->table;
-	return sqlite3_declare_vtab(database, "CREATE TABLE x (" JOB_COLUMNS ", options, targets)");
+	return SQLITE_OK;
 }
 
 static int rows_disconnect(sqlite3_vtab *table)
@@ -169,7 +176,9 @@ static int rows_id(sqlite3_vtab_cursor *cursor, sqlite3_int64 *ret_id)
 int store_make_rows(struct store *store)
 {
 	static const sqlite3_module module = {
+		.xCreate = rows_connect,
 		.xConnect = rows_connect,
+		.xDestroy = rows_disconnect,
 		.xDisconnect = rows_disconnect,
 		.xBestIndex = rows_plan,
 		.xOpen = rows_open,
@@ -182,20 +191,25 @@ int store_make_rows(struct store *store)
 	};
 
 	_Static_assert(ARRAY_SIZE(columns) == JOB_COLUMN_COUNT + 2, "JOB_COLUMNS, and of request");
-	return sqlite3_create_module(store->database, "new_job", &module, store);
+	int r = sqlite3_create_module(store->database, "new_job", &module, store);
+
+	return r == SQLITE_OK
+		       ? store_execute(store, "CREATE VIRTUAL TABLE temp.new_job USING new_job")
+		       : r;
 }
 
 int store_insert_jobs(struct store *store, const struct change *first,
 		      const struct change **ret_next)
 {
 	const struct change *next = first;
-	int r;
+	int r, count = 0;
 
-	while (next && next->type == CHANGE_JOB)
-		next = STAILQ_NEXT(next, link);
+	for (; next && next->type == CHANGE_JOB; next = STAILQ_NEXT(next, link))
+		count++;
 	store->new_jobs = first;
 	store->new_jobs_end = next;
 	r = store_run(store_statement(store, SQL_JOBS_INSERT));
+	assert(r != SQLITE_OK || sqlite3_changes(store->database) == count);
 	if (r == SQLITE_OK)
 		r = store_run(store_statement(store, SQL_REQUESTS_INSERT));
 	store->new_jobs = store->new_jobs_end = NULL;

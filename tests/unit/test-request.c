@@ -85,11 +85,22 @@ static void test_secrets(void **state)
 	recent_options_forget(&recent);
 }
 
+/* With the turn, and where a request is refused, since then no commit may come. */
 static void test_forgotten(void **state)
 {
 	struct job_options *options = ask(PING(""), 1, true);
+	json_t *parameters = json_loads("{\"kind\": \"ping\", \"targets\": [\"-\"]}", 0, NULL);
+	struct job_request asked = {.uid = 1, .is_trusted = true, .parameters = parameters};
+	struct request request;
+	struct error error = {0};
 
 	(void)state;
+	assert_non_null(recent.options);
+	assert_true(request_parse(&asked, &config, &recent, &request, &error) < 0);
+	assert_null(recent.options);
+	error_done(&error);
+	json_decref(parameters);
+	job_options_unref(ask(PING(""), 1, true));
 	recent_options_forget(&recent);
 	assert_false(is_shared(options, ask(PING(""), 1, true)));
 	recent_options_forget(&recent);

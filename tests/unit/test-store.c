@@ -98,7 +98,7 @@ static void test_query_plans(void **state)
 		"SCAN task USING INDEX task_live",
 		"SCAN CONSTANT ROW",
 		/* What is inserted is read whole. */
-		"SCAN new_job VIRTUAL TABLE INDEX 0:",
+		"SCAN temp.new_job VIRTUAL TABLE INDEX 0:",
 		/* Counted when one is made: max-schedules bounds them. */
 		"SCAN schedule USING COVERING INDEX schedule_user",
 	};
@@ -193,6 +193,8 @@ static void expect_job(const struct job_row *expected)
 	assert_int_equal(row.created_us, expected->created_us);
 	assert_int_equal(row.started_us, expected->started_us);
 	assert_int_equal(row.ended_us, expected->ended_us);
+	assert_int_equal(row.output_bytes, expected->output_bytes);
+	assert_text(row.reason, expected->reason);
 	job_row_done(&row);
 }
 
@@ -200,6 +202,7 @@ static void test_job_row(void **state)
 {
 	char kind[] = "ssh", name[] = "nightly", token[] = "t-1", options[] = "{\"command\":\"x\"}";
 	char targets[] = "{\"targets\":[\"r\xc3\xa9\"]}", other[] = "weekly", later[] = "{}";
+	char reason[] = "enough";
 	struct job_row row = {
 		.id = store_next_job(box.store),
 		.uid = UINT32_MAX - 1,
@@ -208,6 +211,7 @@ static void test_job_row(void **state)
 		.token = token,
 		.options = options,
 		.targets = targets,
+		.reason = reason,
 		.retry_of = 77,
 		.schedule = 78,
 		.state = JOB_RUNNING,
@@ -219,6 +223,8 @@ static void test_job_row(void **state)
 		.received_position = 8,
 		.created_us = 1700000000000001,
 		.started_us = 1700000000000002,
+		.ended_us = 1700000000000003,
+		.output_bytes = 11,
 	};
 	uint64_t found;
 
