@@ -250,10 +250,10 @@ static struct ping_request *take_request(struct ping_job *job, int64_t now_us)
 }
 
 /* Is there a place in the table for it? One that is sent again has its own. */
-static bool has_room(const struct ping_job *job)
+static bool has_room(const struct ping_job *job, int64_t now_us)
 {
 	return (TAILQ_EMPTY(&job->ready) && job->again.first != NO_REQUEST) ||
-	       ping_request_make_room(job->engine);
+	       ping_request_make_room(job->engine, now_us);
 }
 
 /* The next request that may go just now, or NULL. */
@@ -270,7 +270,7 @@ static struct ping_request *next_request(struct engine *engine, int64_t now_us)
 			return NULL;
 		job->spans++; /* it stays while its last span ends */
 		job_leave_ring(job);
-		is_held_up = !has_room(job);
+		is_held_up = !has_room(job, now_us);
 		socket = is_held_up ? NULL : next_socket(job);
 		if (socket)
 			is_held_up = now_us < socket->paused_until_us ||

@@ -261,7 +261,7 @@ bool ping_task_backs_off(struct ping_task *task);
 
 /* A place for one more, if need be that of one which is closed. False where every sequence number
  * is taken by a request under way. */
-bool ping_request_make_room(struct engine *engine);
+bool ping_request_make_room(struct engine *engine, int64_t now_us);
 /* For the batch; of a flat target the first time, or again (REQUEST_AGAIN). */
 struct ping_request *ping_request_new(struct ping_task *task);
 struct ping_request *ping_request_new_flat(struct ping_span *span, uint32_t index,

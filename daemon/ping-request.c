@@ -179,15 +179,14 @@ void ping_request_free(struct ping_request *request)
 	request->span = NULL;
 }
 
-bool ping_request_make_room(struct engine *engine)
+bool ping_request_make_room(struct engine *engine, int64_t now_us)
 {
 	struct ping_request *oldest = ping_request_at(engine, engine->closed.first);
 	bool is_full = engine->used == PING_REQUESTS;
 
 	if (engine->free.first != NO_REQUEST)
 		return true;
-	if (oldest && (is_full ||
-		       oldest->sent_ns / 1000 + PING_REMEMBERED_US < worker_now_us(engine->worker)))
+	if (oldest && (is_full || oldest->sent_ns / 1000 + PING_REMEMBERED_US < now_us))
 		ping_request_free(oldest);
 	else if (!is_full)
 		append(engine, &engine->free, &engine->requests[engine->used++]);

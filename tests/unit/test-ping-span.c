@@ -130,7 +130,7 @@ static void test_again_in_a_full_table(void **state)
 	turn_until(are_all_under_way);
 	worker.engine->used = PING_REQUESTS;
 	worker.engine->free = (struct request_list){NO_REQUEST, NO_REQUEST};
-	assert_false(ping_request_make_room(worker.engine));
+	assert_false(ping_request_make_room(worker.engine, now_monotonic_us()));
 	pinger_finish();
 	for (unsigned i = 0; i < 20; i++)
 		assert_string_equal(worker.outcomes[i].message, "no reply (4 sent)");
