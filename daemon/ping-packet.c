@@ -12,7 +12,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { IPV4_HEADER_MIN = 20 };
+/* RFC 791 3.1 */
+enum { IPV4_HEADER_MIN = 20, IPV4_TTL = 8, IPV4_PROTOCOL = 9, IPV4_SOURCE = 12 };
 
 static void put_u16(unsigned char *bytes, unsigned value)
 {
@@ -76,7 +77,7 @@ static size_t ipv4_header_size(const unsigned char *bytes, size_t size)
 {
 	size_t header_size;
 
-	if (size < IPV4_HEADER_MIN || bytes[0] >> 4 != 4 || bytes[9] != IPPROTO_ICMP)
+	if (size < IPV4_HEADER_MIN || bytes[0] >> 4 != 4 || bytes[IPV4_PROTOCOL] != IPPROTO_ICMP)
 		return 0;
 	header_size = (size_t)(bytes[0] & 0x0f) * 4;
 	return header_size >= IPV4_HEADER_MIN && header_size <= size ? header_size : 0;
@@ -95,6 +96,14 @@ bool echo_parse_reply(int family, bool has_ip_header, const void *packet, size_t
 	}
 	return parse_echo(bytes + skip, size - skip,
 			  family == AF_INET ? ICMP_ECHOREPLY : ICMP6_ECHO_REPLY, ret_echo);
+}
+
+void echo_ip_header(const void *packet, struct in_addr *ret_from, int *ret_ttl)
+{
+	const unsigned char *bytes = packet;
+
+	memcpy(ret_from, bytes + IPV4_SOURCE, sizeof(*ret_from));
+	*ret_ttl = bytes[IPV4_TTL];
 }
 
 bool echo_parse_quote(int family, const void *packet, size_t size, struct echo *ret_echo)

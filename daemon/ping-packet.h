@@ -2,6 +2,7 @@
 /* ICMP echo requests and replies (RFC 792, RFC 4443) as bytes; no I/O. Any thread. */
 #pragma once
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -35,5 +36,7 @@ size_t echo_build(int family, const struct echo *echo, size_t payload_size,
  */
 bool echo_parse_reply(int family, bool has_ip_header, const void *packet, size_t size,
 		      struct echo *ret_echo);
+/* Who sent such a reply, of which echo_parse_reply said true, and its TTL: from the IP header. */
+void echo_ip_header(const void *packet, struct in_addr *ret_from, int *ret_ttl);
 /* The request that an ICMP error quotes, from its ICMP header on; the cookie is often cut off. */
 bool echo_parse_quote(int family, const void *packet, size_t size, struct echo *ret_echo);

@@ -72,15 +72,22 @@ static void take_extras(struct msghdr *header, struct extras *ret_extras)
 	}
 }
 
-/* How many packets came, or a negative errno. */
+/*
+ * How many packets came, or a negative errno. Where an IP header tells who sent them the kernel is
+ * not asked; of an error it tells who was asked.
+ */
 static int receive(struct ping_socket *socket, int flags)
 {
+	bool has_address = flags == MSG_ERRQUEUE || !socket->has_ip_header;
 	struct ping_batch *batch = socket->batch;
 	int count;
 
 	for (unsigned i = 0; i < INBOX; i++) {
-		batch->in_headers[i].msg_hdr.msg_namelen = sizeof(batch->in[i].address);
-		batch->in_headers[i].msg_hdr.msg_controllen = CONTROL_SIZE;
+		struct msghdr *header = &batch->in_headers[i].msg_hdr;
+
+		header->msg_name = has_address ? &batch->in[i].address : NULL;
+		header->msg_namelen = has_address ? sizeof(batch->in[i].address) : 0;
+		header->msg_controllen = CONTROL_SIZE;
 	}
 	count = recvmmsg(socket->fd, batch->in_headers, INBOX, flags | MSG_DONTWAIT, NULL);
 	return count < 0 ? -errno : count;
@@ -164,19 +171,24 @@ static void recover_buffer(struct ping_socket *socket)
 static void take_reply(struct ping_socket *socket, struct incoming *in, struct mmsghdr *header,
 		       int64_t now_ns, int64_t wall_to_monotonic_ns)
 {
-	struct ping_arrival arrival = {
-		.from = in->address, .received_ns = now_ns, .read_ns = now_ns};
+	struct ping_arrival arrival = {.received_ns = now_ns, .read_ns = now_ns};
 	struct extras extras;
 	struct echo echo;
 
 	take_extras(&header->msg_hdr, &extras);
 	if (extras.has_dropped)
 		note_drops(socket, extras.dropped, now_ns / 1000);
-	if (!echo_parse_reply(socket->family, socket->is_raw && socket->family == AF_INET,
-			      in->packet, kept(header), &echo) ||
+	if (!echo_parse_reply(socket->family, socket->has_ip_header, in->packet, kept(header),
+			      &echo) ||
 	    echo.id != socket->id)
 		return;
-	arrival.ttl = extras.ttl;
+	if (socket->has_ip_header) {
+		arrival.from.v4.sin_family = AF_INET;
+		echo_ip_header(in->packet, &arrival.from.v4.sin_addr, &arrival.ttl);
+	} else {
+		arrival.from = in->address;
+		arrival.ttl = extras.ttl;
+	}
 	if (extras.stamp.tv_sec != 0)
 		arrival.received_ns = extras.stamp.tv_sec * INT64_C(1000000000) +
 				      extras.stamp.tv_nsec + wall_to_monotonic_ns;

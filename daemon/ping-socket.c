@@ -48,7 +48,6 @@ static const struct {
 	{AF_UNSPEC, SOL_SOCKET, SO_TIMESTAMPNS, 1},
 	{AF_UNSPEC, SOL_SOCKET, SO_RXQ_OVFL, 1},
 	{AF_INET, IPPROTO_IP, IP_RECVERR, 1},
-	{AF_INET, IPPROTO_IP, IP_RECVTTL, 1},
 	{AF_INET, IPPROTO_IP, IP_TTL, PING_TTL_DEFAULT},
 	{AF_INET6, IPPROTO_IPV6, IPV6_RECVERR, 1},
 	{AF_INET6, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1},
@@ -73,9 +72,12 @@ static int set_options(const struct ping_socket *socket)
 		if (r < 0)
 			return r;
 	}
-	if (socket->family == AF_INET)
-		return set_option(socket->fd, IPPROTO_IP, IP_MTU_DISCOVER,
-				  types[socket->type].mtu_discover);
+	if (socket->family == AF_INET) {
+		r = set_option(socket->fd, IPPROTO_IP, IP_RECVTTL, !socket->has_ip_header);
+		return r < 0 ? r
+			     : set_option(socket->fd, IPPROTO_IP, IP_MTU_DISCOVER,
+					  types[socket->type].mtu_discover);
+	}
 	r = set_option(socket->fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER,
 		       types[socket->type].mtu_discover);
 	return r < 0 ? r
@@ -141,6 +143,7 @@ static int open_icmp(struct ping_socket *ping)
 			socket(ping->family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
 	if (ping->fd < 0)
 		return errno == EACCES ? -EPERM : -errno;
+	ping->has_ip_header = ping->is_raw && ping->family == AF_INET;
 	return ping->is_raw ? set_filter(ping) : 0;
 }
 
@@ -182,7 +185,6 @@ static struct ping_batch *batch_new(void)
 		struct msghdr *header = &batch->in_headers[i].msg_hdr;
 
 		in->part = (struct iovec){in->packet, sizeof(in->packet)};
-		header->msg_name = &in->address;
 		header->msg_iov = &in->part;
 		header->msg_iovlen = 1;
 		header->msg_control = in->control.bytes;

@@ -28,7 +28,8 @@ struct ping_socket {
 	int family;
 	int fd; /* -1: closed */
 	bool is_raw;
-	uint16_t id; /* of its requests, in the ICMP header */
+	bool has_ip_header; /* what is read begins with it */
+	uint16_t id;        /* of its requests, in the ICMP header */
 	struct event *readable;
 	bool is_watched;         /* readable is added */
 	unsigned tasks;          /* that use it */

@@ -107,6 +107,21 @@ static void test_parse_replies(void **state)
 	}
 }
 
+static void test_sender_and_ttl(void **state)
+{
+	unsigned char packet[128];
+	struct in_addr from;
+	int ttl;
+
+	(void)state;
+	(void)make_reply(AF_INET, 24, packet);
+	packet[8] = 250;
+	memcpy(packet + 12, "\xc0\x00\x02\x01", 4);
+	echo_ip_header(packet, &from, &ttl);
+	assert_int_equal(ntohl(from.s_addr), 0xc0000201);
+	assert_int_equal(ttl, 250);
+}
+
 static void test_refuses_what_is_no_reply(void **state)
 {
 	static const struct {
@@ -161,6 +176,7 @@ int main(void)
 		cmocka_unit_test(test_checksum_of_every_size),
 		cmocka_unit_test(test_build_ipv6),
 		cmocka_unit_test(test_parse_replies),
+		cmocka_unit_test(test_sender_and_ttl),
 		cmocka_unit_test(test_refuses_what_is_no_reply),
 		cmocka_unit_test(test_parse_quotes),
 	};
