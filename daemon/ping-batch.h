@@ -9,6 +9,7 @@
 enum {
 	BATCH = 32,         /* requests sent at a time */
 	INBOX = 64,         /* packets read at a time */
+	PACKET_SMALL = 128, /* so large a request is sent in one piece */
 	PACKET_KEPT = 96,   /* an IPv4 header with options, ICMP header, cookie */
 	CONTROL_SIZE = 192, /* stamp, drops, TTL, error with offender */
 };
@@ -22,8 +23,8 @@ union control {
 struct outgoing {
 	struct ping_request *request;
 	union ping_address to;
-	struct iovec parts[2]; /* head, zeros */
-	unsigned char head[ECHO_HEAD_SIZE];
+	struct iovec parts[2];              /* packet, more zeros */
+	unsigned char packet[PACKET_SMALL]; /* ECHO_HEAD_SIZE at most, then zeros */
 	union control control;
 };
 

@@ -71,6 +71,7 @@ void ping_socket_add(struct ping_socket *socket, struct ping_request *request)
 	struct ping_batch *batch = socket->batch;
 	struct echo echo = {.id = socket->id, .sequence = ping_request_number(request)};
 	size_t payload_size = (size_t)request->span->options->size;
+	size_t size = ECHO_HEADER_SIZE + payload_size;
 	struct outgoing *out = &batch->out[batch->count];
 	struct msghdr *header = &batch->out_headers[batch->count].msg_hdr;
 
@@ -78,8 +79,9 @@ void ping_socket_add(struct ping_socket *socket, struct ping_request *request)
 	batch->count++;
 	memcpy(echo.cookie, request->cookie, sizeof(echo.cookie));
 	out->request = request;
-	out->parts[0].iov_len = echo_build(socket->family, &echo, payload_size, out->head);
-	out->parts[1].iov_len = ECHO_HEADER_SIZE + payload_size - out->parts[0].iov_len;
+	(void)echo_build(socket->family, &echo, payload_size, out->packet);
+	out->parts[0].iov_len = size < PACKET_SMALL ? size : PACKET_SMALL;
+	out->parts[1].iov_len = size - out->parts[0].iov_len;
 	header->msg_iovlen = out->parts[1].iov_len > 0 ? 2 : 1;
 	ping_request_address(request, &out->to);
 	header->msg_name = &out->to;

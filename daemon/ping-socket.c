@@ -176,7 +176,7 @@ static struct ping_batch *batch_new(void)
 	for (unsigned i = 0; i < BATCH; i++) {
 		struct outgoing *out = &batch->out[i];
 
-		out->parts[0].iov_base = out->head;
+		out->parts[0].iov_base = out->packet;
 		out->parts[1].iov_base = batch->zeros;
 		batch->out_headers[i].msg_hdr.msg_iov = out->parts;
 	}
