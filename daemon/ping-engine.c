@@ -9,7 +9,9 @@
  * One timer wakes the engine when something is due. While few requests are recent, a reply wakes it
  * as well. While many are, a wake-up a reply would cost ten times the reply: then the engine looks
  * every TICK_US and is not woken in between, which no round-trip time suffers from, since the
- * kernel stamps.
+ * kernel stamps. It is the same after a turn that sent many, even where all were answered at once,
+ * as neighbours do: the next such turn may follow, and whoever waits for a socket is told of each
+ * packet.
  */
 #include "daemon/ping-engine.h"
 
@@ -295,18 +297,18 @@ static struct ping_request *next_request(struct engine *engine, int64_t now_us)
 /* Until a batch is full or nothing may be sent; false where there was nothing at all. */
 static bool fill_batches(struct engine *engine, int64_t now_us)
 {
-	bool has_added = false;
+	unsigned before = engine->added;
 	struct ping_request *request;
 
 	while ((request = next_request(engine, now_us))) {
 		struct ping_socket *socket = &engine->sockets[request->socket];
 
 		ping_socket_add(socket, request);
-		has_added = true;
+		engine->added++;
 		if (ping_socket_is_full(socket))
 			break;
 	}
-	return has_added;
+	return engine->added > before;
 }
 
 /* Reading after every batch keeps the receive buffer nearly empty. False: there is more. */
@@ -352,7 +354,7 @@ static void tend_sockets(struct engine *engine, bool is_busy)
 
 static void arm(struct engine *engine, int64_t now_us)
 {
-	bool is_busy = engine->recent > RECENT_FEW;
+	bool is_busy = engine->recent > RECENT_FEW || engine->added > RECENT_FEW;
 	int64_t due_us = wheel_next_us(&engine->wheel);
 	int64_t tick_us = INT64_MAX;
 	struct timeval wait;
@@ -379,6 +381,7 @@ static void take_turn(struct engine *engine)
 	int64_t now_us = worker_now_us(engine->worker);
 	bool is_all_read, is_all_sent;
 
+	engine->added = 0;
 	engine->is_kicked = true; /* what ends during the turn needs no other one */
 	is_all_read = read_sockets(engine);
 	/* Reading goes first: a reply that is here has not timed out. */

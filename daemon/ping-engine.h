@@ -192,6 +192,7 @@ struct engine {
 	struct ping_job *jobs;
 	TAILQ_HEAD(, ping_job) ring; /* whose turn it is */
 	struct ping_pace pace;
+	unsigned added; /* requests of this turn */
 };
 
 /* --- ping-engine --- */
