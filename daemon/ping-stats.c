@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Classes of times: each power of two from 32 us up is cut into 16 equal ones, below that every
- * microsecond is its own.
+ * microsecond is its own. Such 16 are a row, which is there as soon as one of its times is.
  */
 #include "daemon/ping-stats.h"
 
@@ -15,7 +15,6 @@ enum {
 	FINE_BITS = 4, /* classes of a power of two, as a power of two */
 	FINE = 1 << FINE_BITS,
 	TIME_BITS = 27, /* 134 s: no reply is waited for that long */
-	BUCKETS = (TIME_BITS - FINE_BITS + 1) * FINE,
 };
 
 static unsigned bucket_of(int64_t us)
@@ -37,23 +36,56 @@ static int64_t time_of(unsigned bucket)
 	return low + ((INT64_C(1) << shift) - 1) / 2;
 }
 
+/* Where a row is in what is kept: behind those of smaller times. */
+static size_t place_of(const struct ping_stats *stats, unsigned row)
+{
+	return (size_t)__builtin_popcount(stats->rows & ((UINT32_C(1) << row) - 1)) * FINE;
+}
+
+static void add_row(struct ping_stats *stats, unsigned row)
+{
+	size_t before = place_of(stats, row);
+	size_t size = (size_t)__builtin_popcount(stats->rows) * FINE;
+	uint32_t *kept = xrealloc(stats->kept, (size + FINE) * sizeof(*kept));
+
+	memmove(kept + before + FINE, kept + before, (size - before) * sizeof(*kept));
+	memset(kept + before, 0, FINE * sizeof(*kept));
+	stats->kept = kept;
+	stats->rows |= UINT32_C(1) << row;
+}
+
+static void count_in_bucket(struct ping_stats *stats, int64_t us)
+{
+	unsigned bucket = bucket_of(us), row = bucket / FINE;
+
+	if (!(stats->rows >> row & 1))
+		add_row(stats, row);
+	stats->kept[place_of(stats, row) + bucket % FINE]++;
+}
+
+static void fill_buckets(struct ping_stats *stats)
+{
+	autofree uint32_t *times = stats->kept;
+
+	stats->kept = NULL;
+	for (unsigned i = 0; i < EXACT_MAX; i++)
+		count_in_bucket(stats, times[i]);
+}
+
 static void keep(struct ping_stats *stats, int64_t us)
 {
-	if (stats->count == EXACT_MAX) {
-		stats->buckets = xcalloc(BUCKETS, sizeof(*stats->buckets));
-		for (unsigned i = 0; i < EXACT_MAX; i++)
-			stats->buckets[bucket_of(stats->times[i])]++;
-		free(stats->times);
-		stats->times = NULL;
-	}
-	if (stats->buckets) {
-		stats->buckets[bucket_of(us)]++;
-	} else if (stats->count > 0) {
-		if (!stats->times) {
-			stats->times = xcalloc(EXACT_MAX, sizeof(*stats->times));
-			stats->times[0] = (uint32_t)stats->last_us;
-		}
-		stats->times[stats->count] = us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
+	size_t count = (size_t)stats->count;
+
+	if (count == EXACT_MAX)
+		fill_buckets(stats);
+	if (count >= EXACT_MAX) {
+		count_in_bucket(stats, us);
+	} else if (count > 0) {
+		if ((count & (count - 1)) == 0) /* it doubles */
+			stats->kept = xrealloc(stats->kept, 2 * count * sizeof(*stats->kept));
+		if (count == 1)
+			stats->kept[0] = (uint32_t)stats->last_us;
+		stats->kept[count] = us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
 	}
 }
 
@@ -79,8 +111,7 @@ void ping_stats_add(struct ping_stats *stats, int64_t us)
 
 void ping_stats_done(struct ping_stats *stats)
 {
-	free(stats->times);
-	free(stats->buckets);
+	free(stats->kept);
 	*stats = (struct ping_stats){0};
 }
 
@@ -107,22 +138,34 @@ static int compare_times(const void *a, const void *b)
 	return left < right ? -1 : left > right;
 }
 
+/* In which class the time of this rank is. */
+static unsigned bucket_at(const struct ping_stats *stats, int64_t rank)
+{
+	uint32_t rows = stats->rows;
+	const uint32_t *count = stats->kept;
+	int64_t below = 0;
+
+	for (; rows; rows &= rows - 1) {
+		for (unsigned i = 0; i < FINE; i++) {
+			below += *count++;
+			if (below >= rank)
+				return (unsigned)__builtin_ctz(rows) * FINE + i;
+		}
+	}
+	abort(); /* there are not so many */
+}
+
 int64_t ping_stats_percentile_us(const struct ping_stats *stats, unsigned percent)
 {
 	int64_t rank = (stats->count * percent + 99) / 100; /* from 1 */
 	uint32_t sorted[EXACT_MAX];
 
 	assert(stats->count > 0 && percent >= 1 && percent <= 100);
-	if (stats->buckets) {
-		unsigned bucket = 0;
-
-		for (int64_t below = stats->buckets[0]; below < rank;)
-			below += stats->buckets[++bucket];
-		return time_of(bucket);
-	}
-	if (!stats->times)
+	if (stats->rows != 0)
+		return time_of(bucket_at(stats, rank));
+	if (!stats->kept)
 		return stats->last_us; /* the only one */
-	memcpy(sorted, stats->times, (size_t)stats->count * sizeof(*sorted));
+	memcpy(sorted, stats->kept, (size_t)stats->count * sizeof(*sorted));
 	qsort(sorted, (size_t)stats->count, sizeof(*sorted), compare_times);
 	return sorted[rank - 1];
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The round-trip times of one target as a few numbers: however many there are, they take at most
- * 1.5 KiB, and one alone takes nothing beside the struct. Times are microseconds.
+ * The round-trip times of one target as a few numbers: one alone takes nothing beside the struct,
+ * the first 64 take 4 bytes each, and more, however many, 64 bytes for each power of two that some
+ * of them lie in: two or three for one host, 1.5 KiB at most. Times are microseconds.
  */
 #pragma once
 
@@ -14,8 +15,8 @@ struct ping_stats {
 	int64_t jitter_sum_us; /* of the differences between one and the next, without sign */
 	double mean_us;        /* running, for the next */
 	double squares;        /* of the differences from the mean, summed (Welford, 1962) */
-	uint32_t *times;       /* the first ones as they are, or NULL */
-	uint32_t *buckets;     /* how many in each class of times, once times is full; or NULL */
+	uint32_t *kept; /* the first times as they are; then, of classes, how many; or NULL */
+	uint32_t rows;  /* bits: of which powers of two there are classes; 0: times are kept */
 };
 
 /* us: 0 or more. */

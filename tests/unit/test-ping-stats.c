@@ -4,6 +4,7 @@
 
 #include "common/util.h"
 
+#include <malloc.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -102,6 +103,30 @@ static void test_alike(void **state)
 	assert_stats(times, TIMES_MAX, 1.0 / 32);
 }
 
+/* What is kept of them grows with how much they differ, not with how many there are. */
+static void test_memory(void **state)
+{
+	static const struct {
+		unsigned bits; /* of the largest difference */
+		size_t bytes;
+	} rows[] = {{13, 2 * 64}, {26, 14 * 64}};
+	unsigned seed = 1;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct ping_stats stats = {0};
+
+		ping_stats_add(&stats, 10000);
+		assert_null(stats.kept);
+		for (size_t n = 0; n < TIMES_MAX; n++)
+			ping_stats_add(&stats, 10000 + rand_r(&seed) % (1 << rows[i].bits));
+		assert_in_range(malloc_usable_size(stats.kept), 1, rows[i].bytes + 32);
+		ping_stats_add(&stats, 100000000); /* one that is far off */
+		assert_in_range(malloc_usable_size(stats.kept), 1, rows[i].bytes + 64 + 32);
+		ping_stats_done(&stats);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -109,6 +134,7 @@ int main(void)
 		cmocka_unit_test(test_few_are_exact),
 		cmocka_unit_test(test_many_are_close),
 		cmocka_unit_test(test_alike),
+		cmocka_unit_test(test_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
