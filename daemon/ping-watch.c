@@ -17,9 +17,9 @@ enum host_state { HOST_UNKNOWN, HOST_UP, HOST_DOWN };
 struct ping_watch {
 	/* This period */
 	int64_t began_us; /* real time */
-	int64_t lost, unsent;
-	struct ping_stats rtt;
-	bool is_due; /* it ends as soon as earlier lines are stored */
+	int64_t received, lost, unsent;
+	int64_t min_us, max_us, sum_us; /* of the times of those received */
+	bool is_due;                    /* it ends as soon as earlier lines are stored */
 
 	enum host_state state, told; /* as it is, as the last line about it says */
 	int64_t since_us, told_us;   /* real time */
@@ -61,8 +61,9 @@ static void begin_period(struct ping_task *task)
 {
 	struct ping_watch *watch = task->watch;
 
-	ping_stats_done(&watch->rtt);
-	watch->lost = watch->unsent = 0;
+	watch->received = watch->lost = watch->unsent = 0;
+	watch->min_us = INT64_MAX;
+	watch->max_us = watch->sum_us = 0;
 	watch->is_due = false;
 	watch->began_us = now_real_us();
 }
@@ -70,7 +71,7 @@ static void begin_period(struct ping_task *task)
 static void write_period(struct ping_task *task)
 {
 	const struct ping_watch *watch = task->watch;
-	int64_t received = watch->rtt.count, sent = received + watch->lost;
+	int64_t received = watch->received, sent = received + watch->lost;
 	char span[UNITS_TEXT_MAX], times[96] = "", unsent[48] = "";
 
 	if (task->options->period_us == 0 || sent + watch->unsent == 0)
@@ -81,9 +82,9 @@ static void write_period(struct ping_task *task)
 	(void)duration_text(now_real_us() - watch->began_us, span);
 	if (received > 0)
 		(void)snprintf(times, sizeof(times), ", min/avg/max %.2f/%.2f/%.2f ms",
-			       (double)watch->rtt.min_us / 1e3,
-			       (double)ping_stats_average_us(&watch->rtt) / 1e3,
-			       (double)watch->rtt.max_us / 1e3);
+			       (double)watch->min_us / 1e3,
+			       (double)(watch->sum_us / received) / 1e3,
+			       (double)watch->max_us / 1e3);
 	write_line(task, "%s: %lld/%lld replies, %lld%% loss%s%s", span, (long long)received,
 		   (long long)sent, (long long)(sent > 0 ? watch->lost * 100 / sent : 0), times,
 		   unsent);
@@ -212,16 +213,22 @@ void ping_watch_end(struct ping_task *task)
 		return;
 	write_period(task);
 	wheel_clear(&task->engine->wheel, &task->period);
-	ping_stats_done(&task->watch->rtt);
 	free(task->watch);
 	task->watch = NULL;
 }
 
 void ping_watch_replied(struct ping_task *task, int64_t rtt_us)
 {
-	if (!task->watch)
+	struct ping_watch *watch = task->watch;
+
+	if (!watch)
 		return;
-	ping_stats_add(&task->watch->rtt, rtt_us);
+	watch->received++;
+	watch->sum_us += rtt_us;
+	if (rtt_us < watch->min_us)
+		watch->min_us = rtt_us;
+	if (rtt_us > watch->max_us)
+		watch->max_us = rtt_us;
 	take_outcome(task, HOST_UP);
 }
 
