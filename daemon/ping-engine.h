@@ -88,6 +88,13 @@ struct ping_span {
 	bool is_held, is_over; /* the last target has ended: freed, or when it is let go */
 };
 
+/* What hardly any target has. */
+struct ping_oddities {
+	int64_t duplicates, late, out_of_order, wrong_source, corrupted;
+	union ping_address stranger; /* who answered in the target's place; with wrong_source */
+	struct ping_trouble trouble; /* the last one */
+};
+
 /*
  *              name known          turn                interval, back-off
  *   resolving ----------> ready ----------> waiting ---------------------> ready
@@ -102,11 +109,11 @@ struct ping_task {
 	struct ping_span *span;
 	const struct ping_options *options;
 	LIST_ENTRY(ping_task) span_link;
-	uint32_t index;             /* in its job */
+	struct ping_group *group;   /* of the legs of a target with several addresses; or NULL */
 	struct ping_socket *socket; /* NULL: resolving */
 	TAILQ_ENTRY(ping_task) ready_link;
+	uint32_t index; /* in its job */
 	bool is_ready;
-	struct ping_group *group;    /* of the legs of a target with several addresses; or NULL */
 	uint16_t newest;             /* of its requests, also the closed ones; or NO_REQUEST */
 	unsigned open;               /* batched or waited for */
 	struct wheel_timer pause;    /* until the next request */
@@ -118,18 +125,15 @@ struct ping_task {
 	int64_t back_off_us;
 
 	union ping_address address;
-	union ping_address source; /* AF_UNSPEC: the kernel's choice */
-	unsigned source_interface; /* 0: the kernel's choice */
+	unsigned source_interface; /* where options name one; else 0 */
+	int ttl;                   /* of the last reply; -1: unknown */
 
 	int64_t made; /* requests sent, or refused for good */
 	int64_t sent;
-	struct ping_stats rtt; /* of the replies that count */
-	int64_t good;          /* of them, within max_rtt_us */
-	int64_t duplicates, late, out_of_order, wrong_source, corrupted;
-	int64_t newest_answered_ns;  /* when the newest request with a reply was sent */
-	union ping_address stranger; /* who answered in the target's place; with wrong_source */
-	int ttl;                     /* of the last reply; -1: unknown */
-	struct ping_trouble trouble; /* the last one */
+	struct ping_stats rtt;      /* of the replies that count */
+	int64_t good;               /* of them, within max_rtt_us */
+	int64_t newest_answered_ns; /* when the newest request with a reply was sent */
+	struct ping_oddities *odd;  /* NULL: nothing was odd; see ping_task_oddities */
 };
 
 /*
@@ -240,6 +244,9 @@ void ping_task_resolved(struct engine *engine, struct task *task,
 			const struct sockaddr_storage *addresses, size_t count, const char *error);
 void ping_task_output_stored(struct engine *engine, struct task *task, size_t size);
 struct ping_task *ping_task_new(struct ping_span *span, uint32_t index);
+/* What was odd about it, zeros where nothing was; and the place to note it. */
+const struct ping_oddities *ping_task_oddities(const struct ping_task *task);
+struct ping_oddities *ping_task_note(struct ping_task *task);
 /* From its text on. It may end over it. */
 void ping_task_begin(struct ping_task *task, const char *target);
 /* Which of the engine's sockets such targets use. */

@@ -46,7 +46,7 @@ static void add_leg(struct ping_group *group, const struct ping_task *leg,
 
 	group->sent += leg->sent;
 	group->received += leg->rtt.count;
-	group->duplicates += leg->duplicates;
+	group->duplicates += ping_task_oddities(leg)->duplicates;
 	group->sum_us += leg->rtt.sum_us;
 	if (leg->rtt.count > 0 && leg->rtt.min_us < group->min_us)
 		group->min_us = leg->rtt.min_us;

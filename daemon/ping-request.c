@@ -347,7 +347,7 @@ void request_unsent(struct ping_request *request, const struct ping_trouble *tro
 	ping_request_free(request);
 	if (is_no_room(trouble->error) && ping_task_backs_off(task))
 		return;
-	task->trouble = *trouble;
+	ping_task_note(task)->trouble = *trouble;
 	ping_watch_unsent(task);
 	ping_task_made_request(task, worker_now_us(task->engine->worker));
 	/* This machine itself says that it cannot: nobody needs to hear that four times. */
@@ -380,7 +380,7 @@ static void count_reply(struct ping_task *task, const struct ping_request *reque
 	if (max_us == 0 || us <= max_us)
 		task->good++;
 	if (request->sent_ns < task->newest_answered_ns)
-		task->out_of_order++;
+		ping_task_note(task)->out_of_order++;
 	else
 		task->newest_answered_ns = request->sent_ns;
 }
@@ -400,14 +400,14 @@ static void take_reply(struct ping_request *request, const struct ping_arrival *
 	}
 	task = ping_request_task(request);
 	if (is_earlier) {
-		task->late++;
+		ping_task_note(task)->late++;
 	} else if (request->state == REQUEST_ANSWERED) {
-		task->duplicates++;
+		ping_task_note(task)->duplicates++;
 	} else if (!is_open) {
-		task->late++;
+		ping_task_note(task)->late++;
 		ping_request_set_state(request, REQUEST_ANSWERED);
 	} else if (!is_in_time) {
-		task->late++; /* its time is about to be out */
+		ping_task_note(task)->late++; /* its time is about to be out */
 		ping_watch_lost(task);
 		ping_request_set_state(request, REQUEST_ANSWERED);
 	} else {
@@ -431,12 +431,12 @@ void request_replied(struct ping_socket *socket, const struct echo *echo,
 	if (is_target && is_whole) {
 		take_reply(request, arrival, is_earlier);
 	} else if (is_whole) {
-		struct ping_task *task = ping_request_task(request);
+		struct ping_oddities *odd = ping_task_note(ping_request_task(request));
 
-		task->wrong_source++;
-		task->stranger = arrival->from;
+		odd->wrong_source++;
+		odd->stranger = arrival->from;
 	} else if (is_target) {
-		ping_request_task(request)->corrupted++;
+		ping_task_note(ping_request_task(request))->corrupted++;
 	} /* else it is forged, or for somebody who had this number before */
 }
 
@@ -451,7 +451,7 @@ void request_failed(struct ping_socket *socket, const struct echo *quote,
 	    !has_cookie(request, quote, 0, &is_earlier) || !is_its_address(request, to))
 		return;
 	task = ping_request_task(request);
-	task->trouble = *trouble;
+	ping_task_note(task)->trouble = *trouble;
 	/* Another is on its way already, or may be: without a cookie nobody can tell. */
 	if (is_earlier || (quote->cookie_size == 0 && request->sendings > 1))
 		return;

@@ -103,7 +103,7 @@ const char *ping_address_text(const union ping_address *address,
  */
 static bool is_neighbour_failure(const struct ping_task *task)
 {
-	const struct ping_trouble *trouble = &task->trouble;
+	const struct ping_trouble *trouble = &ping_task_oddities(task)->trouble;
 	bool is_v4 = task->address.any.sa_family == AF_INET;
 	socklen_t size = is_v4 ? sizeof(task->address.v4) : sizeof(task->address.v6);
 	union ping_address target = task->address, own = {0};
@@ -123,7 +123,7 @@ static bool is_neighbour_failure(const struct ping_task *task)
 
 static char *icmp_sentence(const struct ping_task *task)
 {
-	const struct ping_trouble *trouble = &task->trouble;
+	const struct ping_trouble *trouble = &ping_task_oddities(task)->trouble;
 	char buffer[ADDRESS_TEXT_MAX];
 	const char *offender = trouble->offender.any.sa_family == AF_UNSPEC
 				       ? "a router"
@@ -151,7 +151,7 @@ static char *icmp_sentence(const struct ping_task *task)
 
 static char *size_sentence(const struct ping_task *task)
 {
-	const struct ping_trouble *trouble = &task->trouble;
+	const struct ping_trouble *trouble = &ping_task_oddities(task)->trouble;
 	bool is_v4 = task->address.any.sa_family == AF_INET;
 	uint32_t overhead = is_v4 ? V4_OVERHEAD : V6_OVERHEAD;
 	char buffer[ADDRESS_TEXT_MAX];
@@ -176,9 +176,10 @@ static bool is_foreign(const union ping_address *address)
 
 static char *local_sentence(const struct ping_task *task)
 {
-	int error = task->trouble.error;
+	int error = ping_task_oddities(task)->trouble.error;
 	char buffer[ADDRESS_TEXT_MAX];
 	const char *address = ping_address_text(&task->address, buffer);
+	const union ping_address *source = &task->options->source_address;
 
 	if (error == EPERM && task->options->mark != 0)
 		return xasprintf("jobd may not set --mark, for which it needs CAP_NET_ADMIN, or a "
@@ -188,7 +189,7 @@ static char *local_sentence(const struct ping_task *task)
 		return xasprintf("a firewall of this machine does not let out what goes to %s; "
 				 "`nft list ruleset` shows it",
 				 address);
-	if (task->source.any.sa_family != AF_UNSPEC && is_foreign(&task->source))
+	if (source->any.sa_family != AF_UNSPEC && is_foreign(source))
 		return xasprintf(
 			"%s is no address of this machine to send from; `ip address` shows "
 			"which there are",
@@ -202,10 +203,11 @@ static char *local_sentence(const struct ping_task *task)
 
 static char *trouble_sentence(const struct ping_task *task)
 {
-	if (task->trouble.error == EMSGSIZE)
+	const struct ping_trouble *trouble = &ping_task_oddities(task)->trouble;
+
+	if (trouble->error == EMSGSIZE)
 		return size_sentence(task);
-	return task->trouble.origin == SO_EE_ORIGIN_LOCAL ? local_sentence(task)
-							  : icmp_sentence(task);
+	return trouble->origin == SO_EE_ORIGIN_LOCAL ? local_sentence(task) : icmp_sentence(task);
 }
 
 char *ping_open_sentence(int family, int error)
@@ -244,6 +246,7 @@ static void add_times(struct json_text *text, const struct ping_stats *rtt)
 /* PingResult of the interface. */
 static char *result_json(const struct ping_task *task)
 {
+	const struct ping_oddities *odd = ping_task_oddities(task);
 	char address[ADDRESS_TEXT_MAX];
 	struct json_text text = {0};
 
@@ -253,11 +256,11 @@ static char *result_json(const struct ping_task *task)
 	json_text_member_string(&text, "address", ping_address_text(&task->address, address));
 	json_text_member_number(&text, "sent", task->sent);
 	json_text_member_number(&text, "received", task->rtt.count);
-	json_text_member_number(&text, "duplicates", task->duplicates);
-	add_count(&text, "late", task->late);
-	add_count(&text, "outOfOrder", task->out_of_order);
-	add_count(&text, "wrongSource", task->wrong_source);
-	add_count(&text, "corrupted", task->corrupted);
+	json_text_member_number(&text, "duplicates", odd->duplicates);
+	add_count(&text, "late", odd->late);
+	add_count(&text, "outOfOrder", odd->out_of_order);
+	add_count(&text, "wrongSource", odd->wrong_source);
+	add_count(&text, "corrupted", odd->corrupted);
 	if (task->rtt.count > 0)
 		add_times(&text, &task->rtt);
 	if (task->ttl >= 0)
@@ -276,21 +279,22 @@ static bool is_enough(const struct ping_task *task, int64_t replies)
 /* What came back, and did not count, may be the trouble itself. */
 static char *no_reply_sentence(const struct ping_task *task)
 {
+	const struct ping_oddities *odd = ping_task_oddities(task);
 	char stranger[ADDRESS_TEXT_MAX];
 	long long sent = task->sent;
 
-	if (task->wrong_source > 0)
+	if (odd->wrong_source > 0)
 		return xasprintf("no reply (%lld sent), but %lld from %s: ping that address, or "
 				 "look at who answers for it",
-				 sent, (long long)task->wrong_source,
-				 ping_address_text(&task->stranger, stranger));
-	if (task->corrupted > 0)
+				 sent, (long long)odd->wrong_source,
+				 ping_address_text(&odd->stranger, stranger));
+	if (odd->corrupted > 0)
 		return xasprintf("no reply (%lld sent), but %lld damaged ones: " MANGLED, sent,
-				 (long long)task->corrupted);
-	if (task->late > 0)
+				 (long long)odd->corrupted);
+	if (odd->late > 0)
 		return xasprintf("no reply in time (%lld sent), but %lld late ones: allow more "
 				 "with --reply-timeout",
-				 sent, (long long)task->late);
+				 sent, (long long)odd->late);
 	return xasprintf("no reply (%lld sent)", sent);
 }
 
@@ -298,7 +302,7 @@ static void explain_failure(const struct ping_task *task, struct outcome *outcom
 {
 	const struct ping_options *options = task->options;
 	char slowest[UNITS_TEXT_MAX], allowed[UNITS_TEXT_MAX];
-	int error = task->trouble.error;
+	int error = ping_task_oddities(task)->trouble.error;
 
 	if (is_enough(task, task->rtt.count)) {
 		outcome->class = CLASS_TIMEOUT;

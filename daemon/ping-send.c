@@ -47,19 +47,19 @@ static void add_controls(struct msghdr *header, const struct ping_request *reque
 			    &tos, sizeof(tos));
 	if (mark != 0)
 		add_control(header, SOL_SOCKET, SO_MARK, &mark, sizeof(mark));
-	if (!task || (task->source.any.sa_family == AF_UNSPEC && task->source_interface == 0))
+	if (!task || !options->source)
 		return;
 	if (is_v4) {
 		struct in_pktinfo info = {
 			.ipi_ifindex = (int)task->source_interface,
-			.ipi_spec_dst = task->source.v4.sin_addr,
+			.ipi_spec_dst = options->source_address.v4.sin_addr,
 		};
 
 		add_control(header, IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
 	} else {
 		struct in6_pktinfo info = {
 			.ipi6_ifindex = task->source_interface,
-			.ipi6_addr = task->source.v6.sin6_addr,
+			.ipi6_addr = options->source_address.v6.sin6_addr,
 		};
 
 		add_control(header, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof(info));

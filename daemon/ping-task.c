@@ -40,6 +40,7 @@ static void task_end(struct ping_task *task, struct outcome *outcome)
 	if (!task->group || ping_group_leave(task, outcome))
 		ping_span_leave(task->span, task->index, outcome);
 	ping_stats_done(&task->rtt);
+	free(task->odd);
 	free(task);
 }
 
@@ -131,14 +132,13 @@ static bool task_choose_path(struct ping_task *task)
 {
 	const struct ping_options *options = task->options;
 	enum ping_socket_type type = ping_socket_type_for(options, task->address.any.sa_family);
+	bool is_from_interface =
+		options->source && options->source_address.any.sa_family == AF_UNSPEC;
 	int r;
 
-	if (options->source_address.any.sa_family != AF_UNSPEC)
-		task->source = options->source_address;
-	else if (options->source)
+	if (is_from_interface)
 		task->source_interface = if_nametoindex(options->source);
-	if (options->source && task->source.any.sa_family == AF_UNSPEC &&
-	    task->source_interface == 0) {
+	if (is_from_interface && task->source_interface == 0) {
 		task_cut_off(task, TASK_FAILED, CLASS_UNREACHABLE,
 			     xasprintf("there is no interface '%s' to send from; `ip link` shows "
 				       "which there are",
@@ -223,6 +223,20 @@ struct ping_task *ping_task_new(struct ping_span *span, uint32_t index)
 	ping->ttl = -1;
 	LIST_INSERT_HEAD(&span->tasks, ping, span_link);
 	return ping;
+}
+
+const struct ping_oddities *ping_task_oddities(const struct ping_task *task)
+{
+	static const struct ping_oddities none;
+
+	return task->odd ? task->odd : &none;
+}
+
+struct ping_oddities *ping_task_note(struct ping_task *task)
+{
+	if (!task->odd)
+		task->odd = xcalloc(1, sizeof(*task->odd));
+	return task->odd;
 }
 
 /* A leg for each address. They join before any begins, since one may end at once. */
