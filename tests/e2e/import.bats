@@ -105,8 +105,8 @@ import_begins() {
 	is_state "$output" completed
 }
 
-@test "a cursor that goes past what arrives gets it once it is there" {
-	start_jobd
+# A job of 1,200 results, of which some are there and the rest is in lines; and 320 jobs beside it
+half_arrives() {
 	jobctl start ping --wait '127.0.[1-6].[1-200]' >/dev/null
 	jobctl export >"$BATS_TEST_TMPDIR/lines"
 	another_jobd
@@ -115,6 +115,11 @@ import_begins() {
 	import_begins
 	wait_until "$BOUND" eval '[ "$(sqlite3 "$DATABASE" "SELECT count(*) FROM record")" -gt 0 ]'
 	for _ in {1..320}; do jobctl start ping '127.0.0.[1-4]' >/dev/null; done
+}
+
+@test "a cursor that goes past what arrives gets it once it is there" {
+	start_jobd
+	half_arrives
 	jobctl wait
 	[ "$(jobctl receive --cursor mine | wc -l)" -eq 1280 ]
 	tail -n +2301 "$BATS_TEST_TMPDIR/lines" >&5
@@ -139,14 +144,7 @@ import_begins() {
 
 @test "a reading that has gone past what arrives leaves all of it to the next one" {
 	start_jobd
-	jobctl start ping --wait '127.0.[1-6].[1-200]' >/dev/null
-	jobctl export >"$BATS_TEST_TMPDIR/lines"
-	another_jobd
-	head -n 2300 "$BATS_TEST_TMPDIR/lines" >"$BATS_TEST_TMPDIR/begin"
-	mkfifo "$BATS_TEST_TMPDIR/pipe"
-	import_begins
-	wait_until "$BOUND" eval '[ "$(sqlite3 "$DATABASE" "SELECT count(*) FROM record")" -gt 0 ]'
-	for _ in {1..320}; do jobctl start ping '127.0.0.[1-4]' >/dev/null; done
+	half_arrives
 	id=$(jobctl start ping --count 0 127.0.0.1)
 	jobctl start ping 127.0.0.8
 	"$JOBCTL_PROGRAM" receive --cursor mine --wait --json >"$BATS_TEST_TMPDIR/got" 3>&- 4>&- 5>&- &
