@@ -256,6 +256,7 @@ struct store {
 	uint64_t next_job, next_position;
 	uint64_t commits;
 	int64_t sync_us; /* of the last one */
+	int log_pages;   /* after it */
 	char *error;     /* why the last commit failed, or NULL */
 	/* Removed jobs that are to be kept, whose rows are not all there yet */
 	struct arriving {

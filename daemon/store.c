@@ -18,6 +18,8 @@
 
 /* How long a commit waits for another program that writes to the file; then it is tried later. */
 enum { BUSY_MS = 100 };
+/* Of the log, as SQLite itself has it: a checkpoint moves them into the file. */
+enum { CHECKPOINT_PAGES = 1000 };
 /* Half of a task's key. */
 enum { JOB_ID_MAX = INT32_MAX };
 
@@ -209,17 +211,28 @@ static int connect_database(struct store *store, struct error *ret_error)
 	return 0;
 }
 
+/* SQLite's own hook would make a checkpoint of it, for which the commit's replies would wait. */
+static int note_log(void *context, sqlite3 *database, const char *name, int pages)
+{
+	struct store *store = context;
+
+	(void)database;
+	(void)name;
+	store->log_pages = pages;
+	return SQLITE_OK;
+}
+
 static int prepare_database(struct store *store, struct error *ret_error)
 {
 	static const char pragmas[] = "PRAGMA journal_mode = WAL;"
 				      "PRAGMA synchronous = FULL;"
 				      "PRAGMA secure_delete = OFF;"
-				      "PRAGMA wal_autocheckpoint = 1000;"
 				      "PRAGMA journal_size_limit = 67108864;"
 				      "PRAGMA temp_store = MEMORY;"
 				      "PRAGMA cache_size = -4096;";
 	sqlite3_stmt *meta;
 
+	(void)sqlite3_wal_hook(store->database, note_log, store);
 	if (store_execute(store, pragmas) != SQLITE_OK || store_make_rows(store) != SQLITE_OK)
 		return store_refuse(store, ret_error);
 	for (size_t i = 0; i < STATEMENT_COUNT; i++)
@@ -363,6 +376,14 @@ void store_stop_writing(struct store *store)
 	store->error = xasprintf("%s; until then jobd takes no work, and answers what it can read",
 				 store->read_error);
 	store->is_writing_stopped = true;
+}
+
+void store_checkpoint(struct store *store)
+{
+	if (store->log_pages < CHECKPOINT_PAGES)
+		return;
+	store->log_pages = 0; /* the next commit tells, also where this fails */
+	(void)store_run(store_statement(store, SQL_CHECKPOINT));
 }
 
 bool store_has_changes(const struct store *store)

@@ -65,6 +65,9 @@ bool store_is_full(const struct store *store);
  * replaced, so that what is written to the open one would be lost with this process.
  */
 int store_commit(struct store *store);
+/* When whoever waited for the commit has been told: what is in the log goes into the file, where it
+ * is much. What fails is tried again after the next commit. */
+void store_checkpoint(struct store *store);
 /* NULL while the last commit succeeded, else a sentence for people. */
 const char *store_error(const struct store *store);
 /* The sentence of the last read (or piece of upkeep) that failed, or NULL, and how many did. */

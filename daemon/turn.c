@@ -169,6 +169,7 @@ static void end_turn(struct turns *turns)
 	if (is_urgent || (has_work(turns) && now_monotonic_us() >= turns->next_commit_us))
 		commit(turns);
 	reap(turns);
+	store_checkpoint(daemon->store);
 	log_failed_reads(turns);
 	due_us = next_turn_us(turns, has_work(turns));
 	if (due_us != INT64_MAX)

@@ -41,6 +41,7 @@ static void commit(struct store *store)
 {
 	if (store_commit(store) < 0)
 		die(store_error(store));
+	store_checkpoint(store);
 }
 
 static char *some_output(void)
@@ -97,6 +98,7 @@ static void bare_jobs(struct store *store, unsigned count, unsigned batch)
 		bind(meta, 1, id);
 		run(store, meta);
 		run(store, end);
+		store_checkpoint(store);
 	}
 	(void)sqlite3_finalize(begin);
 	(void)sqlite3_finalize(end);
@@ -165,6 +167,7 @@ static void bare_events(struct store *store, unsigned count, unsigned batch)
 		bind(bare.meta, 1, bare.position);
 		run(store, bare.meta);
 		run(store, bare.end);
+		store_checkpoint(store);
 	}
 	(void)sqlite3_finalize(bare.begin);
 	(void)sqlite3_finalize(bare.end);

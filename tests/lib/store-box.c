@@ -89,6 +89,7 @@ void box_commit(void)
 	assert_int_equal(r, 0);
 	assert_null(store_error(box.store));
 	assert_false(store_has_changes(box.store));
+	store_checkpoint(box.store);
 	assert_int_equal(store_queued_bytes(box.store), 0);
 }
 

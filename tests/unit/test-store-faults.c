@@ -118,6 +118,7 @@ static void commit_somehow(void)
 {
 	int r = store_commit(box.store);
 
+	store_checkpoint(box.store);
 	if (r == 0)
 		return;
 	assert_non_null(store_error(box.store));
@@ -319,6 +320,7 @@ static uint64_t commit_until_cut(struct acknowledged *acknowledged, unsigned *se
 
 		if (store_commit(box.store) < 0)
 			return job;
+		store_checkpoint(box.store);
 		assert_true(acknowledged->count < ARRAY_SIZE(acknowledged->jobs));
 		acknowledged->jobs[acknowledged->count++] = job;
 	}

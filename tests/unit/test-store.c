@@ -31,7 +31,7 @@ static void test_new_file(void **state)
 		{"PRAGMA auto_vacuum", 2},
 		{"PRAGMA synchronous", 2},
 		{"PRAGMA secure_delete", 0},
-		{"PRAGMA wal_autocheckpoint", 1000},
+		{"PRAGMA wal_autocheckpoint", 0},
 		{"PRAGMA journal_size_limit", 64 << 20},
 		{"SELECT journal_mode = 'wal' FROM pragma_journal_mode", 1},
 	};
@@ -516,6 +516,37 @@ static void test_reap_leaves_nothing(void **state)
 	box_check();
 }
 
+/* A commit goes to the log alone; the file has it when all were told. */
+static void test_checkpoint(void **state)
+{
+	enum { SIZE = 5000000 };
+	char kind[] = "ping", targets[] = "{}";
+	autofree char *options = xmalloc(SIZE + 1);
+	struct job_row row = {.id = store_next_job(box.store),
+			      .kind = kind,
+			      .options = options,
+			      .targets = targets};
+	int64_t before;
+
+	(void)state;
+	memset(options, 'x', SIZE);
+	options[SIZE] = '\0';
+	before = store_bytes(box.store);
+	store_put_job(box.store, &row);
+	assert_int_equal(store_commit(box.store), 0);
+	assert_int_equal(store_bytes(box.store), before);
+	store_checkpoint(box.store);
+	assert_true(store_bytes(box.store) > SIZE);
+	/* A small one is left for later. */
+	before = store_bytes(box.store);
+	row.id = store_next_job(box.store);
+	row.options = targets;
+	store_put_job(box.store, &row);
+	assert_int_equal(store_commit(box.store), 0);
+	store_checkpoint(box.store);
+	assert_int_equal(store_bytes(box.store), before);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -525,6 +556,7 @@ int main(void)
 		BOX_TEST(test_refused_change),   BOX_TEST(test_job_filters),
 		BOX_TEST(test_live_jobs),        BOX_TEST(test_ids_are_new),
 		BOX_TEST(test_removed_vanishes), BOX_TEST(test_reap_leaves_nothing),
+		BOX_TEST(test_checkpoint),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
