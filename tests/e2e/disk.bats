@@ -116,6 +116,36 @@ is_all_there() {
 	[ "$(jobctl receive 2 3 --json | jq -s '[.[] | select(.task.state == "succeeded")] | length')" -eq 4 ]
 }
 
+# Its jobs have ended, and not all of that is stored
+has_ended_in_memory() {
+	jobctl status --json | jq -e '.jobs == 0 and .storageError != null'
+}
+
+@test "full when a job ends: until that is stored it is not removed as received, and --wait waits for it" {
+	small_disk 4M
+	start_jobd
+	jobctl start ping --count 60000 127.0.0.1
+	wait_until "$BOUND" running_tasks 1 1
+	dd if=/dev/zero of="$MOUNTED/filler" bs=64K 2>/dev/null || :
+	# It is what finds the disk full, and is done all the same
+	run -4 jobctl stop 1
+	wait_until "$BOUND" has_ended_in_memory
+	run -0 jobctl receive 1 --remove
+	[ -z "$output" ]
+	is_state 1 running
+	jobctl receive 1 --wait --keep >"$BATS_TEST_TMPDIR/waited" 2>&1 3>&- 4>&- &
+	waiting=$!
+	PIDS+=("$waiting")
+	wait_until "$BOUND" eval '[ "$(jobctl status --json | jq .clients)" -eq 2 ]'
+	rm "$MOUNTED/filler"
+	wait_until "$BOUND" is_state 1 stopped
+	has_ended "$waiting" || [ $? -eq 3 ]
+	[ "$(<"$BATS_TEST_TMPDIR/waited")" = "127.0.0.1: stopped" ]
+	run -0 jobctl receive 1 --remove
+	[ "$output" = "127.0.0.1: stopped" ]
+	run -1 jobctl list 1
+}
+
 @test "the database is moved away: refused, read on, and it goes on when it is back" {
 	start_jobd
 	jobctl start ping --wait 127.0.0.1
