@@ -439,6 +439,12 @@ void method_receive(struct call *call)
 		call_error(call, &error);
 		return;
 	}
+	if (json_integer_value(position) < 0) {
+		(void)error_set(&error, ERROR_INVALID_PARAMETER, "confirm",
+				"confirm is negative: give the position of a page");
+		call_error(call, &error);
+		return;
+	}
 	receiving = xcalloc(1, sizeof(*receiving));
 	receiving->reading = reading;
 	call->state = receiving;

@@ -56,6 +56,51 @@ call() {
 	call org.jobd.Remove '{"selection": {"selectors": ["1"]}}' | jq -e '.parameters.removed == [1]'
 }
 
+# receive_all PARAMETERS: positions of all that there is, where each page is confirmed far beyond it
+receive_all() {
+	{
+		echo "$1"
+		# Each page has a job at least
+		yes '{"confirm": 9223372036854775807}' | head -n 310
+	} | call org.jobd.Receive - >"$BATS_TEST_TMPDIR/pages"
+	jq -e -s 'last.parameters | .isEnd and .records == []' "$BATS_TEST_TMPDIR/pages" >/dev/null || return
+	jq '.parameters.records[].position' "$BATS_TEST_TMPDIR/pages"
+}
+
+@test "Receive: confirmed far beyond each page every result comes once, and later ones are not hidden" {
+	local parameters
+	for _ in {1..300}; do jobctl start ping '127.0.0.[1-7]' >/dev/null; done
+	run -0 jobctl wait
+	# By jobs, and by the log of all
+	for parameters in '{}' '{"cursor": "mine"}'; do
+		run -0 receive_all "$parameters"
+		[ "$output" = "$(seq 2100)" ]
+		[ "$(jq -s 'map(select(.parameters.records != [])) | length' "$BATS_TEST_TMPDIR/pages")" -ge 3 ]
+		run -0 receive_all "$parameters"
+		[ -z "$output" ]
+	done
+	[ "$(sqlite3 "$DATABASE" 'SELECT count(*) FROM cursor WHERE job = 0 AND position BETWEEN 1000 AND 2100')" -eq 1 ]
+	jobctl start ping 127.0.0.1
+	run -0 jobctl wait
+	for parameters in '{}' '{"cursor": "mine"}'; do
+		run -0 receive_all "$parameters"
+		[ "$output" = 2101 ]
+	done
+}
+
+@test "Receive: a negative position is refused, and confirms nothing" {
+	local cursor pages
+	jobctl start ping '127.0.0.[1-3]'
+	run -0 jobctl wait
+	for cursor in '' mine; do
+		pages=$(printf '%s\n' "{\"cursor\": \"$cursor\"}" '{"confirm": -1}' '{"confirm": 0}' | call org.jobd.Receive -)
+		jq -e -s '.[1] | .error == "org.varlink.service.InvalidParameter" and .parameters.parameter == "confirm"' <<<"$pages"
+		# The reading goes on
+		jq -e -s '.[2].parameters.isEnd' <<<"$pages"
+		call org.jobd.Receive "{\"cursor\": \"$cursor\"}" | jq -e '.parameters.records | length == 3'
+	done
+}
+
 @test "oneway: done, and no word" {
 	run -0 call org.jobd.Start '{"kind": "ping", "targets": ["127.0.0.1"]}' oneway
 	[ -z "$output" ]
