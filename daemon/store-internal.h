@@ -46,6 +46,9 @@ enum { JOB_COLUMN_COUNT = 24 };
 /* The rows of a removed job are there until they are reaped. */
 #define NOT_REMOVED "EXISTS (SELECT 1 FROM job WHERE id = ?3) "
 
+/* Of a user in job 0; each is read when one is written. */
+enum { LOG_CURSORS_MAX = 100 };
+
 /* Every statement, once; a test reads the query plan of each. */
 #define STATEMENTS(X)                                                                              \
 	X(SQL_BEGIN, "BEGIN IMMEDIATE")                                                            \
@@ -128,6 +131,11 @@ enum { JOB_COLUMN_COUNT = 24 };
 	  "FROM record WHERE position > ?1 ORDER BY position LIMIT ?4")                            \
 	X(SQL_CURSOR_READ,                                                                         \
 	  "SELECT position FROM cursor WHERE job = ?1 AND uid = ?2 AND name = ?3")                 \
+	/* Of too many ways into the log the one that spares least. */                             \
+	X(SQL_CURSORS_BOUND,                                                                       \
+	  "DELETE FROM cursor WHERE job = 0 AND uid = ?1 AND (name, position) = (SELECT name, "    \
+	  "min(position) FROM cursor WHERE job = 0 AND uid = ?1 GROUP BY uid HAVING count(*) > "   \
+	  "?2)")                                                                                   \
 	/* Below all records a way into them spares nothing. */                                    \
 	X(SQL_CURSORS_FORGET, "DELETE FROM cursor WHERE job = 0 AND position < "                   \
 			      "coalesce((SELECT min(position) FROM record), 9223372036854775807)") \

@@ -386,15 +386,28 @@ static int apply_output(struct store *store, const struct change *change)
 		       : r;
 }
 
+/* Names that are used once would pile up while an old record stays. */
+static int bound_cursors(struct store *store, uid_t uid)
+{
+	sqlite3_stmt *statement = store_statement(store, SQL_CURSORS_BOUND);
+
+	store_bind(statement, 1, uid);
+	(void)sqlite3_bind_int(statement, 2, LOG_CURSORS_MAX);
+	return store_run(statement);
+}
+
 static int apply_cursor(struct store *store, const struct change *change)
 {
 	sqlite3_stmt *statement = store_statement(store, SQL_CURSOR_WRITE);
+	int r;
 
 	store_bind(statement, 1, change->key.job);
 	store_bind(statement, 2, change->cursor.uid);
 	store_bind_text(statement, 3, change->cursor.name);
 	store_bind(statement, 4, change->cursor.position);
-	return store_run(statement);
+	r = store_run(statement);
+	return r == SQLITE_OK && change->key.job == 0 ? bound_cursors(store, change->cursor.uid)
+						      : r;
 }
 
 int store_apply(struct store *store, const struct change *change)

@@ -150,7 +150,8 @@ void store_put_output(struct store *store, struct task_key key, uint64_t positio
 /*
  * The cursor named name ("" is the usual one) of uid in a job; never moves backwards. In job 0: in
  * none of the jobs of uid there is anything up to here that it was not moved over. That is only a
- * way past what was read: it may lag, and goes once all records are above it.
+ * way past what was read: it may lag, and goes once all records are above it. A user has a hundred
+ * of them at most: the one that is furthest behind goes.
  */
 void store_put_cursor(struct store *store, uid_t uid, const char *name, uint64_t job,
 		      uint64_t position);

@@ -320,6 +320,34 @@ static void test_log(void **state)
 	assert_int_equal(cursor_of(1000, "mine", 0), 0);
 }
 
+/* Names that are used once do not pile up: those that spare least go, also of equals. */
+static void test_log_cursors(void **state)
+{
+	enum { MORE = 5 };
+
+	(void)state;
+	store_put_cursor(box.store, 7, "mine", 0, 1);
+	store_put_cursor(box.store, 1000, "lowest", 0, 2);
+	for (unsigned i = 0; i < 2 * LOG_CURSORS_MAX; i++) {
+		autofree char *name = xasprintf("once%u", i);
+
+		store_put_cursor(box.store, 1000, name, 0, i < MORE ? 3 + i : 9);
+	}
+	box_commit();
+	assert_int_equal(box_number("SELECT count(*) FROM cursor WHERE uid = 1000"),
+			 LOG_CURSORS_MAX);
+	assert_int_equal(box_number("SELECT min(position) FROM cursor WHERE uid = 1000"), 9);
+	assert_int_equal(cursor_of(7, "mine", 0), 1);
+	/* One that is moved is not one more. */
+	store_put_cursor(box.store, 1000, "once199", 0, 20);
+	store_put_cursor(box.store, 1000, "ahead", 0, 20);
+	box_commit();
+	assert_int_equal(cursor_of(1000, "once199", 0), 20);
+	assert_int_equal(cursor_of(1000, "ahead", 0), 20);
+	assert_int_equal(box_number("SELECT count(*) FROM cursor WHERE uid = 1000"),
+			 LOG_CURSORS_MAX);
+}
+
 static void take_lowest(uint64_t job, uint64_t position, void *context)
 {
 	uint64_t *lowest = context;
@@ -368,6 +396,7 @@ int main(void)
 		BOX_TEST(test_record_pages),
 		BOX_TEST(test_cursors),
 		BOX_TEST(test_log),
+		BOX_TEST(test_log_cursors),
 		BOX_TEST(test_arriving),
 	};
 
