@@ -90,6 +90,9 @@ static const struct rule {
 	{1, "numbers that would be given twice",
 	 "SELECT (SELECT count(*) FROM job WHERE id >= next_job) + "
 	 "(SELECT count(*) FROM record WHERE position >= next_position) FROM meta"},
+	{1, "reading positions that would hide results to come",
+	 "SELECT (SELECT count(*) FROM cursor WHERE position >= next_position) + "
+	 "(SELECT count(*) FROM job WHERE received_position >= next_position) FROM meta"},
 	{2, "schedules whose number a job has, or may get",
 	 "SELECT count(*) FROM schedule, meta WHERE schedule.id >= next_job OR "
 	 "schedule.id IN " KNOWN_JOBS},

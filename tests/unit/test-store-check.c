@@ -52,7 +52,8 @@ static uint64_t fill(void)
 	(void)box_put_task(job, 0, "one", 3);
 	(void)box_put_task(job, 1, "two\n", 4);
 	store_put_cursor(box.store, 1000, "mine", job, 1);
-	row.last_position = store_next_position(box.store);
+	row.last_position = row.received_position = store_next_position(box.store);
+	store_put_cursor(box.store, 1000, "mine", 0, row.last_position);
 	store_put_task_ended(box.store, box_key(job, 2), 1, 1, &outcome, 2, row.last_position);
 	row.counts[TASK_SUCCEEDED] = 2;
 	row.counts[TASK_FAILED] = 1;
@@ -103,6 +104,12 @@ static void test_what_is_wrong(void **state)
 		 "1 jobs whose output is shorter or longer than their tasks say\n"},
 		{"INSERT INTO cursor VALUES (77, 0, '', 1)", "DELETE FROM cursor WHERE job = 77",
 		 "1 reading positions of jobs that are not there\n"},
+		{"UPDATE cursor SET position = 6 WHERE job = 0",
+		 "UPDATE cursor SET position = 5 WHERE job = 0",
+		 "1 reading positions that would hide results to come\n"},
+		{"UPDATE job SET received_position = 6 WHERE id = 1",
+		 "UPDATE job SET received_position = 5 WHERE id = 1",
+		 "1 reading positions that would hide results to come\n"},
 		{"UPDATE job SET succeeded = 3 WHERE id = 1",
 		 "UPDATE job SET succeeded = 2 WHERE id = 1",
 		 "1 jobs whose counters differ from their tasks\n"},
@@ -138,7 +145,8 @@ static void test_what_is_wrong(void **state)
 		 "1 schedules whose last run is not theirs\n"},
 		{"UPDATE meta SET next_job = 2, next_position = 5",
 		 "UPDATE meta SET next_job = 3, next_position = 6",
-		 "2 numbers that would be given twice\n"},
+		 "2 numbers that would be given twice\n"
+		 "2 reading positions that would hide results to come\n"},
 	};
 
 	(void)state;
