@@ -47,6 +47,7 @@ static void put_job(bool is_rare)
 		row.last_position = box_put_task(row.id, i, "abc", 3);
 	row.received_position = is_rare ? 0 : row.last_position;
 	store_put_job(box.store, &row);
+	store_put_cursor(box.store, 0, "other", row.id, row.last_position);
 }
 
 /* Up to so many jobs in all. */

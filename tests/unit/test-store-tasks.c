@@ -4,6 +4,7 @@
 
 #include "common/util.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -284,11 +285,20 @@ static struct box_list log_of(uid_t uid, const char *name)
 	return list;
 }
 
+static void remove_wholly(uint64_t job)
+{
+	bool is_more;
+
+	store_put_job_removed(box.store, job);
+	box_commit();
+	while (store_has_removed(box.store))
+		assert_int_equal(store_reap(box.store, &is_more), 0);
+}
+
 static void test_log(void **state)
 {
 	uint64_t job = box_put_job(NULL, 2), other = box_put_job(NULL, 1), gone = 99;
 	struct box_list list;
-	bool is_more;
 
 	(void)state;
 	assert_int_equal(box_put_task(job, 0, "abc", 3), 2);
@@ -298,26 +308,41 @@ static void test_log(void **state)
 	box_commit();
 	list = log_of(1000, NULL);
 	box_expect(&list, 1, 2, 3, 4, 5, 6);
-	for (uint64_t count = 0; count < 5; count++)
-		assert_int_equal(store_has_jobs(box.store, 1000, count), count <= 2);
 	list = log_of(7, NULL);
 	box_expect(&list);
+	/* Each name and each user has a cursor of its own. */
+	store_put_cursor(box.store, 1000, "", job, 6);
 	store_put_cursor(box.store, 1000, "mine", job, 5);
 	store_put_cursor(box.store, 7, "mine", other, 4);
 	box_commit();
 	list = log_of(1000, "mine");
 	box_expect(&list, 3, 4, 6);
+	list = log_of(1000, "");
+	box_expect(&list, 3, 4);
+	list = log_of(1000, NULL);
+	box_expect(&list, 1, 2, 3, 4, 5, 6);
 
 	/* The way past what was read stays while it spares something. */
 	store_put_cursor(box.store, 1000, "mine", 0, 4);
-	box_commit();
+	remove_wholly(job);
 	assert_int_equal(cursor_of(1000, "mine", 0), 4);
-	for (uint64_t id = job; id <= other; id++)
-		store_put_job_removed(box.store, id);
-	box_commit();
-	while (store_has_removed(box.store))
-		assert_int_equal(store_reap(box.store, &is_more), 0);
+	remove_wholly(other);
 	assert_int_equal(cursor_of(1000, "mine", 0), 0);
+	store_put_cursor(box.store, 1000, "mine", 0, store_last_position(box.store));
+	remove_wholly(gone);
+	assert_int_equal(cursor_of(1000, "mine", 0), 0);
+}
+
+static void test_has_jobs(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 2; i++)
+		(void)box_put_job(NULL, 1);
+	box_commit();
+	for (uint64_t count = 0; count < 5; count++) {
+		assert_int_equal(store_has_jobs(box.store, 1000, count), count <= 2);
+		assert_int_equal(store_has_jobs(box.store, 7, count), count == 0);
+	}
 }
 
 /* Names that are used once do not pile up: those that spare least go, also of equals. */
@@ -378,7 +403,11 @@ static void test_arriving(void **state)
 	store_set_arriving(box.store, second, true);
 	assert_int_equal(arriving_position(), begin);
 	store_put_job_kept(box.store, first);
+	box_execute("CREATE TEMP TRIGGER fault BEFORE UPDATE ON meta "
+		    "BEGIN SELECT RAISE(FAIL, 'fault'); END");
+	assert_int_equal(store_commit(box.store), -EIO);
 	assert_int_equal(arriving_position(), begin);
+	box_execute("DROP TRIGGER fault");
 	box_commit();
 	assert_int_equal(arriving_position(), begin + 1);
 	store_drop_job(box.store, second);
@@ -396,6 +425,7 @@ int main(void)
 		BOX_TEST(test_record_pages),
 		BOX_TEST(test_cursors),
 		BOX_TEST(test_log),
+		BOX_TEST(test_has_jobs),
 		BOX_TEST(test_log_cursors),
 		BOX_TEST(test_arriving),
 	};
