@@ -2,7 +2,8 @@
 /*
  * One socket for all targets of a family, since two sockets that see each other's replies cost
  * twice. What a target wants of its own (TTL, source) travels with each packet as ancillary data;
- * only "do not fragment" is a property of a socket, hence two, each open while somebody needs it.
+ * only "do not fragment" is a property of a socket, hence the second one, open while somebody needs
+ * it.
  *
  * Raw sockets are tried first, since the system's default lets nobody have datagram ones (icmp(7),
  * net.ipv4.ping_group_range), which need no privilege otherwise; both cost the same. A filter lets

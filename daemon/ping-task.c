@@ -14,7 +14,6 @@ enum {
 	BACK_OFF_MIN_US = 2000,
 	BACK_OFF_MAX_US = 256000,
 	UNSENT_MAX_US = 30000000,
-	UNCUT_PAYLOAD = 100, /* no network that is in use cuts an IPv4 packet of 128 bytes */
 };
 
 /* --- The end --- */
@@ -117,13 +116,10 @@ bool ping_task_backs_off(struct ping_task *task)
 
 /* --- The beginning --- */
 
-/* Where nobody cuts it "don't fragment" changes nothing, but for the kernel, which then need not
- * find an id for the fragments (RFC 6864 4.1). */
 enum ping_socket_type ping_socket_type_for(const struct ping_options *options, int family)
 {
 	if (family == AF_INET)
-		return options->is_dont_fragment || options->size <= UNCUT_PAYLOAD ? PING_V4_WHOLE
-										   : PING_V4;
+		return options->is_dont_fragment ? PING_V4_WHOLE : PING_V4;
 	return options->is_dont_fragment ? PING_V6_WHOLE : PING_V6;
 }
 
