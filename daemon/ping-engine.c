@@ -26,6 +26,7 @@ enum {
 	BURST_US = 2 * TICK_US, /* a pace makes up for so much lost time */
 	RECENT_FEW = 32,        /* so many replies may wake the engine one by one */
 	ROUNDS_MAX = 16,        /* batches of one turn, before other events have theirs */
+	UNREAD_MAX = 64,        /* turns that leave replies unread: more than were ever queued */
 };
 
 #define CONTAINER(pointer, type, member) \
@@ -382,10 +383,13 @@ static void take_turn(struct engine *engine)
 	bool is_all_read, is_all_sent;
 
 	engine->added = 0;
+	engine->turn_us = now_us;
 	engine->is_kicked = true; /* what ends during the turn needs no other one */
 	is_all_read = read_sockets(engine);
-	/* Reading goes first: a reply that is here has not timed out. */
-	wheel_advance(&engine->wheel, now_us, on_wheel, engine);
+	/* Reading goes first: a reply that is here has not timed out. A flood stops no clock. */
+	engine->unread_turns = is_all_read ? 0 : engine->unread_turns + 1;
+	if (is_all_read || engine->unread_turns > UNREAD_MAX)
+		wheel_advance(&engine->wheel, now_us, on_wheel, engine);
 	is_all_sent = send_ready(engine, now_us);
 	engine->is_kicked = false;
 	arm(engine, worker_now_us(engine->worker));

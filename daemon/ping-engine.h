@@ -196,7 +196,9 @@ struct engine {
 	struct ping_job *jobs;
 	TAILQ_HEAD(, ping_job) ring; /* whose turn it is */
 	struct ping_pace pace;
-	unsigned added; /* requests of this turn */
+	int64_t turn_us;       /* when the turn began */
+	unsigned added;        /* requests of this turn */
+	unsigned unread_turns; /* in a row, that left replies unread */
 };
 
 /* --- ping-engine --- */

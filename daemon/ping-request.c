@@ -356,15 +356,19 @@ void request_unsent(struct ping_request *request, const struct ping_trouble *tro
 }
 
 /*
- * Never negative: the send stamp of a packet within a batch is an estimate. A kernel's stamp from
- * outside the time between sending and reading means that the wall clock was set in between.
+ * Never negative: the send stamp of a packet within a batch is an estimate, which is wrong where
+ * the batch was held up. A kernel's stamp from outside the time between sending the batch and
+ * reading means that the wall clock was set in between.
  */
 static int64_t rtt_us(const struct ping_request *request, const struct ping_arrival *arrival)
 {
-	int64_t slack_ns = INT64_C(1000000);
+	int64_t began_ns = engine_of(request)->sockets[request->socket].began_sending_ns;
+	int64_t earliest_ns = request->sent_ns - INT64_C(1000000);
 	int64_t received_ns = arrival->received_ns;
 
-	if (received_ns < request->sent_ns - slack_ns || received_ns > arrival->read_ns)
+	if (began_ns < earliest_ns)
+		earliest_ns = began_ns;
+	if (received_ns < earliest_ns || received_ns > arrival->read_ns)
 		received_ns = arrival->read_ns;
 	return received_ns > request->sent_ns ? (received_ns - request->sent_ns + 500) / 1000 : 0;
 }
@@ -495,7 +499,7 @@ void ping_job_on_look(struct ping_job *job)
 {
 	struct engine *engine = job->engine;
 	struct request_list *const lists[] = {&job->recent, &job->awaited, &job->paused};
-	int64_t now_us = worker_now_us(engine->worker);
+	int64_t now_us = engine->turn_us; /* what came by then was read */
 	struct ping_request *request;
 
 	job->spans++; /* it stays while its last span ends */

@@ -139,6 +139,7 @@ void ping_socket_flush(struct ping_socket *socket)
 	struct ping_batch *batch = socket->batch;
 	unsigned failures = 0;
 
+	socket->began_sending_ns = clock_ns(CLOCK_MONOTONIC);
 	for (unsigned next = 0; next < batch->count;) {
 		int r = send_some(socket, next);
 

@@ -18,6 +18,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <linux/filter.h>
 #include <linux/icmp.h>
 #include <netinet/icmp6.h>
 #include <sys/random.h>
@@ -85,12 +86,25 @@ static int set_options(const struct ping_socket *socket)
 				  types[socket->type].is_whole);
 }
 
-/* Only echo replies; errors come by the error queue, which no filter concerns. */
+/* Only echo replies, and of them (X: where ICMP begins) those with our id: others would take the
+ * room that the window counts on. Errors come by the error queue, which no filter concerns. */
 static int set_filter(const struct ping_socket *socket)
 {
+	struct sock_filter is_ours[] = {
+		socket->family == AF_INET
+			? (struct sock_filter)BPF_STMT(BPF_LDX | BPF_B | BPF_MSH, 0)
+			: (struct sock_filter)BPF_STMT(BPF_LDX | BPF_IMM, 0),
+		BPF_STMT(BPF_LD | BPF_H | BPF_IND, 4),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, socket->id, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+	};
+	struct sock_fprog program = {ARRAY_SIZE(is_ours), is_ours};
 	struct icmp_filter v4 = {.data = ~(UINT32_C(1) << ICMP_ECHOREPLY)};
 	struct icmp6_filter v6;
 
+	if (setsockopt(socket->fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0)
+		return -errno;
 	if (socket->family == AF_INET)
 		return setsockopt(socket->fd, SOL_RAW, ICMP_FILTER, &v4, sizeof(v4));
 	ICMP6_FILTER_SETBLOCKALL(&v6);
@@ -144,7 +158,7 @@ static int open_icmp(struct ping_socket *ping)
 	if (ping->fd < 0)
 		return errno == EACCES ? -EPERM : -errno;
 	ping->has_ip_header = ping->is_raw && ping->family == AF_INET;
-	return ping->is_raw ? set_filter(ping) : 0;
+	return 0;
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *context)
@@ -203,6 +217,8 @@ int ping_socket_open(struct ping_socket *socket)
 		r = set_options(socket);
 	if (r == 0)
 		r = choose_id(socket);
+	if (r == 0 && socket->is_raw)
+		r = set_filter(socket);
 	if (r < 0) {
 		close_fd(&socket->fd);
 		socket->fd = -1;

@@ -31,15 +31,16 @@ struct ping_socket {
 	bool has_ip_header; /* what is read begins with it */
 	uint16_t id;        /* of its requests, in the ICMP header */
 	struct event *readable;
-	bool is_watched;         /* readable is added */
-	unsigned tasks;          /* that use it */
-	size_t granted;          /* bytes that the kernel queues for us */
-	size_t buffer;           /* of them, what we count on: less after drops */
-	int64_t buffer_set_us;   /* when that was changed last */
-	size_t expected;         /* bytes that recent requests may bring back at any moment */
-	uint32_t dropped;        /* replies for which the buffer had no room */
-	uint32_t route_mtu;      /* as the kernel said of the last packet too big for its route */
-	int64_t paused_until_us; /* its send buffer is full; 0: it is not */
+	bool is_watched;          /* readable is added */
+	unsigned tasks;           /* that use it */
+	size_t granted;           /* bytes that the kernel queues for us */
+	size_t buffer;            /* of them, what we count on: less after drops */
+	int64_t buffer_set_us;    /* when that was changed last */
+	size_t expected;          /* bytes that recent requests may bring back at any moment */
+	uint32_t dropped;         /* replies for which the buffer had no room */
+	uint32_t route_mtu;       /* as the kernel said of the last packet too big for its route */
+	int64_t began_sending_ns; /* the last batch */
+	int64_t paused_until_us;  /* its send buffer is full; 0: it is not */
 	struct ping_batch *batch;
 };
 

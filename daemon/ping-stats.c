@@ -15,6 +15,7 @@ enum {
 	FINE_BITS = 4, /* classes of a power of two, as a power of two */
 	FINE = 1 << FINE_BITS,
 	TIME_BITS = 27, /* 134 s: no reply is waited for that long */
+	ROWS = TIME_BITS - FINE_BITS + 1,
 };
 
 static unsigned bucket_of(int64_t us)
@@ -54,13 +55,24 @@ static void add_row(struct ping_stats *stats, unsigned row)
 	stats->rows |= UINT32_C(1) << row;
 }
 
+/* The shares stay what they are. */
+static void halve(struct ping_stats *stats)
+{
+	for (size_t i = 0; i < place_of(stats, ROWS); i++)
+		stats->kept[i] /= 2;
+}
+
 static void count_in_bucket(struct ping_stats *stats, int64_t us)
 {
 	unsigned bucket = bucket_of(us), row = bucket / FINE;
+	uint32_t *count;
 
 	if (!(stats->rows >> row & 1))
 		add_row(stats, row);
-	stats->kept[place_of(stats, row) + bucket % FINE]++;
+	count = &stats->kept[place_of(stats, row) + bucket % FINE];
+	if (*count == UINT32_MAX)
+		halve(stats);
+	(*count)++;
 }
 
 static void fill_buckets(struct ping_stats *stats)
@@ -138,12 +150,21 @@ static int compare_times(const void *a, const void *b)
 	return left < right ? -1 : left > right;
 }
 
-/* In which class the time of this rank is. */
-static unsigned bucket_at(const struct ping_stats *stats, int64_t rank)
+static int64_t rank_of(int64_t count, unsigned percent)
+{
+	return (count * percent + 99) / 100; /* from 1 */
+}
+
+/* In which class this percentile is. */
+static unsigned bucket_at(const struct ping_stats *stats, unsigned percent)
 {
 	uint32_t rows = stats->rows;
 	const uint32_t *count = stats->kept;
-	int64_t below = 0;
+	int64_t rank, total = 0, below = 0;
+
+	for (size_t i = 0; i < place_of(stats, ROWS); i++)
+		total += stats->kept[i];
+	rank = rank_of(total, percent);
 
 	for (; rows; rows &= rows - 1) {
 		for (unsigned i = 0; i < FINE; i++) {
@@ -152,20 +173,22 @@ static unsigned bucket_at(const struct ping_stats *stats, int64_t rank)
 				return (unsigned)__builtin_ctz(rows) * FINE + i;
 		}
 	}
-	abort(); /* there are not so many */
+	abort(); /* some class has the last */
 }
 
 int64_t ping_stats_percentile_us(const struct ping_stats *stats, unsigned percent)
 {
-	int64_t rank = (stats->count * percent + 99) / 100; /* from 1 */
 	uint32_t sorted[EXACT_MAX];
 
 	assert(stats->count > 0 && percent >= 1 && percent <= 100);
-	if (stats->rows != 0)
-		return time_of(bucket_at(stats, rank));
+	if (stats->rows != 0) {
+		int64_t us = time_of(bucket_at(stats, percent));
+
+		return us < stats->min_us ? stats->min_us : us > stats->max_us ? stats->max_us : us;
+	}
 	if (!stats->kept)
 		return stats->last_us; /* the only one */
 	memcpy(sorted, stats->kept, (size_t)stats->count * sizeof(*sorted));
 	qsort(sorted, (size_t)stats->count, sizeof(*sorted), compare_times);
-	return sorted[rank - 1];
+	return sorted[rank_of(stats->count, percent) - 1];
 }

@@ -53,6 +53,7 @@ static void assert_stats(const int64_t *times, size_t count, double tolerance)
 		int64_t got = ping_stats_percentile_us(&stats, percents[i]);
 
 		assert_true(fabs((double)(got - right)) <= tolerance * (double)right);
+		assert_in_range(got, stats.min_us, stats.max_us);
 	}
 	ping_stats_done(&stats);
 }
@@ -103,6 +104,17 @@ static void test_alike(void **state)
 	assert_stats(times, TIMES_MAX, 1.0 / 32);
 }
 
+/* Within a part of a class, whose middle is none of them */
+static void test_narrow(void **state)
+{
+	int64_t times[TIMES_MAX];
+
+	(void)state;
+	for (size_t n = 0; n < TIMES_MAX; n++)
+		times[n] = 187517 + (int64_t)(n % 45);
+	assert_stats(times, TIMES_MAX, 1.0 / 32);
+}
+
 /* What is kept of them grows with how much they differ, not with how many there are. */
 static void test_memory(void **state)
 {
@@ -135,6 +147,7 @@ int main(void)
 		cmocka_unit_test(test_many_are_close),
 		cmocka_unit_test(test_alike),
 		cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_narrow),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
