@@ -54,7 +54,7 @@ static void settle_orphan(struct live_task *task, const struct task_row *row)
 	const char *why = why_not_again(job, row);
 	struct outcome outcome = {0};
 
-	if (job->job.row.state == JOB_STOPPING) {
+	if (job->job.row.state == JOB_STOPPING || row->is_unwanted) {
 		outcome.state = TASK_STOPPED;
 		live_task_end(task, TASK_RUNNING, &outcome, now_real_us());
 	} else if (why) {

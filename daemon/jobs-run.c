@@ -386,6 +386,14 @@ void live_task_stop(struct live_task *task, int64_t grace_us)
 	tell(task);
 }
 
+/* Acknowledged, it holds after a crash too. */
+static void put_unwanted(const struct live_task *task, uint32_t index)
+{
+	struct task_key key = {.job = task->job->job.row.id, .index = index};
+
+	store_put_task_unwanted(task->job->jobs->store, key, task->attempts, task->started_us);
+}
+
 static void stop_of_span(struct live_task *span, uint32_t index)
 {
 	uint32_t place = index - span->index;
@@ -397,6 +405,7 @@ static void stop_of_span(struct live_task *span, uint32_t index)
 	set_bit(span->unwanted, place);
 	span->stops = xrealloc(span->stops, (span->stop_count + 1) * sizeof(*span->stops));
 	span->stops[span->stop_count++] = index;
+	put_unwanted(span, index);
 	tell(span);
 }
 
@@ -407,6 +416,8 @@ void live_task_stop_target(struct live_task *task, uint32_t index, int64_t grace
 	if (task->count > 1) {
 		stop_of_span(task, index);
 	} else {
+		if (!task->is_unwanted)
+			put_unwanted(task, index);
 		task->is_unwanted = true;
 		live_task_stop(task, grace_us);
 	}

@@ -77,6 +77,9 @@ enum { LOG_CURSORS_MAX = 100 };
 	  "ON CONFLICT (key) DO UPDATE SET state = 1, attempts = ?2, started_us = ?3, "            \
 	  "is_sent = 0 WHERE state < 2")                                                           \
 	X(SQL_TASK_SENT, "UPDATE task SET is_sent = 1 WHERE key = ?1 AND state < 2")               \
+	X(SQL_TASK_UNWANTED,                                                                       \
+	  "INSERT INTO task (key, state, attempts, started_us, ended_us) VALUES (?1, 1, ?2, ?3, "  \
+	  "-1) ON CONFLICT (key) DO UPDATE SET ended_us = -1 WHERE state < 2")                     \
 	X(SQL_TASK_QUEUED,                                                                         \
 	  "UPDATE task SET state = 0, is_sent = 0, ended_us = ?2 WHERE key = ?1 AND state < 2")    \
 	X(SQL_TASK_ENDED,                                                                          \
@@ -84,7 +87,9 @@ enum { LOG_CURSORS_MAX = 100 };
 	  "WHERE key = ?1 AND state < 2")                                                          \
 	X(SQL_TASK_INSERT_ENDED,                                                                   \
 	  "INSERT INTO task (key, state, class, message, result, ended_us, attempts, started_us) " \
-	  "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (key) DO NOTHING")                  \
+	  "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (key) DO UPDATE SET state = ?2, "   \
+	  "class = ?3, message = ?4, result = ?5, ended_us = ?6, attempts = ?7, started_us = ?8 "  \
+	  "WHERE state < 2")                                                                       \
 	X(SQL_TASK_OUTPUT,                                                                         \
 	  "UPDATE task SET stdout_bytes = stdout_bytes + ?2, stderr_bytes = stderr_bytes + ?3 "    \
 	  "WHERE key = ?1")                                                                        \
@@ -188,6 +193,7 @@ enum change_type {
 	CHANGE_JOB_KEPT,
 	CHANGE_TASK_STARTED,
 	CHANGE_TASK_SENT,
+	CHANGE_TASK_UNWANTED,
 	CHANGE_TASK_QUEUED,
 	CHANGE_TASK_ENDED,
 	CHANGE_OUTPUT,
@@ -210,7 +216,7 @@ struct change {
 		struct {
 			unsigned attempt;
 			int64_t at_us;
-		} started;
+		} started;         /* CHANGE_TASK_UNWANTED too */
 		unsigned failures; /* CHANGE_TASK_QUEUED */
 		struct {
 			enum task_state state;

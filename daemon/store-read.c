@@ -293,6 +293,8 @@ static void fill_task(sqlite3_stmt *statement, struct task_row *row)
 	/* One column (store.h). */
 	if (task_state_is_final(row->state))
 		row->ended_us = sqlite3_column_int64(statement, 6);
+	else if (sqlite3_column_int(statement, 6) < 0)
+		row->is_unwanted = true;
 	else
 		row->failures = (unsigned)sqlite3_column_int(statement, 6);
 }

@@ -88,6 +88,7 @@ void change_free(struct change *change)
 	case CHANGE_JOB_KEPT:
 	case CHANGE_TASK_STARTED:
 	case CHANGE_TASK_SENT:
+	case CHANGE_TASK_UNWANTED:
 	case CHANGE_TASK_QUEUED:
 	case CHANGE_SCHEDULE_RUN:
 	case CHANGE_SCHEDULE_PAUSE:
@@ -175,13 +176,25 @@ void store_put_job_kept(struct store *store, uint64_t id)
 	(void)store_put(store, CHANGE_JOB_KEPT, job_key(id), 0);
 }
 
-void store_put_task_started(struct store *store, struct task_key key, unsigned attempt,
-			    int64_t started_us)
+static void put_begun(struct store *store, enum change_type type, struct task_key key,
+		      unsigned attempt, int64_t started_us)
 {
-	struct change *change = store_put(store, CHANGE_TASK_STARTED, key, 0);
+	struct change *change = store_put(store, type, key, 0);
 
 	change->started.attempt = attempt;
 	change->started.at_us = started_us;
+}
+
+void store_put_task_started(struct store *store, struct task_key key, unsigned attempt,
+			    int64_t started_us)
+{
+	put_begun(store, CHANGE_TASK_STARTED, key, attempt, started_us);
+}
+
+void store_put_task_unwanted(struct store *store, struct task_key key, unsigned attempt,
+			     int64_t started_us)
+{
+	put_begun(store, CHANGE_TASK_UNWANTED, key, attempt, started_us);
 }
 
 void store_put_task_sent(struct store *store, struct task_key key)
@@ -309,9 +322,9 @@ static int apply_removed(struct store *store, uint64_t id)
 	return r == SQLITE_OK ? store_run_with_key(store, SQL_REMOVED_INSERT, (int64_t)id) : r;
 }
 
-static int apply_started(struct store *store, const struct change *change)
+static int apply_begun(struct store *store, const struct change *change, enum statement which)
 {
-	sqlite3_stmt *statement = store_statement(store, SQL_TASK_STARTED);
+	sqlite3_stmt *statement = store_statement(store, which);
 
 	(void)sqlite3_bind_int64(statement, 1, task_key_number(change->key));
 	store_bind(statement, 2, change->started.attempt);
@@ -424,7 +437,9 @@ int store_apply(struct store *store, const struct change *change)
 	case CHANGE_JOB_KEPT:
 		return store_run_with_key(store, SQL_REMOVED_DELETE, (int64_t)change->key.job);
 	case CHANGE_TASK_STARTED:
-		return apply_started(store, change);
+		return apply_begun(store, change, SQL_TASK_STARTED);
+	case CHANGE_TASK_UNWANTED:
+		return apply_begun(store, change, SQL_TASK_UNWANTED);
 	case CHANGE_TASK_SENT:
 		return store_run_with_key(store, SQL_TASK_SENT, key);
 	case CHANGE_TASK_QUEUED:

@@ -25,7 +25,8 @@
  *   request   (job, options, targets): what was asked for, as long as a message may be
  *   task      (key = job << 32 | index, state, class, attempts, is_sent, times, sizes, message,
  *             result); until it ends, ended_us is how many of its attempts count against its
- *             retries: few tasks have any, and a column of their own is a byte of every task
+ *             retries, or -1 where it is asked to stop: few tasks have any of that, and a column
+ *             of their own is a byte of every task
  *   record    (position, job, index, stream or none for the end, offset, at, bytes)
  *   cursor    (job, uid, name, position)
  *   removed   (job): removed jobs whose rows are still being deleted, piece by piece, and such as
@@ -136,6 +137,9 @@ void store_put_task_started(struct store *store, struct task_key key, unsigned a
 			    int64_t started_us);
 /* Its command is about to be sent. */
 void store_put_task_sent(struct store *store, struct task_key key);
+/* One that runs is asked to stop, by itself. attempt, started_us: where it has no row. */
+void store_put_task_unwanted(struct store *store, struct task_key key, unsigned attempt,
+			     int64_t started_us);
 /* Back to queued: a retry, or orphaned before anything was sent. failures: of its attempts so far,
  * those that count against its retries. */
 void store_put_task_queued(struct store *store, struct task_key key, unsigned failures);
@@ -204,6 +208,7 @@ struct task_row {
 	enum error_class class;
 	unsigned attempts;
 	unsigned failures; /* of one that has not ended: attempts that count against its retries */
+	bool is_unwanted;  /* that has not ended, and is asked to stop */
 	bool is_sent;
 	int64_t started_us, ended_us;
 	uint64_t output_sizes[STREAM_COUNT]; /* bytes stored so far */

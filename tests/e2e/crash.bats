@@ -12,7 +12,7 @@ setup() {
 
 teardown() {
 	# What a killed jobd could not end on the far side
-	[ ! -s "${MARK:-}" ] || xargs kill <"$MARK" 2>/dev/null || :
+	[ ! -s "${MARK:-}" ] || xargs kill -KILL <"$MARK" 2>/dev/null || :
 	common_teardown
 }
 
@@ -138,6 +138,25 @@ has_begun() {
 	start_jobd
 	run -3 jobctl wait 1 --timeout "$BOUND"
 	is_state 1 stopped
+}
+
+# Of two commands that no TERM ends
+@test "a target that was being stopped is stopped after the restart, and does not run again; the others do" {
+	test_user
+	MARK=$(mark begun)
+	start_sshd
+	start_jobd
+	jobctl start ssh --rerun --host-key off --login "$TEST_USER" --port "$SSH_PORT" '127.0.0.[1-2]' \
+		-- "trap '' TERM; echo \$\$ >>$MARK; exec sleep 600"
+	wait_until "$BOUND" has_begun 2
+	jobctl stop 1/127.0.0.1 --grace 60s
+	[ "$(task 1 state)" = '"running"' ]
+	kill9_jobd
+	start_jobd
+	wait_until "$BOUND" has_begun 3
+	jobctl show 1 --json | jq -e '[.taskList[].state] == ["stopped", "running"]'
+	jobctl list 1 --json | jq -e '[.running, .stopped] == [1, 1]'
+	[ "$(jobctl receive 1 2>&1)" = "127.0.0.1: stopped" ]
 }
 
 # The first task of job 1 waits for another attempt after so many

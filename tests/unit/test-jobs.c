@@ -214,6 +214,34 @@ static void test_stop_meets_shutdown(void **state)
 	expect_task(id, 0, TASK_STOPPED, 1);
 }
 
+/* jobd dies before it has heard that the targets did: they were told to stop, and do. */
+static void test_stop_meets_crash(void **state)
+{
+	struct job *one = start("[\"127.0.0.1\"]", "{\"count\": 0}");
+	struct job *many = start("[\"127.0.0.1-127.0.0.100\"]", FAILING);
+	uint64_t lone = one->row.id, spanned = many->row.id;
+	struct jobs *after = jobs_new(table.base, box.store, table.workers, table.config);
+	struct error error = {0};
+
+	(void)state;
+	assert_true(stop(one, 0));
+	assert_true(stop(many, 70));
+	commit();
+	expect_task(lone, 0, TASK_RUNNING, 1);
+	expect_task(spanned, 70, TASK_RUNNING, 1);
+	assert_int_equal(jobs_recover(after, &error), 0);
+	box_commit();
+	expect_task(lone, 0, TASK_STOPPED, 1);
+	expect_task(spanned, 70, TASK_STOPPED, 1);
+	assert_int_equal(live_job_find(after, spanned)->waiting_count, 99);
+	jobs_free(after);
+	(void)finish(one);
+	(void)finish(many);
+	/* An end stays the one that it is. */
+	expect_task(spanned, 70, TASK_STOPPED, 1);
+	expect_task(spanned, 71, TASK_FAILED, RETRIES + 1);
+}
+
 /* --- Pruning --- */
 
 static void test_pruned_once(void **state)
@@ -238,7 +266,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TABLE_TEST(test_stop_meets_retry),    TABLE_TEST(test_stop_meets_retry_in_span),
 		TABLE_TEST(test_stop_meets_name),     TABLE_TEST(test_stop_while_waiting),
-		TABLE_TEST(test_stop_meets_shutdown), TABLE_TEST(test_pruned_once),
+		TABLE_TEST(test_stop_meets_shutdown), TABLE_TEST(test_stop_meets_crash),
+		TABLE_TEST(test_pruned_once),
 	};
 
 	log_set_level(LOG_ERR); /* not each end */

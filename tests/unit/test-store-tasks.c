@@ -80,6 +80,7 @@ static void test_final_state_stays(void **state)
 	store_put_task_queued(box.store, key, 1);
 	store_put_task_started(box.store, key, 2, 1);
 	store_put_task_sent(box.store, key);
+	store_put_task_unwanted(box.store, key, 2, 1);
 	store_put_task_ended(box.store, key, 0, 0, &later, 2, store_next_position(box.store));
 	box_commit();
 	after = box_task(key);
@@ -163,6 +164,48 @@ static void test_end_without_a_beginning(void **state)
 	assert_int_equal(
 		store_read_records(box.store, key.job, 0, 0, 9, 9, box_list_record, &records), 0);
 	box_expect(&records, end);
+}
+
+/* That it is to stop is known until its end, of one with a row and of one without. */
+static void test_unwanted(void **state)
+{
+	uint64_t job = box_put_job(NULL, 2);
+	struct box_list records = {.count = 0};
+	uint64_t ends[2];
+
+	(void)state;
+	store_put_task_started(box.store, box_key(job, 0), 3, 100);
+	store_put_task_queued(box.store, box_key(job, 0), 2);
+	store_put_task_started(box.store, box_key(job, 0), 3, 100);
+	for (uint32_t index = 0; index < 2; index++)
+		store_put_task_unwanted(box.store, box_key(job, index), 3, 100);
+	box_commit();
+	for (uint32_t index = 0; index < 2; index++) {
+		struct outcome outcome = {.state = TASK_STOPPED};
+		struct task_row row = box_task(box_key(job, index));
+
+		assert_true(row.is_unwanted);
+		assert_int_equal(row.state, TASK_RUNNING);
+		assert_int_equal(row.attempts, 3);
+		assert_int_equal(row.started_us, 100);
+		assert_int_equal(row.failures, 0);
+		assert_int_equal(row.ended_us, 0);
+		ends[index] = store_next_position(box.store);
+		store_put_task_ended(box.store, box_key(job, index), index == 0 ? 0 : 3, 100,
+				     &outcome, 200, ends[index]);
+	}
+	box_commit();
+	for (uint32_t index = 0; index < 2; index++) {
+		struct task_row row = box_task(box_key(job, index));
+
+		assert_false(row.is_unwanted);
+		assert_int_equal(row.state, TASK_STOPPED);
+		assert_int_equal(row.attempts, 3);
+		assert_int_equal(row.ended_us, 200);
+	}
+	assert_int_equal(store_read_records(box.store, job, 0, 0, 9, 9, box_list_record, &records),
+			 0);
+	box_expect(&records, ends[0], ends[1]);
 }
 
 /* Output is bytes, whatever they are; the end of a task comes with its row. */
@@ -420,6 +463,7 @@ int main(void)
 		BOX_TEST(test_task_life),
 		BOX_TEST(test_final_state_stays),
 		BOX_TEST(test_end_without_a_beginning),
+		BOX_TEST(test_unwanted),
 		BOX_TEST(test_task_pages),
 		BOX_TEST(test_record_contents),
 		BOX_TEST(test_record_pages),
