@@ -157,6 +157,8 @@ void inventory_read(json_t *targets, json_t *hosts, const char *path, char *text
 void print_json(const json_t *object);
 void print_job_table(const json_t *jobs);
 void print_task_table(const json_t *tasks);
+/* Ends the program where tables cannot be printed: before anything else is. */
+void tables_load(void);
 void print_schedule_table(const json_t *schedules);
 /* "host-key" for "host_key" */
 const char *for_people(const char *word, char buffer[static 32]);

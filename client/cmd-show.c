@@ -234,6 +234,7 @@ static void show(const json_t *job, const char *task_selector)
 		print_json(whole);
 		json_decref(whole);
 	} else {
+		tables_load();
 		print_job(job);
 		printf("\n");
 		print_task_table(tasks);

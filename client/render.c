@@ -167,7 +167,7 @@ static void *smartcols_function(void *library, const char *name)
 	return function;
 }
 
-static void load_smartcols(void)
+void tables_load(void)
 {
 	void *library = dlopen("libsmartcols.so.1", RTLD_NOW);
 
@@ -186,7 +186,7 @@ static struct libscols_table *new_table(const struct column *columns, size_t cou
 {
 	struct libscols_table *table;
 
-	load_smartcols();
+	tables_load();
 	/* For the width of what is not ASCII; all else of jobctl does without. */
 	(void)setlocale(LC_CTYPE, "");
 	table = smartcols.new_table();

@@ -8,21 +8,27 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* The pipe on which the child says that it is ready; and the log that then takes over. */
 static int ready_fd = -1, log_fd = -1;
 
-/* Ready: one byte. Not ready: the child's end closed the pipe. */
-static _Noreturn void wait_for_child(int fd)
+/* Ready: one byte. Not ready: the child's end closed the pipe; its status says why. */
+static _Noreturn void wait_for_child(int fd, pid_t pid)
 {
 	char byte;
 	ssize_t size;
+	int status = 0;
 
 	do
 		size = read(fd, &byte, 1);
 	while (size < 0 && errno == EINTR);
-	_exit(size == 1 ? EXIT_SUCCESS : EXIT_FAILURE);
+	if (size == 1)
+		_exit(EXIT_SUCCESS);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	_exit(WIFEXITED(status) && WEXITSTATUS(status) != 0 ? WEXITSTATUS(status) : EXIT_FAILURE);
 }
 
 static int open_log(const char *database)
@@ -46,7 +52,7 @@ int background_start(const char *database)
 	}
 	if (pid > 0) {
 		(void)close(fds[1]);
-		wait_for_child(fds[0]);
+		wait_for_child(fds[0], pid);
 	}
 	(void)close(fds[0]);
 	ready_fd = fds[1];

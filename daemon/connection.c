@@ -268,6 +268,11 @@ void call_error(struct call *call, struct error *error)
 	error_done(error);
 }
 
+void call_storage_failed(struct call *call)
+{
+	call_answer(call, storage_failed(store_error(call->daemon->store)));
+}
+
 void call_schedule(struct call *call)
 {
 	plan_work(call->connection);

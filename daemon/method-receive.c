@@ -124,11 +124,16 @@ static void look_up(struct call *call)
 	call->step = NULL;
 	for (unsigned i = 0; i < SOURCES_PER_TURN && reading->looked_up < reading->count; i++) {
 		struct source *source = &reading->sources[reading->looked_up];
+		bool is_open = jobs_is_open(reading->daemon->jobs, source->job);
 
+		/* What jobd did not go on with, since it stores nothing, never ends. */
+		if (reading->is_wait && source->is_live && !is_open &&
+		    store_error(reading->daemon->store)) {
+			call_storage_failed(call);
+			return;
+		}
 		/* What ended meanwhile is not waited for. */
-		source_set_live(reading, source,
-				source->is_live &&
-					jobs_is_open(reading->daemon->jobs, source->job));
+		source_set_live(reading, source, source->is_live && is_open);
 		if (!reading->log.is_on)
 			source_find_next(reading, source);
 		reading->looked_up++;

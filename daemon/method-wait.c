@@ -2,6 +2,7 @@
 /* Wait and Subscribe: what job watchers say, to a client. */
 #include "daemon/jobs.h"
 #include "daemon/methods.h"
+#include "daemon/store.h"
 #include "daemon/walk.h"
 
 #include "common/util.h"
@@ -190,6 +191,12 @@ static void waiting_done(struct call *call)
 			continue;
 		update(waiting, job, row.counts, job_state_is_final(row.state));
 		job_row_done(&row);
+		/* What jobd did not go on with, since it stores nothing, never ends. */
+		if (!job->has_ended && !jobs_is_open(call->daemon->jobs, job->id) &&
+		    store_error(call->daemon->store)) {
+			call_storage_failed(call);
+			return;
+		}
 	}
 	if (finish_waiting(waiting))
 		return;

@@ -17,7 +17,8 @@
 #include <ctype.h>
 #include <fnmatch.h>
 
-enum { PART_MAX = 100000 };
+/* Of one call: each job is held against all of them; the targets are those of all task parts. */
+enum { SELECTORS_MAX = 10000, PARTS_MAX = 100000 };
 #define LOOK_UP_US (5 * US_PER_MS) /* at once */
 
 struct selector {
@@ -33,6 +34,7 @@ struct selection {
 	size_t count;
 	json_t *words; /* of each, until all were looked up */
 	size_t looked_up;
+	size_t part_count;        /* targets in the task parts */
 	uint64_t before;          /* so far the next one was looked for */
 	struct job_filter scope;  /* in which */
 	struct job_filter filter; /* strings are owned below */
@@ -125,6 +127,11 @@ static int parse_selectors(struct selection *selection, json_t *words, struct er
 	size_t count = json_array_size(words);
 	int r = 0;
 
+	if (count > SELECTORS_MAX)
+		return error_set(ret_error, ERROR_LIMIT_REACHED, "selectors",
+				 "%zu selectors are more than %d: name ranges, as 3-9, or a part "
+				 "at a time",
+				 count, SELECTORS_MAX);
 	selection->words = json_incref(words);
 	selection->selectors = xcalloc(count, sizeof(*selection->selectors));
 	while (r == 0 && selection->count < count) {
@@ -170,7 +177,7 @@ static int find_targets(const struct target_list *list, const struct target_list
 }
 
 /* A task part: an index, or targets in their own notation. */
-static int parse_part(struct store *store, const char *word, const char *part,
+static int parse_part(struct store *store, const char *word, const char *part, size_t room,
 		      struct selector *selector, struct error *ret_error)
 {
 	struct target_list *wanted = NULL, *list = NULL;
@@ -196,7 +203,12 @@ static int parse_part(struct store *store, const char *word, const char *part,
 		selector->index_count = 1;
 		r = 0;
 	} else {
-		r = target_list_new(&part, 1, NULL, 0, PART_MAX, &wanted, ret_error);
+		r = target_list_new(&part, 1, NULL, 0, PARTS_MAX, &wanted, ret_error);
+		if (r == 0 && target_list_count(wanted) > room)
+			r = error_set(ret_error, ERROR_LIMIT_REACHED, "selectors",
+				      "more than %d targets are named of jobs: name fewer, or "
+				      "whole jobs",
+				      PARTS_MAX);
 		if (r == 0)
 			r = find_targets(list, wanted, word, selector, ret_error);
 	}
@@ -247,7 +259,9 @@ static int look_up_one(struct store *store, struct selection *selection, struct 
 	int r = look_up_jobs(store, selection, jobs, part != NULL, ret_error);
 
 	if (r == 0 && part)
-		r = parse_part(store, word, part, &selection->selectors[index], ret_error);
+		r = parse_part(store, word, part, PARTS_MAX - selection->part_count,
+			       &selection->selectors[index], ret_error);
+	selection->part_count += selection->selectors[index].index_count;
 	if (r == 0)
 		selection->looked_up++;
 	return r;
@@ -486,7 +500,10 @@ int selection_read(struct selection *selection, struct store *store, uint64_t be
 
 	if (before == 0)
 		selection->given = 0;
-	return store_read_jobs(store, &selection->filter, before, limit, read_row, &page, ret_next);
+	/* Many selectors take long for each job. */
+	limit /= 1 + selection->count / 100;
+	return store_read_jobs(store, &selection->filter, before, limit > 0 ? limit : 1, read_row,
+			       &page, ret_next);
 }
 
 int selection_is_of_none(struct error *ret_error, const char *selector)

@@ -79,6 +79,8 @@ void call_reply_text(struct call *call, struct json_text *text);
 void call_continue_text(struct call *call, struct json_text *text);
 /* Takes what error holds and clears it. */
 void call_error(struct call *call, struct error *error);
+/* Ends it with StorageFailed, while the store takes nothing: store_error. */
+void call_storage_failed(struct call *call);
 /* The reply to Start and the like: if the commit fails, what is queued of the job or schedule is
  * dropped. id 0: there was one before. */
 void call_reply_start(struct call *call, uint64_t id, struct json_text *text);

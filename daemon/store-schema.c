@@ -128,20 +128,23 @@ static int make_new(struct store *store, struct error *ret_error)
 int store_read_version(struct store *store, int64_t *ret_version, struct error *ret_error)
 {
 	int64_t application, version;
+	int r = -EUCLEAN;
 
 	if (read_number(store, "PRAGMA application_id", &application) < 0 ||
 	    read_number(store, "PRAGMA user_version", &version) < 0)
 		return store_refuse(store, ret_error);
 	if (application != APPLICATION_ID || version < 1)
-		return error_set(ret_error, ERROR_STORAGE_FAILED, NULL, "the database %s %s",
-				 store->path, STORE_FOREIGN);
-	if (version > SCHEMA_VERSION)
-		return error_set(ret_error, ERROR_STORAGE_FAILED, NULL,
-				 "the database %s has version %lld, and this jobd knows version "
-				 "%d: use a newer jobd",
-				 store->path, (long long)version, SCHEMA_VERSION);
+		(void)error_set(ret_error, ERROR_STORAGE_FAILED, NULL, "the database %s %s",
+				store->path, STORE_FOREIGN);
+	else if (version > SCHEMA_VERSION)
+		(void)error_set(ret_error, ERROR_STORAGE_FAILED, NULL,
+				"the database %s has version %lld, and this jobd knows version "
+				"%d: use a newer jobd",
+				store->path, (long long)version, SCHEMA_VERSION);
+	else
+		r = 0;
 	*ret_version = version;
-	return 0;
+	return r;
 }
 
 int store_make_schema(struct store *store, struct error *ret_error)

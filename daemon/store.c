@@ -341,8 +341,10 @@ int store_commit(struct store *store)
 
 	if (STAILQ_EMPTY(&store->queue) && !store->error)
 		return 0;
-	if (store->is_writing_stopped)
+	if (store->is_writing_stopped) {
+		clear_queue(store);
 		return -EUCLEAN;
+	}
 	free(store->error);
 	store->error = NULL;
 	r = store_check_places(store, &store->error);
@@ -376,6 +378,8 @@ void store_stop_writing(struct store *store)
 	store->error = xasprintf("%s; until then jobd takes no work, and answers what it can read",
 				 store->read_error);
 	store->is_writing_stopped = true;
+	/* Nor does the end take what the log has into the file. */
+	(void)sqlite3_db_config(store->database, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 }
 
 void store_checkpoint(struct store *store)

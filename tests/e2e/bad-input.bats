@@ -230,7 +230,7 @@ refused() {
 @test "a database of somebody else, a damaged one, one of a newer jobd" {
 	mkdir -p "${DATABASE%/*}"
 	sqlite3 "$DATABASE" 'CREATE TABLE t (x)'
-	refused "$DATABASE" "is not one of jobd"
+	STATUS=3 refused "$DATABASE" "is not one of jobd"
 	head -c 100000 /dev/urandom >"$DATABASE"
 	STATUS=3 refused "$DATABASE" "is not one of jobd"
 	rm "$DATABASE"
@@ -245,7 +245,7 @@ refused() {
 	cmp "$DATABASE" "$BATS_TEST_TMPDIR/damaged"
 	cp "$BATS_TEST_TMPDIR/well" "$DATABASE"
 	sqlite3 "$DATABASE" 'PRAGMA user_version = 99'
-	refused "$DATABASE" "newer jobd"
+	STATUS=3 refused "$DATABASE" "newer jobd"
 	sqlite3 "$DATABASE" 'PRAGMA user_version = 2'
 }
 
@@ -275,7 +275,18 @@ refused() {
 	run -1 --separate-stderr without_tables list
 	[ -z "$output" ]
 	[[ $stderr == "jobctl: cannot print a table without libsmartcols: "*"--json" ]]
+	run -1 --separate-stderr without_tables show 1
+	[ -z "$output" ]
 	run -0 without_tables list --json
 	[[ $output == *'"state":"completed"'* ]]
 	run -0 jobctl list
+}
+
+@test "more selectors, or targets in them, than one call may have" {
+	start_jobd
+	run -1 jobctl list {1..10001}
+	[[ $output == *"10001 selectors are more than 10000: "* ]]
+	jobctl start ping --wait --summary 127.1.0.0/16 >/dev/null
+	run -1 jobctl stop 1/127.1.0.0/16 1/127.1.0.0/16
+	[[ $output == *"more than 100000 targets are named of jobs: "* ]]
 }

@@ -293,10 +293,17 @@ goes_on_after_damage() {
 	damaged stop --all
 	damaged remove 1
 	damaged list --state running
+	damaged wait endless
+	damaged receive endless --wait
 	[ "$(jobctl receive 1 --again --keep | wc -l)" -eq 9 ]
 	jobctl show endless
 	[ "$(jobctl export 1 | wc -l)" -eq 19 ]
+	# Nor what lies in the log, at the end
+	sqlite3 "$DATABASE" 'UPDATE meta SET next_job = next_job + 1'
+	stop_jobd
+	test -s "$DATABASE-wal"
 	cmp "$DATABASE" "$BATS_TEST_TMPDIR/damaged"
+	start_jobd
 	mend job_live
 	is_state endless running
 	jobctl start ping --wait 127.0.0.1

@@ -169,7 +169,7 @@ static void test_what_cannot_be_checked(void **state)
 	assert_non_null(strstr(error.sentence, missing));
 	error_done(&error);
 	box_execute("PRAGMA user_version = 9");
-	assert_int_equal(store_check(box.path, take_finding, NULL, &error), -EIO);
+	assert_int_equal(store_check(box.path, take_finding, NULL, &error), -EUCLEAN);
 	assert_non_null(strstr(error.sentence, "version 9"));
 	error_done(&error);
 }
