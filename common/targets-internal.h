@@ -44,7 +44,7 @@ struct term {
 struct target_list {
 	atomic_uint references;
 	struct term *terms;
-	size_t count, capacity;
+	size_t count;
 	uint64_t target_count;
 	/* Addresses that are in the list as such: disjoint, ascending, with where to find them */
 	struct interval *intervals;

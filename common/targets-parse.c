@@ -20,10 +20,7 @@ struct term *term_add(struct target_list *list, enum term_type type)
 {
 	struct term *term;
 
-	if (list->count == list->capacity) {
-		list->capacity = list->capacity ? 2 * list->capacity : 1;
-		list->terms = xrealloc(list->terms, list->capacity * sizeof(*list->terms));
-	}
+	list->terms = xgrow(list->terms, list->count, sizeof(*list->terms));
 	term = &list->terms[list->count++];
 	*term = (struct term){.type = type};
 	return term;

@@ -351,9 +351,7 @@ static int number_terms(struct target_list *list, uint64_t limit, struct error *
 /* A list stays as long as its job does: without room to spare. */
 static void trim(struct target_list *list)
 {
-	if (list->capacity > list->count)
-		list->terms = xrealloc(list->terms, list->count * sizeof(*list->terms));
-	list->capacity = list->count;
+	list->terms = xrealloc(list->terms, list->count * sizeof(*list->terms));
 	/* One at least: bsearch(3) takes no NULL. */
 	if (list->interval_count < list->count)
 		list->intervals = xrealloc(list->intervals,

@@ -15,7 +15,8 @@
 void *xmalloc(size_t size);
 void *xcalloc(size_t count, size_t size);
 void *xrealloc(void *memory, size_t size);
-/* Room for one item more in an array that only grows: the room doubles at powers of two. */
+/* Room for one item more in an array that grows by ones: the room doubles at powers of two. It may
+ * lose items in between. */
 void *xgrow(void *items, size_t count, size_t item_size);
 void *xmemdup(const void *bytes, size_t size);
 char *xstrdup(const char *text);

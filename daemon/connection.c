@@ -104,11 +104,8 @@ static void mark_due(struct connection *connection)
 static void hold(struct connection *connection, char *text, size_t size, bool is_change,
 		 uint64_t start)
 {
-	if (connection->held_count == connection->held_capacity) {
-		connection->held_capacity = 2 * connection->held_capacity + 4;
-		connection->held = xrealloc(connection->held,
-					    connection->held_capacity * sizeof(*connection->held));
-	}
+	connection->held =
+		xgrow(connection->held, connection->held_count, sizeof(*connection->held));
 	connection->held[connection->held_count++] =
 		(struct held){.size = size, .is_change = is_change, .start = start};
 	if (text)
@@ -598,7 +595,7 @@ static void let_go(struct connection *connection, const char *error)
 	(void)evbuffer_add_buffer(connection->output, connection->held_output);
 	free(connection->held);
 	connection->held = NULL;
-	connection->held_count = connection->held_capacity = 0;
+	connection->held_count = 0;
 }
 
 void connection_committed(struct connection *connection, const char *error, bool is_late)

@@ -43,7 +43,7 @@ struct connection {
 	struct running_call *running;
 	struct evbuffer *held_output;
 	struct held *held; /* in order */
-	size_t held_count, held_capacity;
+	size_t held_count;
 	void *state;
 	void (*state_free)(void *state);
 };

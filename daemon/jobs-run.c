@@ -403,7 +403,7 @@ static void stop_of_span(struct live_task *span, uint32_t index)
 	if (has_bit(span->unwanted, place))
 		return;
 	set_bit(span->unwanted, place);
-	span->stops = xrealloc(span->stops, (span->stop_count + 1) * sizeof(*span->stops));
+	span->stops = xgrow(span->stops, span->stop_count, sizeof(*span->stops));
 	span->stops[span->stop_count++] = index;
 	put_unwanted(span, index);
 	tell(span);

@@ -54,8 +54,7 @@ void job_add_waiting(struct live_task *task)
 	size_t used = job->waiting_count + 1; /* with the place before the first */
 
 	assert(task->run == 0 && task->place == 0);
-	if ((used & (used - 1)) == 0) /* it doubles */
-		job->waiting = xrealloc(job->waiting, 2 * used * sizeof(struct live_task *));
+	job->waiting = xgrow(job->waiting, used, sizeof(struct live_task *));
 	move_up(task, ++job->waiting_count);
 }
 

@@ -396,7 +396,7 @@ void jobs_start_failed(struct jobs *jobs, uint64_t id)
 
 static void push_id(uint64_t **ids, size_t *count, uint64_t id)
 {
-	*ids = xrealloc(*ids, (*count + 1) * sizeof(**ids));
+	*ids = xgrow(*ids, *count, sizeof(**ids));
 	(*ids)[(*count)++] = id;
 }
 

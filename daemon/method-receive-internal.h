@@ -62,7 +62,7 @@ struct reading {
 	struct selection *selection;
 	/* The live ones that are waited for, ascending by job; then the walk's, descending */
 	struct source *sources;
-	size_t count, capacity, walk_begin;
+	size_t count, walk_begin;
 	size_t live;      /* so many that is_live */
 	size_t looked_up; /* so many know where their next record is */
 	size_t *heap;     /* indices into sources, the smallest `next` at [0] */

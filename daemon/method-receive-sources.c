@@ -70,11 +70,7 @@ void sources_add(struct reading *reading, const struct job_row *row)
 {
 	bool is_live = !job_state_is_final(row->state);
 
-	if (reading->count == reading->capacity) {
-		reading->capacity = reading->capacity ? 2 * reading->capacity : 16;
-		reading->sources =
-			xrealloc(reading->sources, reading->capacity * sizeof(*reading->sources));
-	}
+	reading->sources = xgrow(reading->sources, reading->count, sizeof(*reading->sources));
 	reading->sources[reading->count++] = (struct source){
 		.job = row->id,
 		.uid = row->uid,

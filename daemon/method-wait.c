@@ -24,7 +24,7 @@ struct waiting {
 	struct job_watcher watcher;
 	bool is_watching, is_walked;
 	struct waited_job *jobs; /* that had not ended; ascending by id once walked */
-	size_t count, capacity;
+	size_t count;
 	size_t selected, ended; /* jobs */
 	uint64_t counts[TASK_STATE_COUNT];
 	struct event *timeout, *progress;
@@ -83,10 +83,7 @@ static int waiting_each(const struct job_row *row, void *context)
 	update(waiting, &job, row->counts, job_state_is_final(row->state));
 	if (job.has_ended)
 		return 0;
-	if (waiting->count == waiting->capacity) {
-		waiting->capacity = waiting->capacity ? 2 * waiting->capacity : 16;
-		waiting->jobs = xrealloc(waiting->jobs, waiting->capacity * sizeof(*waiting->jobs));
-	}
+	waiting->jobs = xgrow(waiting->jobs, waiting->count, sizeof(*waiting->jobs));
 	waiting->jobs[waiting->count++] = job;
 	return 0;
 }

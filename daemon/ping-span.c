@@ -365,8 +365,7 @@ void ping_target_stop(struct engine *engine, struct task *task, uint32_t index)
 		}
 	} else if (!was_stopped(span, place)) {
 		stop_not_begun(span, place);
-		span->stopped =
-			xrealloc(span->stopped, (span->stopped_count + 1) * sizeof(*span->stopped));
+		span->stopped = xgrow(span->stopped, span->stopped_count, sizeof(*span->stopped));
 		span->stopped[span->stopped_count++] = place;
 		if (place < span->next)
 			span->is_peeked = false;

@@ -93,8 +93,7 @@ static void keep(struct ping_stats *stats, int64_t us)
 	if (count >= EXACT_MAX) {
 		count_in_bucket(stats, us);
 	} else if (count > 0) {
-		if ((count & (count - 1)) == 0) /* it doubles */
-			stats->kept = xrealloc(stats->kept, 2 * count * sizeof(*stats->kept));
+		stats->kept = xgrow(stats->kept, count, sizeof(*stats->kept));
 		if (count == 1)
 			stats->kept[0] = (uint32_t)stats->last_us;
 		stats->kept[count] = us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
@@ -165,7 +164,6 @@ static unsigned bucket_at(const struct ping_stats *stats, unsigned percent)
 	for (size_t i = 0; i < place_of(stats, ROWS); i++)
 		total += stats->kept[i];
 	rank = rank_of(total, percent);
-
 	for (; rows; rows &= rows - 1) {
 		for (unsigned i = 0; i < FINE; i++) {
 			below += *count++;

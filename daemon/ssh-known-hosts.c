@@ -52,7 +52,7 @@ struct known_name {
 	size_t searched; /* so many of the hashed lines were tried */
 	struct key_list {
 		const struct known_key **items;
-		size_t count, capacity;
+		size_t count;
 	} keys;
 	char name[];
 };
@@ -79,10 +79,7 @@ struct known_hosts {
 
 static void list_add(struct key_list *list, const struct known_key *key)
 {
-	if (list->count == list->capacity) {
-		list->capacity = list->capacity ? 2 * list->capacity : 4;
-		list->items = xrealloc(list->items, list->capacity * sizeof(*list->items));
-	}
+	list->items = xgrow(list->items, list->count, sizeof(*list->items));
 	list->items[list->count++] = key;
 }
 

@@ -76,8 +76,8 @@ int store_read_cursor(struct store *store, uid_t uid, const char *name, uint64_t
 void store_set_arriving(struct store *store, uint64_t job, bool is_arriving)
 {
 	if (is_arriving) {
-		store->arriving = xrealloc(store->arriving,
-					   (store->arriving_count + 1) * sizeof(*store->arriving));
+		store->arriving =
+			xgrow(store->arriving, store->arriving_count, sizeof(*store->arriving));
 		store->arriving[store->arriving_count++] =
 			(struct arriving){job, store_last_position(store)};
 		return;
