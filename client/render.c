@@ -169,8 +169,11 @@ static void *smartcols_function(void *library, const char *name)
 
 void tables_load(void)
 {
-	void *library = dlopen("libsmartcols.so.1", RTLD_NOW);
+	void *library;
 
+	if (smartcols.new_table)
+		return;
+	library = dlopen("libsmartcols.so.1", RTLD_NOW);
 #define LOAD(name) \
 	smartcols.name = (__typeof__(smartcols.name))smartcols_function(library, "scols_" #name);
 	SMARTCOLS_FUNCTIONS(LOAD)

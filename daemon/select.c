@@ -177,7 +177,7 @@ static int find_targets(const struct target_list *list, const struct target_list
 }
 
 /* A task part: an index, or targets in their own notation. */
-static int parse_part(struct store *store, const char *word, const char *part, size_t room,
+static int parse_part(struct store *store, const char *word, const char *part,
 		      struct selector *selector, struct error *ret_error)
 {
 	struct target_list *wanted = NULL, *list = NULL;
@@ -204,11 +204,6 @@ static int parse_part(struct store *store, const char *word, const char *part, s
 		r = 0;
 	} else {
 		r = target_list_new(&part, 1, NULL, 0, PARTS_MAX, &wanted, ret_error);
-		if (r == 0 && target_list_count(wanted) > room)
-			r = error_set(ret_error, ERROR_LIMIT_REACHED, "selectors",
-				      "more than %d targets are named of jobs: name fewer, or "
-				      "whole jobs",
-				      PARTS_MAX);
 		if (r == 0)
 			r = find_targets(list, wanted, word, selector, ret_error);
 	}
@@ -259,9 +254,12 @@ static int look_up_one(struct store *store, struct selection *selection, struct 
 	int r = look_up_jobs(store, selection, jobs, part != NULL, ret_error);
 
 	if (r == 0 && part)
-		r = parse_part(store, word, part, PARTS_MAX - selection->part_count,
-			       &selection->selectors[index], ret_error);
+		r = parse_part(store, word, part, &selection->selectors[index], ret_error);
 	selection->part_count += selection->selectors[index].index_count;
+	if (r == 0 && selection->part_count > PARTS_MAX)
+		r = error_set(ret_error, ERROR_LIMIT_REACHED, "selectors",
+			      "more than %d targets are named of jobs: name fewer, or whole jobs",
+			      PARTS_MAX);
 	if (r == 0)
 		selection->looked_up++;
 	return r;

@@ -334,9 +334,18 @@ static int apply_all(struct store *store)
 	return r;
 }
 
-int store_commit(struct store *store)
+/* Of jobs that are there with this commit. */
+static void end_arrivals(struct store *store)
 {
 	const struct change *change;
+
+	STAILQ_FOREACH (change, &store->queue, link)
+		if (change->type == CHANGE_JOB_KEPT)
+			store_set_arriving(store, change->key.job, false);
+}
+
+int store_commit(struct store *store)
+{
 	int r;
 
 	if (STAILQ_EMPTY(&store->queue) && !store->error)
@@ -359,9 +368,8 @@ int store_commit(struct store *store)
 		return r;
 	}
 	store->commits++;
-	STAILQ_FOREACH (change, &store->queue, link)
-		if (change->type == CHANGE_JOB_KEPT)
-			store_set_arriving(store, change->key.job, false);
+	if (store->arriving_count > 0)
+		end_arrivals(store);
 	clear_queue(store);
 	return 0;
 }

@@ -289,4 +289,7 @@ refused() {
 	jobctl start ping --wait --summary 127.1.0.0/16 >/dev/null
 	run -1 jobctl stop 1/127.1.0.0/16 1/127.1.0.0/16
 	[[ $output == *"more than 100000 targets are named of jobs: "* ]]
+	# The numbers of tasks count as well
+	run -1 jobctl stop 1/127.1.0.0/16 '1/127.1.[1-134].[0-255]' 1/{0..163}
+	[[ $output == *"more than 100000 targets are named of jobs: "* ]]
 }
