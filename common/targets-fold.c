@@ -131,9 +131,9 @@ static size_t write_runs(FILE *out, const char *const *names, size_t count, cons
 
 	for (size_t i = 0; i < count; i++) {
 		address_number number;
-		bool is_ipv6;
+		enum term_type type;
 
-		if (address_number_parse(names[i], &is_ipv6, &number) && !is_ipv6)
+		if (address_number_parse(names[i], &type, &number) && type == TERM_IPV4)
 			addresses[address_count++] =
 				(struct address){.name = names[i], .number = (uint32_t)number};
 		else

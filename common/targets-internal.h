@@ -33,41 +33,37 @@ struct term {
 	enum term_type type;
 	uint64_t start; /* index of its first target in the list */
 	uint64_t count;
-	address_number first, last; /* of addresses; more than count where that is capped */
-	char *text;                 /* TERM_NAMES: the literal parts, joined */
-	struct bracket *brackets;
-	size_t bracket_count;
-	uint32_t *dropped; /* ascending; named before, or excluded */
-	size_t dropped_count;
+	union {
+		struct {
+			address_number first, last; /* more than count where that is capped */
+		};
+		struct {            /* TERM_NAMES */
+			char *text; /* the literal parts, joined */
+			struct bracket *brackets;
+			uint32_t *dropped; /* ascending; named before, or excluded */
+			uint32_t bracket_count, dropped_count;
+		};
+	};
 };
 
 struct target_list {
 	atomic_uint references;
-	struct term *terms;
-	size_t count;
+	size_t count; /* of terms */
 	uint64_t target_count;
-	/* Addresses that are in the list as such: disjoint, ascending, with where to find them */
-	struct interval *intervals;
-	size_t interval_count;
+	/* Terms that are addresses, by address; NULL: all terms are, and lie so */
+	uint32_t *by_address;
+	size_t address_count;
 	/* From an index to where it is written; count 0: the order is as written */
 	struct permutation order;
+	struct term terms[];
 };
 
-/* Addresses of one family from first to last. */
-struct interval {
-	bool is_ipv6;
-	address_number first, last;
-	size_t term; /* that they belong to */
-};
-
-/* Words to terms, not yet compared with each other. */
-int terms_parse(const char *word, struct target_list *list, struct error *ret_error);
-struct term *term_add(struct target_list *list, enum term_type type);
-void term_add_addresses(struct target_list *list, bool is_ipv6, address_number first,
-			address_number last);
+/* From a word, not yet compared with others. Done with also where it failed. */
+int term_parse(const char *word, struct term *ret_term, struct error *ret_error);
+struct term term_of_addresses(enum term_type type, address_number first, address_number last);
 void term_done(struct term *term);
 
 /* Number `number` (before dropping) of a term of names. */
 void term_name(const struct term *term, uint64_t number, char ret_text[static TARGET_TEXT_MAX]);
 /* 1 and the number of an address without zone, else 0. */
-int address_number_parse(const char *text, bool *ret_is_ipv6, address_number *ret_number);
+int address_number_parse(const char *text, enum term_type *ret_type, address_number *ret_number);

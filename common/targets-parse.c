@@ -16,18 +16,10 @@ static int invalid(struct error *ret_error, const char *word, const char *why)
 	return error_set(ret_error, ERROR_INVALID_TARGET, word, "'%.80s': %s", word, why);
 }
 
-struct term *term_add(struct target_list *list, enum term_type type)
-{
-	struct term *term;
-
-	list->terms = xgrow(list->terms, list->count, sizeof(*list->terms));
-	term = &list->terms[list->count++];
-	*term = (struct term){.type = type};
-	return term;
-}
-
 void term_done(struct term *term)
 {
+	if (term->type != TERM_NAMES)
+		return;
 	for (size_t i = 0; i < term->bracket_count; i++)
 		free(term->brackets[i].spans);
 	free(term->brackets);
@@ -37,86 +29,86 @@ void term_done(struct term *term)
 
 /* --- Addresses --- */
 
-int address_number_parse(const char *text, bool *ret_is_ipv6, address_number *ret_number)
+int address_number_parse(const char *text, enum term_type *ret_type, address_number *ret_number)
 {
 	struct in6_addr ipv6;
 	struct in_addr ipv4;
 
 	if (inet_pton(AF_INET, text, &ipv4) == 1) {
-		*ret_is_ipv6 = false;
+		*ret_type = TERM_IPV4;
 		*ret_number = ntohl(ipv4.s_addr);
 		return 1;
 	}
 	if (inet_pton(AF_INET6, text, &ipv6) != 1)
 		return 0;
-	*ret_is_ipv6 = true;
+	*ret_type = TERM_IPV6;
 	*ret_number = 0;
 	for (size_t i = 0; i < sizeof(ipv6.s6_addr); i++)
 		*ret_number = *ret_number << 8 | ipv6.s6_addr[i];
 	return 1;
 }
 
-void term_add_addresses(struct target_list *list, bool is_ipv6, address_number first,
-			address_number last)
+struct term term_of_addresses(enum term_type type, address_number first, address_number last)
 {
-	struct term *term = term_add(list, is_ipv6 ? TERM_IPV6 : TERM_IPV4);
 	address_number span = last - first;
 
-	term->first = first;
-	term->last = last;
-	/* What is larger than any limit need not be exact. */
-	term->count = span >= UINT64_MAX / 2 ? UINT64_MAX / 2 : (uint64_t)span + 1;
+	return (struct term){
+		.type = type,
+		.first = first,
+		.last = last,
+		/* What is larger than any limit need not be exact. */
+		.count = span >= UINT64_MAX / 2 ? UINT64_MAX / 2 : (uint64_t)span + 1,
+	};
 }
 
 /* ADDRESS/PREFIX; the word is cut at its slash. */
-static int parse_network(struct target_list *list, const char *word, char *address,
-			 const char *prefix_text, struct error *ret_error)
+static int parse_network(const char *word, char *address, const char *prefix_text,
+			 struct term *ret_term, struct error *ret_error)
 {
 	address_number number, mask, first, last;
+	enum term_type type;
 	int64_t prefix;
-	bool is_ipv6;
 	int bits;
 
-	if (!address_number_parse(address, &is_ipv6, &number))
+	if (!address_number_parse(address, &type, &number))
 		return invalid(ret_error, word, "before the '/' stands no address");
-	bits = is_ipv6 ? 128 : 32;
+	bits = type == TERM_IPV6 ? 128 : 32;
 	if (number_parse(prefix_text, 0, bits, &prefix) < 0)
 		return invalid(ret_error, word,
-			       is_ipv6 ? "a prefix length is 0 to 128"
-				       : "a prefix length is 0 to 32");
+			       type == TERM_IPV6 ? "a prefix length is 0 to 128"
+						 : "a prefix length is 0 to 32");
 	mask = prefix == bits ? 0 : ~(address_number)0 >> (128 - bits + prefix);
 	first = number & ~mask;
 	last = number | mask;
 	/* RFC 919 and 3021: the network's own address and the broadcast address are no hosts. */
-	if (!is_ipv6 && prefix < 31) {
+	if (type == TERM_IPV4 && prefix < 31) {
 		first++;
 		last--;
 	}
-	term_add_addresses(list, is_ipv6, first, last);
+	*ret_term = term_of_addresses(type, first, last);
 	return 0;
 }
 
-/* ADDRESS-ADDRESS: 1 if the word is one and was added, 0 if it is none. */
-static int parse_range(struct target_list *list, const char *word, char *copy,
-		       struct error *ret_error)
+/* ADDRESS-ADDRESS: 1 if the word is one, 0 if it is none. */
+static int parse_range(const char *word, char *copy, struct term *ret_term, struct error *ret_error)
 {
+	enum term_type first_type, last_type;
 	address_number first, last;
-	bool first_is_ipv6, last_is_ipv6;
 	char *dash = strchr(copy, '-');
 
 	if (!dash)
 		return 0;
 	*dash = '\0';
-	if (!address_number_parse(copy, &first_is_ipv6, &first) ||
-	    !address_number_parse(dash + 1, &last_is_ipv6, &last)) {
+	if (!address_number_parse(copy, &first_type, &first) ||
+	    !address_number_parse(dash + 1, &last_type, &last)) {
 		*dash = '-';
 		return 0;
 	}
-	if (first_is_ipv6 != last_is_ipv6)
+	if (first_type != last_type)
 		return invalid(ret_error, word, "both ends must be of one IP version");
 	if (first > last)
 		return invalid(ret_error, word, "the first address is above the last");
-	term_add_addresses(list, first_is_ipv6, first, last);
+	*ret_term = term_of_addresses(first_type, first, last);
 	return 1;
 }
 
@@ -194,13 +186,11 @@ static int check_characters(const char *word, struct error *ret_error)
 	return 0;
 }
 
-static int parse_names(struct target_list *list, const char *word, struct error *ret_error)
+static int parse_names(const char *word, struct term *term, struct error *ret_error)
 {
-	struct term *term = term_add(list, TERM_NAMES);
 	size_t used = 0;
 
-	term->text = xcalloc(1, strlen(word) + 1);
-	term->count = 1;
+	*term = (struct term){.type = TERM_NAMES, .count = 1, .text = xcalloc(1, strlen(word) + 1)};
 	for (const char *at = word; *at; at++) {
 		const char *close = *at == '[' ? strchr(at, ']') : NULL;
 		struct bracket *bracket;
@@ -241,28 +231,31 @@ static int parse_names(struct target_list *list, const char *word, struct error 
 	return 0;
 }
 
-int terms_parse(const char *word, struct target_list *list, struct error *ret_error)
+int term_parse(const char *word, struct term *ret_term, struct error *ret_error)
 {
-	autofree char *copy = xstrdup(word);
-	char *slash = strchr(copy, '/');
+	autofree char *copy = NULL;
 	address_number number;
-	bool is_ipv6;
+	enum term_type type;
+	char *slash;
 	int r = check_characters(word, ret_error);
 
+	*ret_term = (struct term){.type = TERM_NAMES};
 	if (r < 0)
 		return r;
-	if (slash) {
-		*slash = '\0';
-		return parse_network(list, word, copy, slash + 1, ret_error);
-	}
-	r = parse_range(list, word, copy, ret_error);
-	if (r != 0)
-		return r < 0 ? r : 0;
-	if (address_number_parse(word, &is_ipv6, &number)) {
-		term_add_addresses(list, is_ipv6, number, number);
+	if (address_number_parse(word, &type, &number)) {
+		*ret_term = term_of_addresses(type, number, number);
 		return 0;
 	}
-	return parse_names(list, word, ret_error);
+	copy = xstrdup(word);
+	slash = strchr(copy, '/');
+	if (slash) {
+		*slash = '\0';
+		return parse_network(word, copy, slash + 1, ret_term, ret_error);
+	}
+	r = parse_range(word, copy, ret_term, ret_error);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	return parse_names(word, ret_term, ret_error);
 }
 
 /* --- One target taken apart --- */

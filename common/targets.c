@@ -157,6 +157,12 @@ static bool name_set_add(struct name_set *set, const char *name)
 
 /* --- Intervals of addresses that are taken --- */
 
+/* Addresses of one family from first to last. */
+struct interval {
+	enum term_type type;
+	address_number first, last;
+};
+
 /* Disjoint, in a tree of tsearch(3). */
 struct taken {
 	void *root;
@@ -176,8 +182,8 @@ static int compare_probe(const void *key, const void *item)
 	struct probe *probe = (struct probe *)(uintptr_t)key;
 	const struct interval *interval = item;
 
-	if (probe->interval.is_ipv6 != interval->is_ipv6)
-		return probe->interval.is_ipv6 ? 1 : -1;
+	if (probe->interval.type != interval->type)
+		return probe->interval.type < interval->type ? -1 : 1;
 	if (interval->last < probe->interval.first)
 		return 1;
 	if (interval->first <= probe->interval.last)
@@ -190,8 +196,8 @@ static int compare_intervals(const void *a, const void *b)
 {
 	const struct interval *left = a, *right = b;
 
-	if (left->is_ipv6 != right->is_ipv6)
-		return left->is_ipv6 ? 1 : -1;
+	if (left->type != right->type)
+		return left->type < right->type ? -1 : 1;
 	return left->first < right->first ? -1 : left->first > right->first;
 }
 
@@ -230,11 +236,19 @@ static void taken_add(struct taken *taken, struct interval interval, free_part_f
 /* --- Making a list --- */
 
 struct making {
-	struct target_list *list;
+	struct term *terms;
+	size_t count;
+	bool is_single;        /* one word, with which nothing is to be compared */
 	struct taken taken;    /* addresses in the list or excluded */
 	struct name_set names; /* likewise */
 	uint64_t names_total;
 };
+
+static void append(struct making *making, const struct term *term)
+{
+	making->terms = xgrow(making->terms, making->count, sizeof(*making->terms));
+	making->terms[making->count++] = *term;
+}
 
 static void ignore_part(struct interval part, void *context)
 {
@@ -244,15 +258,9 @@ static void ignore_part(struct interval part, void *context)
 
 static void append_part(struct interval part, void *context)
 {
-	struct making *making = context;
+	struct term term = term_of_addresses(part.type, part.first, part.last);
 
-	term_add_addresses(making->list, part.is_ipv6, part.first, part.last);
-}
-
-static struct interval interval_of(const struct term *term)
-{
-	return (struct interval){
-		.is_ipv6 = term->type == TERM_IPV6, .first = term->first, .last = term->last};
+	append(context, &term);
 }
 
 /* A name that is an address in disguise (10.0.0.[1-9] written out) is compared as one. */
@@ -261,7 +269,7 @@ static bool is_new_name(struct making *making, const char *name)
 	struct interval interval = {0};
 	size_t before = making->taken.count;
 
-	if (!address_number_parse(name, &interval.is_ipv6, &interval.first))
+	if (!address_number_parse(name, &interval.type, &interval.first))
 		return name_set_add(&making->names, name);
 	interval.last = interval.first;
 	taken_add(&making->taken, interval, ignore_part, NULL);
@@ -272,7 +280,6 @@ static bool is_new_name(struct making *making, const char *name)
 static void add_names(struct making *making, struct term *written, bool is_kept)
 {
 	char name[TARGET_TEXT_MAX];
-	struct term *term;
 
 	for (uint64_t i = 0; i < written->count; i++) {
 		term_name(written, i, name);
@@ -284,37 +291,41 @@ static void add_names(struct making *making, struct term *written, bool is_kept)
 	}
 	if (!is_kept || written->dropped_count == written->count)
 		return;
-	term = term_add(making->list, TERM_NAMES);
-	*term = *written;
-	term->count -= term->dropped_count;
+	written->count -= written->dropped_count;
+	append(making, written);
 	*written = (struct term){.type = TERM_NAMES};
+}
+
+static void add_addresses(struct making *making, const struct term *term, bool is_kept)
+{
+	struct interval interval = {.type = term->type, .first = term->first, .last = term->last};
+
+	if (making->is_single)
+		append(making, term);
+	else
+		taken_add(&making->taken, interval, is_kept ? append_part : ignore_part, making);
 }
 
 static int add_words(struct making *making, const char *const *words, size_t count, bool is_kept,
 		     struct error *ret_error)
 {
 	for (size_t i = 0; i < count; i++) {
-		struct target_list written = {0};
-		struct term *term;
-		int r = terms_parse(words[i], &written, ret_error);
+		struct term term;
+		int r = term_parse(words[i], &term, ret_error);
 
-		term = written.terms;
-		if (r == 0 && term->type == TERM_NAMES) {
-			making->names_total += term->count;
+		if (r == 0 && term.type == TERM_NAMES) {
+			making->names_total += term.count;
 			if (making->names_total > TARGET_NAMES_MAX)
 				r = error_set(ret_error, ERROR_LIMIT_REACHED, "max-targets",
 					      "more than %d names: name fewer, or use networks "
 					      "such as 10.0.0.0/8",
 					      TARGET_NAMES_MAX);
 			else
-				add_names(making, term, is_kept);
+				add_names(making, &term, is_kept);
 		} else if (r == 0) {
-			taken_add(&making->taken, interval_of(term),
-				  is_kept ? append_part : ignore_part, making);
+			add_addresses(making, &term, is_kept);
 		}
-		if (term)
-			term_done(term);
-		free(written.terms);
+		term_done(&term);
 		if (r < 0)
 			return r;
 	}
@@ -323,7 +334,6 @@ static int add_words(struct making *making, const char *const *words, size_t cou
 
 static int number_terms(struct target_list *list, uint64_t limit, struct error *ret_error)
 {
-	list->intervals = xcalloc(list->count, sizeof(*list->intervals));
 	for (size_t i = 0; i < list->count; i++) {
 		struct term *term = &list->terms[i];
 
@@ -334,52 +344,81 @@ static int number_terms(struct target_list *list, uint64_t limit, struct error *
 					 "more than %llu targets, which is max-targets of "
 					 "jobd.conf: name fewer",
 					 (unsigned long long)limit);
-		if (term->type == TERM_NAMES)
-			continue;
-		list->intervals[list->interval_count] = interval_of(term);
-		list->intervals[list->interval_count++].term = i;
 	}
-	if (list->interval_count > 1)
-		qsort(list->intervals, list->interval_count, sizeof(*list->intervals),
-		      compare_intervals);
 	if (list->target_count == 0)
 		return error_set(ret_error, ERROR_INVALID_TARGET, "",
 				 "no target is left to run on");
 	return 0;
 }
 
-/* A list stays as long as its job does: without room to spare. */
-static void trim(struct target_list *list)
+/* Terms of addresses, which are disjoint. */
+static int compare_terms(const void *a, const void *b, void *context)
 {
-	list->terms = xrealloc(list->terms, list->count * sizeof(*list->terms));
-	/* One at least: bsearch(3) takes no NULL. */
-	if (list->interval_count < list->count)
-		list->intervals = xrealloc(list->intervals,
-					   (list->interval_count > 0 ? list->interval_count : 1) *
-						   sizeof(*list->intervals));
+	const struct term *terms = context;
+	const struct term *left = &terms[*(const uint32_t *)a];
+	const struct term *right = &terms[*(const uint32_t *)b];
+
+	if (left->type != right->type)
+		return left->type < right->type ? -1 : 1;
+	return left->first < right->first ? -1 : left->first > right->first;
+}
+
+static void order_addresses(struct target_list *list)
+{
+	bool is_ordered = true;
+
+	for (uint32_t i = 0; i < list->count; i++) {
+		list->address_count += list->terms[i].type != TERM_NAMES;
+		is_ordered = is_ordered && list->address_count == i + 1 &&
+			     (i == 0 || compare_terms(&(uint32_t){i - 1}, &i, list->terms) < 0);
+	}
+	if (is_ordered || list->address_count == 0)
+		return;
+	list->by_address = xcalloc(list->address_count, sizeof(*list->by_address));
+	list->address_count = 0;
+	for (uint32_t i = 0; i < list->count; i++)
+		if (list->terms[i].type != TERM_NAMES)
+			list->by_address[list->address_count++] = i;
+	qsort_r(list->by_address, list->address_count, sizeof(*list->by_address), compare_terms,
+		list->terms);
+}
+
+/* A list stays as long as its job does: in one piece, without room to spare. */
+static struct target_list *list_of(struct making *making)
+{
+	size_t size = making->count * sizeof(*making->terms);
+	struct target_list *list = xmalloc(sizeof(*list) + size);
+
+	*list = (struct target_list){.count = making->count};
+	atomic_init(&list->references, 1);
+	if (size > 0)
+		memcpy(list->terms, making->terms, size);
+	free(making->terms);
+	return list;
 }
 
 int target_list_new(const char *const *include, size_t include_count, const char *const *exclude,
 		    size_t exclude_count, uint64_t limit, struct target_list **ret_list,
 		    struct error *ret_error)
 {
-	struct making making = {.list = xcalloc(1, sizeof(struct target_list))};
-	int r;
+	struct making making = {.is_single = include_count == 1 && exclude_count == 0};
+	struct target_list *list;
+	int r = add_words(&making, exclude, exclude_count, false, ret_error);
 
-	atomic_init(&making.list->references, 1);
-	r = add_words(&making, exclude, exclude_count, false, ret_error);
 	if (r == 0)
 		r = add_words(&making, include, include_count, true, ret_error);
-	if (r == 0)
-		r = number_terms(making.list, limit, ret_error);
-	tdestroy(making.taken.root, free);
+	if (making.taken.root)
+		tdestroy(making.taken.root, free);
 	free(making.names.slots);
+	list = list_of(&making);
+	if (r == 0)
+		r = number_terms(list, limit, ret_error);
 	if (r < 0) {
-		target_list_free(making.list);
+		target_list_free(list);
 		return r;
 	}
-	trim(making.list);
-	*ret_list = making.list;
+	order_addresses(list);
+	*ret_list = list;
 	return 0;
 }
 
@@ -400,8 +439,7 @@ void target_list_free(struct target_list *list)
 		return;
 	for (size_t i = 0; i < list->count; i++)
 		term_done(&list->terms[i]);
-	free(list->terms);
-	free(list->intervals);
+	free(list->by_address);
 	free(list);
 }
 
@@ -454,32 +492,38 @@ void target_list_text(const struct target_list *list, uint64_t index,
 		address_text_of(term->type == TERM_IPV6, term->first + index, ret_text);
 }
 
-/* Where one number is: key is an interval of that alone. */
-static int compare_inside(const void *key, const void *item)
+static const struct term *address_term(const struct target_list *list, size_t place)
 {
-	const struct interval *wanted = key, *interval = item;
-
-	if (wanted->is_ipv6 == interval->is_ipv6 && wanted->first >= interval->first &&
-	    wanted->first <= interval->last)
-		return 0;
-	return compare_intervals(wanted, interval);
+	return &list->terms[list->by_address ? list->by_address[place] : place];
 }
 
 /* An address that stands in the list as one, as written. */
 static bool find_address(const struct target_list *list, const char *text, uint64_t *ret_index)
 {
-	const struct interval *found;
-	struct interval wanted;
+	size_t low = 0, high = list->address_count;
+	address_number number;
+	enum term_type type;
+	const struct term *term;
 
-	if (!address_number_parse(text, &wanted.is_ipv6, &wanted.first))
+	if (!address_number_parse(text, &type, &number))
 		return false;
-	wanted.last = wanted.first;
-	found = bsearch(&wanted, list->intervals, list->interval_count, sizeof(wanted),
-			compare_inside);
-	if (found)
-		*ret_index =
-			list->terms[found->term].start + (uint64_t)(wanted.first - found->first);
-	return found != NULL;
+	/* The first that ends there or behind it */
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		term = address_term(list, middle);
+		if (term->type < type || (term->type == type && term->last < number))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == list->address_count)
+		return false;
+	term = address_term(list, low);
+	if (term->type != type || term->first > number)
+		return false;
+	*ret_index = term->start + (uint64_t)(number - term->first);
+	return true;
 }
 
 /* As written, whatever the order. */
