@@ -76,14 +76,25 @@ struct live_job {
 	int64_t turn_us; /* by the job's rate, when the next task may begin; monotonic */
 	const struct cut_off *cut_off; /* why jobd itself ends it, or NULL */
 	bool is_removed;
-	char *token_key;         /* uid and token; or NULL */
-	UT_hash_handle hh;       /* jobs->by_id */
-	UT_hash_handle hh_token; /* jobs->by_token */
+	struct job_row *new_row; /* in the store's queue, until the end of its turn */
+	struct job_token *token; /* until its row is in the store, if it has one */
 	TAILQ_ENTRY(live_job) changed_link;
 	bool is_changed; /* in jobs->changed */
 	bool is_dirty;   /* its row is not in the store's queue yet */
-	bool is_new;     /* nor is there one that it would change: it still has its texts */
 	struct jobs *jobs;
+};
+
+/* Which job a user's token has made, while only memory knows. */
+struct job_token {
+	struct live_job *job;
+	UT_hash_handle hh;
+	char key[]; /* uid and token */
+};
+
+struct job_page;
+struct job_index {
+	struct job_page **pages; /* ascending */
+	size_t count;
 };
 
 struct jobs {
@@ -93,7 +104,8 @@ struct jobs {
 	struct workers *workers;
 	const struct config *config;
 	struct recent_options recent;
-	struct live_job *by_id, *by_token;
+	struct job_index by_id;
+	struct job_token *by_token;
 	uint64_t last_run, handed_run; /* up to this one the workers have them */
 	size_t live_count;
 	TAILQ_HEAD(live_jobs, live_job) changed; /* since the last commit */
@@ -115,8 +127,8 @@ struct live_job *live_job_of(struct job *job);
 void job_mark_dirty(struct live_job *job);
 void job_set_state(struct live_job *job, enum job_state state);
 /* Adds a checked job to the table; takes over options and targets of the request. */
-struct live_job *live_job_new(struct jobs *jobs, const struct job_row *row, struct request *request,
-			      const char *token);
+struct live_job *live_job_new(struct jobs *jobs, const struct job_row *row,
+			      struct request *request);
 void live_job_free(struct live_job *job);
 /* Tasks at a time, by --parallel and by what the kind says; 0: no bound. */
 uint64_t job_parallel(const struct job_options *options);
@@ -148,6 +160,19 @@ void live_task_stop_target(struct live_task *task, uint32_t index, int64_t grace
 /* Is it one, and has not ended? */
 bool live_task_has(const struct live_task *task, uint32_t index);
 void job_tell_workers(struct jobs *jobs, bool is_stored);
+
+/* jobs-index.c */
+struct live_job *job_index_find(const struct job_index *index, uint64_t id);
+/* Its id is in its row, and not in the index yet. */
+void job_index_add(struct job_index *index, struct live_job *job);
+/* One that is in it. */
+void job_index_remove(struct job_index *index, const struct live_job *job);
+/* The first of this id or above, or NULL. */
+struct live_job *job_index_next(const struct job_index *index, uint64_t id);
+/* All of them, by id; any may be added or removed meanwhile. */
+#define JOB_INDEX_EACH(job, next_id, index) \
+	for (uint64_t next_id = 0;          \
+	     (job = job_index_next(index, next_id)) && (next_id = job->job.row.id + 1) > 0;)
 
 /* jobs-wait.c */
 /* By its not_before_us. */

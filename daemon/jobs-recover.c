@@ -31,7 +31,7 @@ static int read_job(const struct job_row *row, void *context)
 		error_done(&error);
 		return 0;
 	}
-	job = live_job_new(jobs, row, &request, row->token);
+	job = live_job_new(jobs, row, &request);
 	request_done(&request);
 	job_arm_deadline(job);
 	return 0;
@@ -138,12 +138,12 @@ static int read_rows(struct live_job *job)
 
 int jobs_recover(struct jobs *jobs, struct error *ret_error)
 {
-	struct live_job *job, *next;
+	struct live_job *job;
 
 	if (store_read_live_jobs(jobs->store, read_job, jobs) < 0 ||
 	    store_read_live_tasks(jobs->store, read_task, jobs) < 0)
 		return store_refuse_read(jobs->store, ret_error);
-	HASH_ITER (hh, jobs->by_id, job, next) {
+	JOB_INDEX_EACH (job, next_id, &jobs->by_id) {
 		if (read_rows(job) < 0)
 			return store_refuse_read(jobs->store, ret_error);
 		/* Now that all that is under way is here. */

@@ -622,11 +622,11 @@ void jobs_report(struct jobs *jobs, struct report *report)
 
 void jobs_shutdown(struct jobs *jobs)
 {
-	struct live_job *job, *next;
+	struct live_job *job;
 	struct live_task *task;
 
 	jobs->is_shutting_down = true;
-	HASH_ITER (hh, jobs->by_id, job, next) {
+	JOB_INDEX_EACH (job, next_id, &jobs->by_id) {
 		dispatch_drop(jobs->dispatch, &job->source);
 		TAILQ_FOREACH (task, &job->running, link) {
 			live_task_stop(task, 0);

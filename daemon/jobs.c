@@ -36,11 +36,11 @@ struct jobs *jobs_new(struct event_base *base, struct store *store, struct worke
 
 void jobs_free(struct jobs *jobs)
 {
-	struct live_job *job, *next;
+	struct live_job *job;
 
 	if (!jobs)
 		return;
-	HASH_ITER (hh, jobs->by_id, job, next) {
+	JOB_INDEX_EACH (job, next_id, &jobs->by_id) {
 		live_job_free(job);
 	}
 	dispatch_free(jobs->dispatch);
@@ -68,10 +68,7 @@ struct live_job *live_job_of(struct job *job)
 
 struct live_job *live_job_find(struct jobs *jobs, uint64_t id)
 {
-	struct live_job *job = NULL;
-
-	HASH_FIND(hh, jobs->by_id, &id, sizeof(id), job);
-	return job;
+	return job_index_find(&jobs->by_id, id);
 }
 
 struct job *jobs_find(struct jobs *jobs, uint64_t id)
@@ -96,11 +93,10 @@ size_t jobs_live_count(const struct jobs *jobs)
 
 void jobs_each(struct jobs *jobs, void (*fn)(struct job *job, void *context), void *context)
 {
-	struct live_job *job, *next;
+	struct live_job *job;
 
-	/* uthash keeps the order of insertion, and ids only grow. */
-	HASH_ITER (hh, jobs->by_id, job, next) {
-		if (!job->is_new && !job->is_removed && !job_state_is_final(job->job.row.state))
+	JOB_INDEX_EACH (job, next_id, &jobs->by_id) {
+		if (!job->new_row && !job->is_removed && !job_state_is_final(job->job.row.state))
 			fn(&job->job, context);
 	}
 }
@@ -192,11 +188,6 @@ int job_name_check(const char *name, struct error *ret_error)
 	return 0;
 }
 
-static char *token_key(uid_t uid, const char *token)
-{
-	return xasprintf("%lu:%s", (unsigned long)uid, token);
-}
-
 uint64_t job_parallel(const struct job_options *options)
 {
 	const struct kind *kind = options->kind;
@@ -208,14 +199,13 @@ uint64_t job_parallel(const struct job_options *options)
 	return asked < useful ? asked : useful;
 }
 
-struct live_job *live_job_new(struct jobs *jobs, const struct job_row *row, struct request *request,
-			      const char *token)
+struct live_job *live_job_new(struct jobs *jobs, const struct job_row *row, struct request *request)
 {
 	struct live_job *job = xcalloc(1, sizeof(*job));
 
 	job->jobs = jobs;
 	job->job.row = *row;
-	job->job.row.kind = xstrdup(row->kind);
+	job->job.row.kind = (char *)(uintptr_t)request->options->kind->name;
 	job->job.row.name = xstrdup_or_null(row->name);
 	job->job.row.reason = xstrdup_or_null(row->reason);
 	job->job.row.token = job->job.row.options = job->job.row.targets = NULL;
@@ -228,14 +218,18 @@ struct live_job *live_job_new(struct jobs *jobs, const struct job_row *row, stru
 	job->source.parallel = job_parallel(job->job.options);
 	TAILQ_INIT(&job->running);
 	job_set_gate(job);
-	HASH_ADD(hh, jobs->by_id, job.row.id, sizeof(job->job.row.id), job);
-	if (token) {
-		job->token_key = token_key(row->uid, token);
-		HASH_ADD_KEYPTR(hh_token, jobs->by_token, job->token_key, strlen(job->token_key),
-				job);
-	}
+	job_index_add(&jobs->by_id, job);
 	jobs->live_count++;
 	return job;
+}
+
+static void forget_token(struct live_job *job)
+{
+	if (!job->token)
+		return;
+	HASH_DEL(job->jobs->by_token, job->token);
+	free(job->token);
+	job->token = NULL;
 }
 
 void live_job_free(struct live_job *job)
@@ -256,18 +250,33 @@ void live_job_free(struct live_job *job)
 	free(job->waiting);
 	if (job->is_changed)
 		TAILQ_REMOVE(&jobs->changed, job, changed_link);
-	HASH_DEL(jobs->by_id, job);
-	if (job->token_key)
-		HASH_DELETE(hh_token, jobs->by_token, job);
+	job_index_remove(&jobs->by_id, job);
+	forget_token(job);
 	if (job->look_timer)
 		event_free(job->look_timer);
 	if (job->deadline_timer)
 		event_free(job->deadline_timer);
 	job_options_unref(job->job.options);
 	target_list_free(job->job.targets);
+	job->job.row.kind = NULL; /* it is the kind's own */
 	job_row_done(&job->job.row);
-	free(job->token_key);
 	free(job);
+}
+
+static char *token_key(uid_t uid, const char *token)
+{
+	return xasprintf("%lu:%s", (unsigned long)uid, token);
+}
+
+static void note_token(struct live_job *job, const char *token)
+{
+	autofree char *key = token_key(job->job.row.uid, token);
+	size_t size = strlen(key) + 1;
+
+	job->token = xcalloc(1, sizeof(*job->token) + size);
+	job->token->job = job;
+	memcpy(job->token->key, key, size);
+	HASH_ADD_STR(job->jobs->by_token, key, job->token);
 }
 
 /* The job that this user already made with this token: 0, -ENOENT, or -EIO and a sentence. */
@@ -275,14 +284,14 @@ static int find_token(struct jobs *jobs, const struct job_request *request, uint
 		      uint64_t *ret_tasks, struct error *ret_error)
 {
 	autofree char *key = token_key(request->uid, request->token);
-	struct live_job *job = NULL;
+	struct job_token *token = NULL;
 	struct job_row row;
 	int r;
 
-	HASH_FIND(hh_token, jobs->by_token, key, strlen(key), job);
-	if (job) {
-		*ret_id = job->job.row.id;
-		*ret_tasks = target_list_count(job->job.targets);
+	HASH_FIND_STR(jobs->by_token, key, token);
+	if (token) {
+		*ret_id = token->job->job.row.id;
+		*ret_tasks = target_list_count(token->job->job.targets);
 		return 0;
 	}
 	r = store_find_token(jobs->store, request->uid, request->token, ret_id);
@@ -297,8 +306,8 @@ static int find_token(struct jobs *jobs, const struct job_request *request, uint
 	return 0;
 }
 
-/* A checked request becomes a job; its row is put into the store's queue at the end of the turn,
- * when its first tasks have begun. */
+/* A checked request becomes a job; its row in the store's queue is brought up to date at the end of
+ * the turn, when its first tasks have begun. */
 static struct live_job *make_job(struct jobs *jobs, const struct job_request *request,
 				 struct request *parsed)
 {
@@ -307,6 +316,9 @@ static struct live_job *make_job(struct jobs *jobs, const struct job_request *re
 		.uid = request->uid,
 		.kind = (char *)(uintptr_t)parsed->options->kind->name, /* it is copied */
 		.name = parsed->name,
+		.token = (char *)(uintptr_t)request->token,
+		.options = parsed->options_text,
+		.targets = parsed->targets_text,
 		.retry_of = request->retry_of,
 		.schedule = request->schedule,
 		.state = JOB_QUEUED,
@@ -315,12 +327,10 @@ static struct live_job *make_job(struct jobs *jobs, const struct job_request *re
 	struct live_job *job;
 
 	row.counts[TASK_QUEUED] = target_list_count(parsed->targets);
-	job = live_job_new(jobs, &row, parsed, request->token);
-	job->is_new = true;
-	job->job.row.token = xstrdup_or_null(request->token);
-	job->job.row.options = parsed->options_text;
-	job->job.row.targets = parsed->targets_text;
-	parsed->options_text = parsed->targets_text = NULL;
+	job = live_job_new(jobs, &row, parsed);
+	job->new_row = store_put_job(jobs->store, &row);
+	if (request->token)
+		note_token(job, request->token);
 	job_arm_deadline(job);
 	job_mark_dirty(job);
 	dispatch_ready(jobs->dispatch, &job->source);
@@ -455,18 +465,11 @@ bool jobs_has_changes(const struct jobs *jobs)
 /* The row as it is now goes into the store's queue. */
 static void put_row(struct live_job *job)
 {
-	struct job_row *row = &job->job.row;
-
-	if (!job->is_new) {
-		store_put_job_update(job->jobs->store, row);
-		return;
-	}
-	store_put_job(job->jobs->store, row);
-	free(row->token);
-	free(row->options);
-	free(row->targets);
-	row->token = row->options = row->targets = NULL;
-	job->is_new = false;
+	if (job->new_row)
+		store_change_new(job->new_row, &job->job.row);
+	else
+		store_put_job_update(job->jobs->store, &job->job.row);
+	job->new_row = NULL;
 }
 
 bool jobs_flush(struct jobs *jobs)
@@ -524,6 +527,7 @@ void jobs_committed(struct jobs *jobs)
 
 		TAILQ_REMOVE(&changed, job, changed_link);
 		job->is_changed = false;
+		forget_token(job);
 		if (is_again)
 			job_mark_dirty(job);
 		tell_watchers(jobs, &job->job.row, job->is_removed && !is_again);

@@ -35,8 +35,7 @@ struct workers;
 
 /* A job that has not ended. Others read it; only this room writes it. */
 struct job {
-	struct job_row row; /* token, options and targets are kept in the store only: NULL here
-			     * from the end of the turn that made it */
+	struct job_row row; /* token, options and targets are kept in the store only: NULL here */
 	struct job_options *options;
 	struct target_list *targets;
 };

@@ -320,7 +320,7 @@ static int finish(struct import *import, struct error *ret_error)
 	row->ended_us = number_of(import->job, "endedUsec");
 	if (!json_is_true(json_object_get(import->job, "hasResults")))
 		row->received_position = row->last_position;
-	store_put_job(store, row);
+	(void)store_put_job(store, row);
 	store_put_job_kept(store, row->id);
 	jobs_arrived(import->daemon->jobs, row->id);
 	return 0;

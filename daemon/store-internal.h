@@ -4,6 +4,7 @@
 
 #include "daemon/store.h"
 
+#include <obstack.h>
 #include <sqlite3.h>
 #include <sys/queue.h>
 
@@ -265,6 +266,8 @@ struct store {
 	sqlite3 *database;
 	sqlite3_stmt *statements[STATEMENT_COUNT];
 	STAILQ_HEAD(, change) queue;
+	struct obstack changes; /* of the queue, and their rows: they come and go together */
+	void *changes_start;
 	size_t queued, queued_bytes;
 	const struct change *new_jobs, *new_jobs_end; /* which are being inserted; else NULL */
 	uint64_t next_job, next_position;
@@ -316,10 +319,10 @@ int store_make_rows(struct store *store);
 /* The numbers of a row's error classes as the column has them, within the buffer. */
 enum { CLASSES_TEXT_MAX = ERROR_CLASS_COUNT * 21 + 1 };
 const char *store_classes_text(const struct job_row *row, char text[static CLASSES_TEXT_MAX]);
-void change_free(struct change *change);
+void change_done(struct change *change);
 /* The same for the changes of schedules (store-schedule.c). */
 int store_apply_schedule(struct store *store, const struct change *change);
-void change_free_schedule(struct change *change);
+void change_done_schedule(struct change *change);
 
 /* What a read does with each row; returns 0 to go on. */
 typedef int use_row_fn(sqlite3_stmt *statement, void *context);

@@ -92,7 +92,7 @@ static void fill_job(sqlite3_stmt *statement, struct job_row *row)
 	for (size_t i = 0; classes && *classes && i < ERROR_CLASS_COUNT; i++) {
 		char *end;
 
-		row->class_counts[i] = strtoull(classes, &end, 10);
+		row->class_counts[i] = (uint32_t)strtoul(classes, &end, 10);
 		classes = end;
 	}
 }

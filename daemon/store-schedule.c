@@ -91,7 +91,7 @@ uint64_t store_queued_schedule(const struct store *store, uid_t uid, const char 
 	return 0;
 }
 
-void change_free_schedule(struct change *change)
+void change_done_schedule(struct change *change)
 {
 	if (change->type == CHANGE_SCHEDULE_TURN) {
 		free(change->turn.error);

@@ -8,23 +8,15 @@
 
 /* --- Queueing --- */
 
-static void queue(struct store *store, struct change *change, enum change_type type,
-		  struct task_key key, size_t bytes)
-{
-	change->type = type;
-	change->bytes = bytes;
-	change->key = key;
-	STAILQ_INSERT_TAIL(&store->queue, change, link);
-	store->queued++;
-	store->queued_bytes += bytes;
-}
-
 struct change *store_put(struct store *store, enum change_type type, struct task_key key,
 			 size_t payload)
 {
-	struct change *change = xcalloc(1, sizeof(*change));
+	struct change *change = obstack_alloc(&store->changes, sizeof(*change));
 
-	queue(store, change, type, key, sizeof(*change) + payload);
+	*change = (struct change){.type = type, .key = key, .bytes = sizeof(*change) + payload};
+	STAILQ_INSERT_TAIL(&store->queue, change, link);
+	store->queued++;
+	store->queued_bytes += change->bytes;
 	return change;
 }
 
@@ -65,7 +57,7 @@ void job_row_done(struct job_row *row)
 	}
 }
 
-void change_free(struct change *change)
+void change_done(struct change *change)
 {
 	switch (change->type) {
 	case CHANGE_TASK_ENDED:
@@ -80,7 +72,7 @@ void change_free(struct change *change)
 		break;
 	case CHANGE_SCHEDULE:
 	case CHANGE_SCHEDULE_TURN:
-		change_free_schedule(change);
+		change_done_schedule(change);
 		break;
 	case CHANGE_JOB:
 	case CHANGE_JOB_UPDATE:
@@ -95,42 +87,48 @@ void change_free(struct change *change)
 	case CHANGE_SCHEDULE_REMOVED:
 		break;
 	}
-	free(change);
 }
 
-/* A row with its texts is in one piece with its change: there are thousands a commit. */
-struct row_change {
-	struct change change; /* first */
-	struct job_row row;
-	char texts[];
-};
-
-static void put_row(struct store *store, enum change_type type, const struct job_row *row)
+/* A row with its texts is in one piece: there are thousands a commit. */
+static struct job_row *put_row(struct store *store, enum change_type type,
+			       const struct job_row *row)
 {
-	size_t size = sizeof(struct row_change);
-	struct row_change *put;
+	size_t size = 0;
+	struct change *change;
+	struct job_row *copy;
 	char *at;
 
 	for (size_t i = 0; i < ARRAY_SIZE(text_offsets); i++)
 		size += store_text_bytes(*text_of(row, i));
-	put = xmalloc(size);
-	put->row = *row;
-	put->change = (struct change){.row = &put->row};
-	at = put->texts;
+	size += sizeof(*copy);
+	change = store_put(store, type, job_key(row->id), size);
+	copy = obstack_alloc(&store->changes, (int)size); /* a message's at most */
+	*copy = *row;
+	change->row = copy;
+	at = (char *)(copy + 1);
 	for (size_t i = 0; i < ARRAY_SIZE(text_offsets); i++) {
 		const char *text = *text_of(row, i);
 
 		if (text) {
-			*text_of(&put->row, i) = at;
+			*text_of(copy, i) = at;
 			at = stpcpy(at, text) + 1;
 		}
 	}
-	queue(store, &put->change, type, job_key(row->id), size);
+	return copy;
 }
 
-void store_put_job(struct store *store, const struct job_row *row)
+struct job_row *store_put_job(struct store *store, const struct job_row *row)
 {
-	put_row(store, CHANGE_JOB, row);
+	return put_row(store, CHANGE_JOB, row);
+}
+
+void store_change_new(struct job_row *put, const struct job_row *row)
+{
+	struct job_row changed = *row;
+
+	for (size_t i = 0; i < ARRAY_SIZE(text_offsets); i++)
+		*text_of(&changed, i) = *text_of(put, i);
+	*put = changed;
 }
 
 void store_put_job_update(struct store *store, const struct job_row *row)
@@ -138,7 +136,7 @@ void store_put_job_update(struct store *store, const struct job_row *row)
 	struct job_row changed = *row;
 
 	changed.kind = changed.token = changed.targets = NULL; /* these never change */
-	put_row(store, CHANGE_JOB_UPDATE, &changed);
+	(void)put_row(store, CHANGE_JOB_UPDATE, &changed);
 }
 
 static bool is_of_job(const struct change *change, uint64_t id)
@@ -161,7 +159,7 @@ void store_drop_job(struct store *store, uint64_t id)
 		}
 		store->queued--;
 		store->queued_bytes -= change->bytes;
-		change_free(change);
+		change_done(change);
 	}
 	store_set_arriving(store, id, false);
 }

@@ -20,6 +20,10 @@
 enum { BUSY_MS = 100 };
 /* Of the log, as SQLite itself has it: a checkpoint moves them into the file. */
 enum { CHECKPOINT_PAGES = 1000 };
+/* Bytes; of less than malloc(3) gives pages of their own for. */
+enum { CHANGES_CHUNK = 65536 };
+#define obstack_chunk_alloc xmalloc
+#define obstack_chunk_free  free
 /* Half of a task's key. */
 enum { JOB_ID_MAX = INT32_MAX };
 
@@ -257,6 +261,8 @@ int store_open(const char *path, struct store **ret_store, struct error *ret_err
 	store->path = xstrdup(path);
 	store->lock_fd = -1;
 	STAILQ_INIT(&store->queue);
+	(void)obstack_begin(&store->changes, CHANGES_CHUNK);
+	store->changes_start = obstack_alloc(&store->changes, 0);
 	r = path_make_parent(path);
 	if (r < 0) {
 		errno = -r;
@@ -284,8 +290,10 @@ static void clear_queue(struct store *store)
 
 	while ((change = STAILQ_FIRST(&store->queue))) {
 		STAILQ_REMOVE_HEAD(&store->queue, link);
-		change_free(change);
+		change_done(change);
 	}
+	obstack_free(&store->changes, store->changes_start);
+	store->changes_start = obstack_alloc(&store->changes, 0);
 	store->queued = store->queued_bytes = 0;
 }
 
@@ -299,6 +307,7 @@ void store_close(struct store *store)
 	(void)sqlite3_close(store->database);
 	if (store->lock_fd >= 0)
 		(void)close(store->lock_fd);
+	obstack_free(&store->changes, NULL);
 	free(store->error);
 	free(store->read_error);
 	free(store->arriving);

@@ -101,7 +101,7 @@ struct job_row {
 	uint64_t schedule; /* whose run it is; 0: none's */
 	enum job_state state;
 	uint64_t counts[TASK_STATE_COUNT]; /* by task state; their sum is the number of tasks */
-	uint64_t class_counts[ERROR_CLASS_COUNT];
+	uint32_t class_counts[ERROR_CLASS_COUNT]; /* of its tasks, by error class */
 	uint64_t next_index;        /* tasks below have been begun at least once (or dropped) */
 	uint64_t recorded_index;    /* <= next_index; tasks below have a row */
 	uint64_t last_position;     /* of the job's newest record; 0: none */
@@ -119,8 +119,10 @@ void job_row_done(struct job_row *row);
 uint64_t store_next_job(struct store *store);
 /* The next free position. */
 uint64_t store_next_position(struct store *store);
-/* Copies the row. */
-void store_put_job(struct store *store, const struct job_row *row);
+/* Copies the row. Until the next commit store_change_new may say what has become of the copy. */
+struct job_row *store_put_job(struct store *store, const struct job_row *row);
+/* All but the texts. */
+void store_change_new(struct job_row *put, const struct job_row *row);
 /* State, counters, positions, times, next_index, and name and options where not NULL. */
 void store_put_job_update(struct store *store, const struct job_row *row);
 /* Takes a queued store_put_job and everything about that job out of the queue, that it is a

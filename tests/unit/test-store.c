@@ -216,7 +216,7 @@ static void test_job_row(void **state)
 		.schedule = 78,
 		.state = JOB_RUNNING,
 		.counts = {1, 2, 3, 4, 5, 1ULL << 40},
-		.class_counts = {[CLASS_TIMEOUT] = 7, [CLASS_INTERNAL] = 1ULL << 33},
+		.class_counts = {[CLASS_TIMEOUT] = 7, [CLASS_INTERNAL] = UINT32_MAX},
 		.next_index = 9,
 		.recorded_index = 7,
 		.last_position = 10,
