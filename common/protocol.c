@@ -6,6 +6,7 @@
  */
 #include "common/protocol.h"
 
+#include "common/json-plain.h"
 #include "common/util.h"
 
 #include <assert.h>
@@ -88,8 +89,10 @@ static void shrink(struct frame_buffer *buffer)
  */
 static json_t *parse_object(const char *text, size_t size)
 {
-	json_t *message = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+	json_t *message = json_plain_load(text, size);
 
+	if (!message)
+		message = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
 	if (json_is_object(message))
 		return message;
 	json_decref(message);

@@ -30,7 +30,7 @@ BEGIN {
 	place["openssl/"] = "daemon/ssh-known-hosts\\.c"
 	place["ini\\.h"] = "daemon/(config|profile)\\.c"
 	place["libsmartcols/"] = "client/render\\.c"
-	json = "common/protocol\\..|client/.*|daemon/(connection|fields|interface|jobs|jobs-control|json-text|kind|kind-.*|main|method(s|-.*)|request|schedules|select|server|service|walk)\\.."
+	json = "common/(json-plain|protocol)\\..|client/.*|daemon/(connection|fields|interface|jobs|jobs-control|json-text|kind|kind-.*|main|method(s|-.*)|request|schedules|select|server|service|walk)\\.."
 }
 
 function fault(what) {

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A quick way through most of the JSON that passes between the programs. Any thread. */
+#pragma once
+
+#include <jansson.h>
+#include <stddef.h>
+
+/*
+ * Exactly what json_loadb(3) makes of the same bytes, if they are an object and plain: without
+ * escapes and bytes above 127 in strings, with whole numbers of at most 18 digits, nested no deeper
+ * than a few levels, no name twice. NULL: they are not, or are no JSON at all; json_loadb knows.
+ * The caller's reference.
+ */
+json_t *json_plain_load(const char *text, size_t size);
