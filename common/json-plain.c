@@ -34,19 +34,34 @@ static bool take(struct reading *reading, char byte)
 	return true;
 }
 
-/* What stands between quotes, the first of which was taken; NULL: it is not plain. */
-static const char *take_string(struct reading *reading, size_t *ret_size)
-{
-	const char *start = reading->at, *at = start;
+struct span {
+	const char *text;
+	size_t size;
+	bool has_escapes, is_ascii;
+};
 
-	while (at < reading->end && (unsigned char)*at >= ' ' && (unsigned char)*at < 128 &&
-	       *at != '"' && *at != '\\')
-		at++;
-	if (at == reading->end || *at != '"')
-		return NULL;
-	*ret_size = (size_t)(at - start);
+/* What stands between quotes, the first of which was taken. */
+static bool take_span(struct reading *reading, struct span *ret_span)
+{
+	const char *at = reading->at;
+	unsigned char bits = 0;
+	bool has_escapes = false;
+
+	for (; at < reading->end && *at != '"'; at++) {
+		if ((unsigned char)*at < ' ')
+			return false;
+		if (*at == '\\') {
+			has_escapes = true;
+			if (++at == reading->end)
+				return false;
+		}
+		bits |= (unsigned char)*at;
+	}
+	if (at == reading->end)
+		return false;
+	*ret_span = (struct span){reading->at, (size_t)(at - reading->at), has_escapes, bits < 128};
 	reading->at = at + 1;
-	return start;
+	return true;
 }
 
 static json_t *never_null(json_t *value)
@@ -56,12 +71,61 @@ static json_t *never_null(json_t *value)
 	return value;
 }
 
+/* NULL: it is not UTF-8. */
+static json_t *string_of(const char *text, size_t size, bool is_ascii)
+{
+	return is_ascii ? never_null(json_stringn_nocheck(text, size)) : json_stringn(text, size);
+}
+
+/* The caller wipes and frees; NULL: it has numbers of characters, or what is no escape. */
+static char *without_escapes(const struct span *span, size_t *ret_size)
+{
+	static const char escapes[] = "\"\\/bfnrt", meant[] = "\"\\/\b\f\n\r\t";
+	char *text = xmalloc(span->size);
+	size_t used = 0;
+
+	for (size_t i = 0; i < span->size; i++) {
+		const char *escape = NULL;
+
+		if (span->text[i] == '\\') {
+			escape = memchr(escapes, span->text[++i], sizeof(escapes) - 1);
+			if (!escape) {
+				explicit_bzero(text, used);
+				free(text);
+				return NULL;
+			}
+		}
+		text[used++] = escape ? meant[escape - escapes] : span->text[i];
+	}
+	*ret_size = used;
+	return text;
+}
+
 static json_t *read_string(struct reading *reading)
 {
+	struct span span;
+	json_t *string;
 	size_t size;
-	const char *text = take_string(reading, &size);
+	char *text;
 
-	return text ? never_null(json_stringn_nocheck(text, size)) : NULL;
+	if (!take_span(reading, &span))
+		return NULL;
+	if (!span.has_escapes)
+		return string_of(span.text, span.size, span.is_ascii);
+	text = without_escapes(&span, &size);
+	if (!text)
+		return NULL;
+	string = string_of(text, size, span.is_ascii);
+	explicit_bzero(text, size);
+	free(text);
+	return string;
+}
+
+/* Names of members are plainer. */
+static bool take_name(struct reading *reading, struct span *ret_name)
+{
+	return take(reading, '"') && take_span(reading, ret_name) && !ret_name->has_escapes &&
+	       ret_name->is_ascii;
 }
 
 static json_t *read_number(struct reading *reading)
@@ -94,13 +158,15 @@ static bool read_members(struct reading *reading, json_t *object)
 	if (take(reading, '}'))
 		return true;
 	do {
-		size_t before = json_object_size(object), size;
-		const char *name = take(reading, '"') ? take_string(reading, &size) : NULL;
-		json_t *value = name && take(reading, ':') ? read_value(reading) : NULL;
+		size_t before = json_object_size(object);
+		struct span name;
+		json_t *value = take_name(reading, &name) && take(reading, ':')
+					? read_value(reading)
+					: NULL;
 
 		if (!value)
 			return false;
-		if (json_object_setn_new_nocheck(object, name, size, value) != 0)
+		if (json_object_setn_new_nocheck(object, name.text, name.size, value) != 0)
 			abort();
 		if (json_object_size(object) == before)
 			return false; /* a name for the second time */

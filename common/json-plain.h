@@ -7,7 +7,7 @@
 
 /*
  * Exactly what json_loadb(3) makes of the same bytes, if they are an object and plain: without
- * escapes and bytes above 127 in strings, with whole numbers of at most 18 digits, nested no deeper
+ * \u escapes, with names of members in ASCII, whole numbers of at most 18 digits, nested no deeper
  * than a few levels, no name twice. NULL: they are not, or are no JSON at all; json_loadb knows.
  * The caller's reference.
  */
