@@ -291,10 +291,25 @@ static void parse_filters(struct selection *selection, const json_t *object)
 	filter->since_us = integer(object, "sinceUsec");
 	filter->until_us = integer(object, "untilUsec");
 	filter->has_unreceived = json_is_true(json_object_get(object, "withResults"));
+	/* 0 is no filter; of what is given none may become one. */
+	if (json_is_integer(json_object_get(object, "untilUsec")) && filter->until_us == 0)
+		filter->until_us = -1;
 	selection->newest = (uint64_t)integer(object, "newest");
 	selection->is_all = json_is_true(json_object_get(object, "all"));
 	selection->has_filter = filter->states != 0 || kind || filter->since_us ||
 				filter->until_us || filter->has_unreceived || selection->newest;
+}
+
+/* None, or fewer, would be taken for all. */
+static int check_newest(const json_t *object, struct error *ret_error)
+{
+	const json_t *newest = json_object_get(object, "newest");
+
+	if (!json_is_integer(newest) || json_integer_value(newest) > 0)
+		return 0;
+	return error_set(ret_error, ERROR_INVALID_SELECTOR, "newest",
+			 "the newest %lld are no jobs: give at least 1",
+			 (long long)json_integer_value(newest));
 }
 
 /* Those of one schedule, which must be there. */
@@ -362,7 +377,9 @@ int selection_new(const struct call *call, const json_t *object, struct selectio
 
 	selection->scope = (struct job_filter){.has_uid = !call->is_admin, .uid = call->uid};
 	parse_filters(selection, object);
-	r = parse_schedule(call, selection, object, ret_error);
+	r = check_newest(object, ret_error);
+	if (r == 0)
+		r = parse_schedule(call, selection, object, ret_error);
 	if (r == 0)
 		r = parse_selectors(selection, json_object_get(object, "selectors"), ret_error);
 	if (r < 0) {

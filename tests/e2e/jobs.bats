@@ -227,6 +227,13 @@ interrupt() {
 	run -1 jobctl list nobody
 	[[ $output == *"no job is called 'nobody'"* ]]
 	run -2 jobctl list 3-1
+	# What would leave none never means all
+	for newest in -1 0; do
+		run -2 jobctl remove --newest "$newest" --kind ping
+		[ "$output" = "jobctl: the newest $newest are no jobs: give at least 1" ]
+	done
+	run -0 jobctl remove --kind ping --until '1970-01-01 00:00'
+	[ "$(ids)" = "3 2 1 " ]
 	run -1 jobctl show 1/127.7.7.7
 	[[ $output == *"no target"* ]]
 }
