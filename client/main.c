@@ -263,6 +263,7 @@ int main(int argc, char **argv)
 {
 	enum status status;
 
+	stdio_occupy();
 	if (argc == 2 && streq(argv[1], "--dump-options")) {
 		dump_options();
 		return STATUS_OK;

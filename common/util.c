@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "common/util.h"
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
 static void *checked(void *memory)
 {
@@ -87,6 +89,15 @@ int64_t now_monotonic_us(void)
 int64_t now_real_us(void)
 {
 	return now_us(CLOCK_REALTIME);
+}
+
+void stdio_occupy(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		/* Those below are open: it becomes this one. */
+		if (fcntl(fd, F_GETFD) < 0 &&
+		    open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0)
+			abort();
 }
 
 bool is_same_file(const struct stat *a, const struct stat *b)

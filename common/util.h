@@ -42,6 +42,12 @@ static inline void close_fd(const int *fd)
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 
+/*
+ * For the begin of main: a standard stream that is closed (>&-) becomes one that fails as it did
+ * (EBADF), so that no socket or database gets its number, and then what is printed.
+ */
+void stdio_occupy(void);
+
 /* The same file, and unchanged as far as its status tells */
 bool is_same_file(const struct stat *a, const struct stat *b);
 

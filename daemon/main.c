@@ -519,6 +519,7 @@ int main(int argc, char **argv)
 	struct config *config;
 	int r;
 
+	stdio_occupy();
 	log_init("jobd", LOG_INFO);
 	log_set_journal(write_to_journal);
 	json_set_alloc_funcs(malloc, wipe_and_free);

@@ -238,6 +238,22 @@ interrupt() {
 	[[ $output == *"no target"* ]]
 }
 
+@test "a closed standard output: said, and nothing counts as received" {
+	jobctl start ping 127.0.0.1
+	jobctl wait --quiet
+	for words in "receive" "receive --json --remove" "list" "export" "status" "start ping 127.0.0.1"; do
+		echo "$words"
+		# shellcheck disable=SC2086
+		run -1 --separate-stderr jobctl_closed $words
+		[[ $stderr == "jobctl: cannot write the output: Bad file descriptor"* ]]
+	done
+	[[ $(jobctl receive 1) == "127.0.0.1: 1/1 replies"* ]]
+}
+
+jobctl_closed() {
+	jobctl "$@" >&-
+}
+
 @test "wrong words: one helpful line and status 2" {
 	run -2 jobctl lsit
 	[[ $output == *"did you mean 'list'"* ]]
