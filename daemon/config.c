@@ -172,7 +172,7 @@ static int read_file(struct config *config, const char *path, bool is_named, cha
 {
 	struct reading reading = {.config = config, .path = path};
 	FILE *file = fopen(path, "re");
-	int line;
+	int line, read_errno;
 
 	if (!file && errno == ENOENT && !is_named)
 		return 0;
@@ -181,11 +181,18 @@ static int read_file(struct config *config, const char *path, bool is_named, cha
 		return -errno;
 	}
 	reading.file = file;
+	errno = 0;
 	line = ini_parse_stream(next_line, &reading, take_line, &reading);
+	/* inih takes a failed read, also that of a folder, for the end of the file. */
+	read_errno = ferror(file) ? (errno ? errno : EIO) : 0;
 	(void)fclose(file);
 	if (reading.sentence) {
 		*ret_sentence = reading.sentence;
 		return -EINVAL;
+	}
+	if (read_errno != 0) {
+		*ret_sentence = xasprintf("cannot read %s: %s", path, strerror(read_errno));
+		return -read_errno;
 	}
 	if (line != 0) {
 		*ret_sentence = xasprintf("%s:%d: neither [section] nor name = value", path, line);

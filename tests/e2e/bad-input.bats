@@ -205,6 +205,12 @@ except (BrokenPipeError, ConnectionResetError):
 	echo $'[jobd]\nping-rate = 2000' >"$BATS_TEST_TMPDIR/jobd.conf"
 	kill -HUP "$JOBD_PID"
 	wait_until "$BOUND" eval 'jobctl status --json | jq -e ".limits.\"ping-rate\" == 2000"'
+	# What cannot be read to its end is not taken for empty
+	rm "$BATS_TEST_TMPDIR/jobd.conf"
+	mkdir "$BATS_TEST_TMPDIR/jobd.conf"
+	kill -HUP "$JOBD_PID"
+	wait_until "$BOUND" grep -q 'nothing is reloaded: cannot read .*jobd.conf: Is a directory' "$JOBD_LOG"
+	jobctl status --json | jq -e '.limits."ping-rate" == 2000'
 }
 
 # --- Disks ---
