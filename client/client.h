@@ -126,6 +126,9 @@ extern struct globals globals;
 /* Calls a method of org.jobd; parameters are taken over. An error is told, and ends the program. */
 json_t *talk(const char *method, json_t *parameters);
 /* With "more": fn gets each reply; it returns false to leave. */
+/* Error replies from here on begin with what they are about, such as "line 7 of x"; it stays the
+ * caller's. */
+void talk_about(const char *what);
 /* The two halves of talk, for a call while the answer to the one before is worked on. */
 void talk_ask(const char *method, json_t *parameters);
 json_t *talk_answer(void);

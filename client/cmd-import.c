@@ -14,8 +14,8 @@ enum { LINES_MAX = 1000, BYTES_MAX = 1 << 20, LINE_MAX_BYTES = 64 << 20 };
 
 struct import {
 	const char *path;
-	unsigned line;
-	json_t *piece; /* parameters of the next call */
+	unsigned line, job_line; /* which is read, and where the job of the piece began */
+	json_t *piece;           /* parameters of the next call */
 	size_t lines, bytes;
 	bool is_open; /* a job was begun */
 };
@@ -44,8 +44,11 @@ static void drop_times(json_t *value)
 
 static void send_piece(struct import *import, bool is_end)
 {
+	autofree char *what =
+		xasprintf("the job from line %u of %s", import->job_line, import->path);
 	json_t *reply;
 
+	talk_about(what);
 	if (is_end)
 		(void)json_object_set_new(import->piece, "isEnd", json_true());
 	reply = talk("Import", import->piece);
@@ -54,6 +57,7 @@ static void send_piece(struct import *import, bool is_end)
 	if (is_end)
 		printf("%lld\n", (long long)number_of(reply, "id"));
 	json_decref(reply);
+	talk_about(NULL);
 }
 
 static void add(struct import *import, const char *list, json_t *value)
@@ -82,10 +86,12 @@ static void take_line(struct import *import, const char *line, size_t size)
 	drop_times(object);
 	if (job && import->is_open)
 		send_piece(import, true);
-	if (job)
+	if (job) {
 		(void)json_object_set(import->piece, "job", job);
-	else
+		import->job_line = import->line;
+	} else {
 		add(import, task ? "tasks" : "records", task ? task : record);
+	}
 	import->is_open = true;
 	import->lines++;
 	import->bytes += size;

@@ -289,6 +289,13 @@ static _Noreturn void tell_option(const char *parameter, const char *message)
 	fail(STATUS_WORDS, "--%s: %s", option, message);
 }
 
+static const char *about;
+
+void talk_about(const char *what)
+{
+	about = what;
+}
+
 /* An error reply for people, and the end. */
 static _Noreturn void tell_error(const struct reply_header *header)
 {
@@ -308,6 +315,10 @@ static _Noreturn void tell_error(const struct reply_header *header)
 		(void)fflush(stdout);
 		exit((int)status_of(error));
 	}
+	if (about && message)
+		fail(status_of(error), "%s: %s", about, message);
+	if (about && parameter)
+		fail(status_of(error), "%s: jobd does not understand %s", about, parameter);
 	if (error == ERROR_INVALID_OPTION && option && message)
 		tell_option(option, message);
 	if (message)

@@ -196,6 +196,16 @@ refused() {
 		refused "not in order" 'if .record.index == 1 then ., . else . end'
 	refused "has no end" 'select(.record.index != 2)'
 	refused "was not begun" 'select(.task.index != 2)'
+	# Which job of the file it is about
+	second=$(jobctl start ping 127.0.0.1)
+	jobctl wait --quiet
+	jobctl export >"$BATS_TEST_TMPDIR/lines"
+	jq -c 'if .job.id == 1 then .job.state = "running" else . end' "$BATS_TEST_TMPDIR/lines" >"$BATS_TEST_TMPDIR/changed"
+	run -2 --separate-stderr jobctl import "$BATS_TEST_TMPDIR/changed"
+	imported=$output
+	[[ $stderr == "jobctl: the job from line 4 of "*"only a job that has ended"* ]]
+	jobctl remove "$second" "$imported"
+	jobctl export 1 >"$BATS_TEST_TMPDIR/lines"
 	refused "comes before its tasks" 'select(.job | not)'
 	refused "is none of jobctl export" '{"jobs": .}'
 	wait_until "$BOUND" eval '[ "$(jobctl list --all --json | wc -l)" -eq 1 ]'
