@@ -125,15 +125,15 @@ extern struct globals globals;
 
 /* Calls a method of org.jobd; parameters are taken over. An error is told, and ends the program. */
 json_t *talk(const char *method, json_t *parameters);
-/* With "more": fn gets each reply; it returns false to leave. */
-/* Error replies from here on begin with what they are about, such as "line 7 of x"; it stays the
- * caller's. */
-void talk_about(const char *what);
 /* The two halves of talk, for a call while the answer to the one before is worked on. */
 void talk_ask(const char *method, json_t *parameters);
 json_t *talk_answer(void);
+/* With "more": fn gets each reply; it returns false to leave. */
 typedef bool talk_fn(json_t *reply, bool continues, void *context);
 void talk_stream(const char *method, json_t *parameters, talk_fn *fn, void *context);
+/* Error replies from here on begin with what they are about, such as "line 7 of x"; it stays the
+ * caller's. NULL: as they are. */
+void talk_about(const char *what);
 /* From now on Ctrl-C ends the program with STATUS_INTERRUPTED, after this line. NULL: no line. */
 void talk_on_interrupt(const char *line);
 /* Where a call of the system came back early: the end, if it was for Ctrl-C. */
