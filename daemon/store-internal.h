@@ -12,11 +12,38 @@
 _Static_assert(JOB_COMPLETED == 4 && TASK_SUCCEEDED == 2 && TASK_STATE_COUNT == 6,
 	       "\"state < 4\", \"state < 2\" and the columns that count tasks");
 
-#define JOB_COLUMNS                                                                         \
-	"id, uid, kind, name, token, retry_of, state, queued, running, succeeded, failed, " \
-	"stopped, interrupted, classes, next_index, last_position, received_position, "     \
-	"created_us, started_us, ended_us, recorded_index, output_bytes, reason, schedule"
-enum { JOB_COLUMN_COUNT = 24 };
+/* The columns of a job behind its id, and those of its request: what they are called, what they
+ * are, and where a job_row has them. */
+#define JOB_FIELDS(FIELD)                                    \
+	FIELD(uid, UID, uid)                                 \
+	FIELD(kind, TEXT, kind)                              \
+	FIELD(name, TEXT, name)                              \
+	FIELD(token, TEXT, token)                            \
+	FIELD(retry_of, NUMBER, retry_of)                    \
+	FIELD(state, STATE, state)                           \
+	FIELD(queued, NUMBER, counts[TASK_QUEUED])           \
+	FIELD(running, NUMBER, counts[TASK_RUNNING])         \
+	FIELD(succeeded, NUMBER, counts[TASK_SUCCEEDED])     \
+	FIELD(failed, NUMBER, counts[TASK_FAILED])           \
+	FIELD(stopped, NUMBER, counts[TASK_STOPPED])         \
+	FIELD(interrupted, NUMBER, counts[TASK_INTERRUPTED]) \
+	FIELD(classes, CLASSES, class_counts)                \
+	FIELD(next_index, NUMBER, next_index)                \
+	FIELD(last_position, NUMBER, last_position)          \
+	FIELD(received_position, NUMBER, received_position)  \
+	FIELD(created_us, NUMBER, created_us)                \
+	FIELD(started_us, NUMBER, started_us)                \
+	FIELD(ended_us, NUMBER, ended_us)                    \
+	FIELD(recorded_index, NUMBER, recorded_index)        \
+	FIELD(output_bytes, NUMBER, output_bytes)            \
+	FIELD(reason, TEXT, reason)                          \
+	FIELD(schedule, NUMBER, schedule)
+#define REQUEST_FIELDS(FIELD)         \
+	FIELD(options, TEXT, options) \
+	FIELD(targets, TEXT, targets)
+#define COLUMN_NAME(column, type, member) ", " #column
+#define JOB_COLUMNS                       "id" JOB_FIELDS(COLUMN_NAME)
+#define JOB_AND_REQUEST_COLUMNS           JOB_COLUMNS REQUEST_FIELDS(COLUMN_NAME)
 #define TASK_COLUMNS                                                                               \
 	"key, state, class, attempts, is_sent, started_us, ended_us, stdout_bytes, stderr_bytes, " \
 	"message, result"
@@ -29,9 +56,9 @@ enum { JOB_COLUMN_COUNT = 24 };
 	"(?5 IS NULL OR kind = ?5) AND (?6 IS NULL OR name GLOB ?6) AND created_us >= ?7 AND "   \
 	"created_us <= ?8 AND (?9 = 0 OR last_position > received_position) FROM job WHERE " way \
 	" AND id < ?2 AND id >= ?3 ORDER BY id DESC LIMIT ?10"
-#define JOB_SELECT            \
-	"SELECT " JOB_COLUMNS \
-	", options, targets FROM job CROSS JOIN request ON request.job = id WHERE "
+#define JOB_SELECT                                                                            \
+	"SELECT " JOB_AND_REQUEST_COLUMNS " FROM job CROSS JOIN request ON request.job = id " \
+	"WHERE "
 
 #define SCHEDULE_COLUMNS                                                                          \
 	"id, uid, kind, name, token, options, targets, every_us, at_us, calendar, "               \
@@ -316,9 +343,10 @@ int store_insert_jobs(struct store *store, const struct change *first,
 		      const struct change **ret_next);
 /* What these are read from; once, before statements are prepared. */
 int store_make_rows(struct store *store);
-/* The numbers of a row's error classes as the column has them, within the buffer. */
-enum { CLASSES_TEXT_MAX = ERROR_CLASS_COUNT * 21 + 1 };
-const char *store_classes_text(const struct job_row *row, char text[static CLASSES_TEXT_MAX]);
+/* From the columns of JOB_AND_REQUEST_COLUMNS; the texts are copies. */
+void store_read_columns(sqlite3_stmt *statement, struct job_row *ret_row);
+/* As parameters with the numbers of JOB_COLUMNS, counted from 1; those that the statement has. */
+void store_bind_columns(sqlite3_stmt *statement, const struct job_row *row);
 void change_done(struct change *change);
 /* The same for the changes of schedules (store-schedule.c). */
 int store_apply_schedule(struct store *store, const struct change *change);

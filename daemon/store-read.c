@@ -61,42 +61,6 @@ char *store_column_copy(sqlite3_stmt *statement, int column)
 	return xstrdup_or_null(text(statement, column));
 }
 
-/* The columns of JOB_COLUMNS. */
-static void fill_job(sqlite3_stmt *statement, struct job_row *row)
-{
-	const char *classes = text(statement, 13);
-
-	*row = (struct job_row){
-		.id = number(statement, 0),
-		.uid = (uid_t)sqlite3_column_int64(statement, 1),
-		.kind = store_column_copy(statement, 2),
-		.name = store_column_copy(statement, 3),
-		.token = store_column_copy(statement, 4),
-		.retry_of = number(statement, 5),
-		.state = (enum job_state)sqlite3_column_int(statement, 6),
-		.next_index = number(statement, 14),
-		.last_position = number(statement, 15),
-		.received_position = number(statement, 16),
-		.created_us = sqlite3_column_int64(statement, 17),
-		.started_us = sqlite3_column_int64(statement, 18),
-		.ended_us = sqlite3_column_int64(statement, 19),
-		.recorded_index = number(statement, 20),
-		.output_bytes = number(statement, 21),
-		.reason = store_column_copy(statement, 22),
-		.schedule = number(statement, 23),
-		.options = store_column_copy(statement, 24),
-		.targets = store_column_copy(statement, 25),
-	};
-	for (int i = 0; i < TASK_STATE_COUNT; i++)
-		row->counts[i] = number(statement, 7 + i);
-	for (size_t i = 0; classes && *classes && i < ERROR_CLASS_COUNT; i++) {
-		char *end;
-
-		row->class_counts[i] = (uint32_t)strtoul(classes, &end, 10);
-		classes = end;
-	}
-}
-
 struct job_reading {
 	struct store *store;
 	job_row_fn *fn;
@@ -113,7 +77,7 @@ static int use_job(sqlite3_stmt *statement, void *context)
 	struct job_row row;
 	int r;
 
-	fill_job(statement, &row);
+	store_read_columns(statement, &row);
 	r = reading->fn(&row, reading->context);
 	job_row_done(&row);
 	return r;
@@ -215,7 +179,7 @@ int store_one_row(struct store *store, sqlite3_stmt *statement, use_row_fn *use,
 
 static int take_job(sqlite3_stmt *statement, void *context)
 {
-	fill_job(statement, context);
+	store_read_columns(statement, context);
 	return 0;
 }
 

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Rows of new jobs as a table that SQLite reads, new_job: an INSERT INTO job SELECT from it runs
+ * What a job_row is in the database: columns that are read, parameters that are bound, and new
+ * ones.
+ *
+ * Rows of new jobs are a table that SQLite reads, new_job: an INSERT INTO job SELECT from it runs
  * once for thousands of them, where a statement for each would open and close a cursor on the table
  * and on each of its indexes, and be handed each column (https://sqlite.org/vtab.html,
  * eponymous-only virtual tables). Its rows are those that store_insert_jobs is about; else it is
@@ -12,43 +15,111 @@
 
 #include <assert.h>
 
-/* As JOB_COLUMNS and REQUEST_COLUMNS have them. */
 static const struct column {
 	enum { COLUMN_NUMBER, COLUMN_UID, COLUMN_STATE, COLUMN_TEXT, COLUMN_CLASSES } type;
 	size_t offset;
 } columns[] = {
-#define COLUMN(type, member)                           \
-	{                                              \
-		type, offsetof(struct job_row, member) \
-	}
-	COLUMN(COLUMN_NUMBER, id),
-	COLUMN(COLUMN_UID, uid),
-	COLUMN(COLUMN_TEXT, kind),
-	COLUMN(COLUMN_TEXT, name),
-	COLUMN(COLUMN_TEXT, token),
-	COLUMN(COLUMN_NUMBER, retry_of),
-	COLUMN(COLUMN_STATE, state),
-	COLUMN(COLUMN_NUMBER, counts[TASK_QUEUED]),
-	COLUMN(COLUMN_NUMBER, counts[TASK_RUNNING]),
-	COLUMN(COLUMN_NUMBER, counts[TASK_SUCCEEDED]),
-	COLUMN(COLUMN_NUMBER, counts[TASK_FAILED]),
-	COLUMN(COLUMN_NUMBER, counts[TASK_STOPPED]),
-	COLUMN(COLUMN_NUMBER, counts[TASK_INTERRUPTED]),
-	COLUMN(COLUMN_CLASSES, class_counts),
-	COLUMN(COLUMN_NUMBER, next_index),
-	COLUMN(COLUMN_NUMBER, last_position),
-	COLUMN(COLUMN_NUMBER, received_position),
-	COLUMN(COLUMN_NUMBER, created_us),
-	COLUMN(COLUMN_NUMBER, started_us),
-	COLUMN(COLUMN_NUMBER, ended_us),
-	COLUMN(COLUMN_NUMBER, recorded_index),
-	COLUMN(COLUMN_NUMBER, output_bytes),
-	COLUMN(COLUMN_TEXT, reason),
-	COLUMN(COLUMN_NUMBER, schedule),
-	COLUMN(COLUMN_TEXT, options),
-	COLUMN(COLUMN_TEXT, targets),
+#define COLUMN(column, type, member) {COLUMN_##type, offsetof(struct job_row, member)},
+	COLUMN(id, NUMBER, id) JOB_FIELDS(COLUMN) REQUEST_FIELDS(COLUMN)
 #undef COLUMN
 };
+
+/* --- Error classes, as a text of numbers --- */
+
+enum { CLASSES_TEXT_MAX = ERROR_CLASS_COUNT * 11 + 1 };
+
+/* Written from its end on, within the buffer */
+static const char *classes_text(const struct job_row *row, char text[static CLASSES_TEXT_MAX])
+{
+	char *at = text + CLASSES_TEXT_MAX;
+
+	*--at = '\0';
+	for (size_t i = ERROR_CLASS_COUNT; i-- > 0;) {
+		uint32_t rest = row->class_counts[i];
+
+		*--at = ' ';
+		do
+			*--at = (char)('0' + rest % 10);
+		while ((rest /= 10) > 0);
+	}
+	return at;
+}
+
+static void read_classes(const char *text, struct job_row *row)
+{
+	for (size_t i = 0; text && *text && i < ERROR_CLASS_COUNT; i++) {
+		char *end;
+
+		row->class_counts[i] = (uint32_t)strtoul(text, &end, 10);
+		text = end;
+	}
+}
+
+/* --- A row from columns, and as parameters --- */
+
+static void read_column(sqlite3_stmt *statement, int number, struct job_row *row)
+{
+	void *at = (char *)row + columns[number].offset;
+
+	switch (columns[number].type) {
+	case COLUMN_NUMBER:
+		*(int64_t *)at = sqlite3_column_int64(statement, number);
+		break;
+	case COLUMN_UID:
+		row->uid = (uid_t)sqlite3_column_int64(statement, number);
+		break;
+	case COLUMN_STATE:
+		row->state = (enum job_state)sqlite3_column_int(statement, number);
+		break;
+	case COLUMN_TEXT:
+		*(char **)at = store_column_copy(statement, number);
+		break;
+	case COLUMN_CLASSES:
+		read_classes((const char *)sqlite3_column_text(statement, number), row);
+		break;
+	}
+}
+
+void store_read_columns(sqlite3_stmt *statement, struct job_row *ret_row)
+{
+	*ret_row = (struct job_row){0};
+	for (int i = 0; i < (int)ARRAY_SIZE(columns); i++)
+		read_column(statement, i, ret_row);
+}
+
+static void bind_column(sqlite3_stmt *statement, int number, const struct job_row *row)
+{
+	const void *at = (const char *)row + columns[number].offset;
+	char classes[CLASSES_TEXT_MAX];
+
+	switch (columns[number].type) {
+	case COLUMN_NUMBER:
+		(void)sqlite3_bind_int64(statement, number + 1, *(const int64_t *)at);
+		break;
+	case COLUMN_UID:
+		(void)sqlite3_bind_int64(statement, number + 1, row->uid);
+		break;
+	case COLUMN_STATE:
+		(void)sqlite3_bind_int(statement, number + 1, (int)row->state);
+		break;
+	case COLUMN_TEXT:
+		(void)sqlite3_bind_text(statement, number + 1, *(char *const *)at, -1,
+					SQLITE_STATIC);
+		break;
+	case COLUMN_CLASSES:
+		(void)sqlite3_bind_text(statement, number + 1, classes_text(row, classes), -1,
+					SQLITE_TRANSIENT);
+		break;
+	}
+}
+
+void store_bind_columns(sqlite3_stmt *statement, const struct job_row *row)
+{
+	for (int i = 0; i < sqlite3_bind_parameter_count(statement); i++)
+		bind_column(statement, i, row);
+}
+
+/* --- New rows as a table --- */
 
 struct rows_table {
 	sqlite3_vtab table; /* first */
@@ -64,8 +135,7 @@ static int rows_connect(sqlite3 *database, void *store, int count, const char *c
 			sqlite3_vtab **ret_table, char **ret_why)
 {
 	struct rows_table *table;
-	int r = sqlite3_declare_vtab(database,
-				     "CREATE TABLE x (" JOB_COLUMNS ", options, targets)");
+	int r = sqlite3_declare_vtab(database, "CREATE TABLE x (" JOB_AND_REQUEST_COLUMNS ")");
 
 	(void)count;
 	(void)words;
@@ -161,7 +231,7 @@ static int rows_column(sqlite3_vtab_cursor *cursor, sqlite3_context *result, int
 		sqlite3_result_text(result, *(char *const *)at, -1, SQLITE_STATIC);
 		break;
 	case COLUMN_CLASSES:
-		sqlite3_result_text(result, store_classes_text(row, classes), -1, SQLITE_TRANSIENT);
+		sqlite3_result_text(result, classes_text(row, classes), -1, SQLITE_TRANSIENT);
 		break;
 	}
 	return SQLITE_OK;
@@ -190,7 +260,6 @@ int store_make_rows(struct store *store)
 		.xRowid = rows_id,
 	};
 
-	_Static_assert(ARRAY_SIZE(columns) == JOB_COLUMN_COUNT + 2, "JOB_COLUMNS, and of request");
 	int r = sqlite3_create_module(store->database, "new_job", &module, store);
 
 	return r == SQLITE_OK

@@ -259,51 +259,14 @@ int store_run_with_key(struct store *store, enum statement which, int64_t key)
 	return store_run(statement);
 }
 
-/* Written from its end on */
-const char *store_classes_text(const struct job_row *row, char text[static CLASSES_TEXT_MAX])
-{
-	char *at = text + CLASSES_TEXT_MAX;
-
-	*--at = '\0';
-	for (size_t i = ERROR_CLASS_COUNT; i-- > 0;) {
-		uint64_t rest = row->class_counts[i];
-
-		*--at = ' ';
-		do
-			*--at = (char)('0' + rest % 10);
-		while ((rest /= 10) > 0);
-	}
-	return at;
-}
-
-/* Parameters are numbered as JOB_COLUMNS. */
-static int run_job_update(struct store *store, const struct job_row *row)
-{
-	sqlite3_stmt *statement = store_statement(store, SQL_JOB_UPDATE);
-	char classes[CLASSES_TEXT_MAX];
-
-	store_bind(statement, 1, row->id);
-	store_bind_text(statement, 4, row->name);
-	store_bind(statement, 7, row->state);
-	for (int i = 0; i < TASK_STATE_COUNT; i++)
-		store_bind(statement, 8 + i, row->counts[i]);
-	store_bind_text(statement, 14, store_classes_text(row, classes));
-	store_bind(statement, 15, row->next_index);
-	store_bind(statement, 16, row->last_position);
-	store_bind(statement, 17, row->received_position);
-	(void)sqlite3_bind_int64(statement, 19, row->started_us);
-	(void)sqlite3_bind_int64(statement, 20, row->ended_us);
-	store_bind(statement, 21, row->recorded_index);
-	store_bind(statement, 22, row->output_bytes);
-	store_bind_text(statement, 23, row->reason);
-	return store_run(statement);
-}
-
 static int apply_job_update(struct store *store, const struct job_row *row)
 {
+	sqlite3_stmt *update = store_statement(store, SQL_JOB_UPDATE);
 	sqlite3_stmt *request = store_statement(store, SQL_REQUEST_UPDATE);
-	int r = run_job_update(store, row);
+	int r;
 
+	store_bind_columns(update, row);
+	r = store_run(update);
 	if (r != SQLITE_OK || !row->options)
 		return r;
 	store_bind(request, 1, row->id);
