@@ -4,7 +4,6 @@
 
 #include "daemon/store.h"
 
-#include <obstack.h>
 #include <sqlite3.h>
 #include <sys/queue.h>
 
@@ -293,8 +292,7 @@ struct store {
 	sqlite3 *database;
 	sqlite3_stmt *statements[STATEMENT_COUNT];
 	STAILQ_HEAD(, change) queue;
-	struct obstack changes; /* of the queue, and their rows: they come and go together */
-	void *changes_start;
+	struct block *blocks; /* where its changes and their rows are: they go together */
 	size_t queued, queued_bytes;
 	const struct change *new_jobs, *new_jobs_end; /* which are being inserted; else NULL */
 	uint64_t next_job, next_position;
@@ -347,7 +345,8 @@ int store_make_rows(struct store *store);
 void store_read_columns(sqlite3_stmt *statement, struct job_row *ret_row);
 /* As parameters with the numbers of JOB_COLUMNS, counted from 1; those that the statement has. */
 void store_bind_columns(sqlite3_stmt *statement, const struct job_row *row);
-void change_done(struct change *change);
+/* All of the queue. */
+void store_forget_changes(struct store *store);
 /* The same for the changes of schedules (store-schedule.c). */
 int store_apply_schedule(struct store *store, const struct change *change);
 void change_done_schedule(struct change *change);

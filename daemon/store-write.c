@@ -5,13 +5,57 @@
 #include "common/util.h"
 
 #include <assert.h>
+#include <stdalign.h>
+#include <stddef.h>
+
+/* --- Memory of the queue --- */
+
+/*
+ * There are thousands of changes a commit, which end with it: they lie one behind the other in
+ * blocks. One by one they would leave holes between what lives on, jobs above all.
+ */
+struct block {
+	struct block *next;
+	size_t used, size;
+	alignas(max_align_t) char bytes[];
+};
+/* Less than malloc(3) gives pages of their own for. */
+enum { BLOCK_BYTES = 65536 };
+
+static void *allocate(struct store *store, size_t size)
+{
+	struct block *block = store->blocks;
+	void *room;
+
+	size = (size + alignof(max_align_t) - 1) & ~(alignof(max_align_t) - 1);
+	if (!block || block->size - block->used < size) {
+		size_t bytes = size > BLOCK_BYTES ? size : BLOCK_BYTES;
+
+		block = xmalloc(sizeof(*block) + bytes);
+		*block = (struct block){.next = store->blocks, .size = bytes};
+		store->blocks = block;
+	}
+	room = block->bytes + block->used;
+	block->used += size;
+	return room;
+}
+
+static void free_blocks(struct store *store)
+{
+	struct block *block;
+
+	while ((block = store->blocks)) {
+		store->blocks = block->next;
+		free(block);
+	}
+}
 
 /* --- Queueing --- */
 
 struct change *store_put(struct store *store, enum change_type type, struct task_key key,
 			 size_t payload)
 {
-	struct change *change = obstack_alloc(&store->changes, sizeof(*change));
+	struct change *change = allocate(store, sizeof(*change));
 
 	*change = (struct change){.type = type, .key = key, .bytes = sizeof(*change) + payload};
 	STAILQ_INSERT_TAIL(&store->queue, change, link);
@@ -57,7 +101,7 @@ void job_row_done(struct job_row *row)
 	}
 }
 
-void change_done(struct change *change)
+static void change_done(struct change *change)
 {
 	switch (change->type) {
 	case CHANGE_TASK_ENDED:
@@ -89,7 +133,18 @@ void change_done(struct change *change)
 	}
 }
 
-/* A row with its texts is in one piece: there are thousands a commit. */
+void store_forget_changes(struct store *store)
+{
+	struct change *change;
+
+	STAILQ_FOREACH (change, &store->queue, link)
+		change_done(change);
+	STAILQ_INIT(&store->queue);
+	store->queued = store->queued_bytes = 0;
+	free_blocks(store);
+}
+
+/* With its texts behind it. */
 static struct job_row *put_row(struct store *store, enum change_type type,
 			       const struct job_row *row)
 {
@@ -102,7 +157,7 @@ static struct job_row *put_row(struct store *store, enum change_type type,
 		size += store_text_bytes(*text_of(row, i));
 	size += sizeof(*copy);
 	change = store_put(store, type, job_key(row->id), size);
-	copy = obstack_alloc(&store->changes, (int)size); /* a message's at most */
+	copy = allocate(store, size);
 	*copy = *row;
 	change->row = copy;
 	at = (char *)(copy + 1);

@@ -261,8 +261,6 @@ int store_open(const char *path, struct store **ret_store, struct error *ret_err
 	store->path = xstrdup(path);
 	store->lock_fd = -1;
 	STAILQ_INIT(&store->queue);
-	(void)obstack_begin(&store->changes, CHANGES_CHUNK);
-	store->changes_start = obstack_alloc(&store->changes, 0);
 	r = path_make_parent(path);
 	if (r < 0) {
 		errno = -r;
@@ -284,30 +282,16 @@ int store_open(const char *path, struct store **ret_store, struct error *ret_err
 	return 0;
 }
 
-static void clear_queue(struct store *store)
-{
-	struct change *change;
-
-	while ((change = STAILQ_FIRST(&store->queue))) {
-		STAILQ_REMOVE_HEAD(&store->queue, link);
-		change_done(change);
-	}
-	obstack_free(&store->changes, store->changes_start);
-	store->changes_start = obstack_alloc(&store->changes, 0);
-	store->queued = store->queued_bytes = 0;
-}
-
 void store_close(struct store *store)
 {
 	if (!store)
 		return;
-	clear_queue(store);
+	store_forget_changes(store);
 	for (size_t i = 0; i < STATEMENT_COUNT; i++)
 		(void)sqlite3_finalize(store->statements[i]);
 	(void)sqlite3_close(store->database);
 	if (store->lock_fd >= 0)
 		(void)close(store->lock_fd);
-	obstack_free(&store->changes, NULL);
 	free(store->error);
 	free(store->read_error);
 	free(store->arriving);
@@ -360,7 +344,7 @@ int store_commit(struct store *store)
 	if (STAILQ_EMPTY(&store->queue) && !store->error)
 		return 0;
 	if (store->is_writing_stopped) {
-		clear_queue(store);
+		store_forget_changes(store);
 		return -EUCLEAN;
 	}
 	free(store->error);
@@ -379,7 +363,7 @@ int store_commit(struct store *store)
 	store->commits++;
 	if (store->arriving_count > 0)
 		end_arrivals(store);
-	clear_queue(store);
+	store_forget_changes(store);
 	return 0;
 }
 
@@ -390,7 +374,7 @@ bool store_is_damaged(const struct store *store)
 
 void store_stop_writing(struct store *store)
 {
-	clear_queue(store);
+	store_forget_changes(store);
 	free(store->error);
 	store->error = xasprintf("%s; until then jobd takes no work, and answers what it can read",
 				 store->read_error);

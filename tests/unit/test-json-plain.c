@@ -10,8 +10,7 @@
 static const char *const plain[] = {
 	"{}",
 	" \t\r\n{ } \n",
-	"{\"method\":\"org.jobd.Start\",\"parameters\":{\"kind\":\"ping\",\"targets\":[\"127.0.0."
-	"1\"]}}",
+	"{\"method\":\"org.jobd.Start\",\"parameters\":{\"targets\":[\"127.0.0.1\"]}}",
 	"{\"\":\"\",\"a\":[],\"b\":[{}],\"c\":{\"d\":[[1],[2,3]]}}",
 	"{ \"a\" : [ true , false , null ] , \"b\" : -1 }",
 	"{\"a\":0,\"b\":-9,\"c\":123456789012345678,\"d\":-123456789012345678}",
