@@ -92,14 +92,15 @@ static void add_all_live(struct receiving *receiving)
 }
 
 /* The caller's own jobs by the usual cursor: those with something to give, and, to wait for, those
- * that may get it. With --remove, all. */
+ * that may get it, which are looked through at once. With --remove, all. */
 static void leave_out_received(struct call *call)
 {
 	struct receiving *receiving = call->state;
 	struct reading *reading = receiving->reading;
 
 	if (reading->cursor[0] != '\0' || reading->is_again || reading->is_remove ||
-	    !selection_is_own(receiving->walk.selection))
+	    !selection_is_own(receiving->walk.selection) ||
+	    selection_is_slow(receiving->walk.selection))
 		return;
 	add_all_live(receiving);
 	selection_leave_out_received(receiving->walk.selection);

@@ -3,7 +3,9 @@
  * A selection is read by one SQL statement with the filters and the hull of all selectors, newest
  * first, and each row is then held against the selectors: so a job comes once, whatever number of
  * selectors name it. What is named must be there: each selector is looked up first, some a turn,
- * and one that takes long more than one turn.
+ * and one that takes long more than one turn. Task parts come after all jobs, those of one job
+ * together, since its target list may be long. What was looked up is sorted: to hold a job or a
+ * task against thousands of ids takes no longer than against a few.
  */
 #include "daemon/select.h"
 
@@ -17,24 +19,39 @@
 #include <ctype.h>
 #include <fnmatch.h>
 
-/* Of one call: each job is held against all of them; the targets are those of all task parts. */
+/* Of one call: each job is held against all that are names; the targets are those of all task
+ * parts. */
 enum { SELECTORS_MAX = 10000, PARTS_MAX = 100000 };
+/* Task parts of a job that are looked for at once; names that are quickly gone through. */
+enum { PARTS_AT_ONCE = 1000, NAMES_FEW = 100 };
 #define LOOK_UP_US (5 * US_PER_MS) /* at once */
 
 struct selector {
 	uint64_t first, last; /* ids; 0: by name, or @last before it was looked up */
 	char *name;           /* exact or a glob; NULL: by id */
 	bool is_glob;
-	uint32_t *indices; /* the task part, ascending; NULL: whole jobs */
-	size_t index_count;
+};
+
+/* A selector with a task part. */
+struct part {
+	uint64_t job;
+	size_t place; /* among the words */
 };
 
 struct selection {
+	/* Once all were looked up: first the names, then so many rows of ids, ascending */
 	struct selector *selectors;
-	size_t count;
+	size_t count, name_count, range_count;
 	json_t *words; /* of each, until all were looked up */
 	size_t looked_up;
-	size_t part_count;        /* targets in the task parts */
+	uint64_t known;     /* the id that was looked up last: its row may be large */
+	struct part *parts; /* by job, once these were looked up */
+	size_t part_count, found, at_once;
+	struct target_list *list; /* of the job list_job */
+	uint64_t list_job;
+	uint64_t *tasks; /* of the parts: job << 32 | index; ascending once all were looked up */
+	size_t task_count;
+	uint64_t named;           /* so many targets, each as often as it is */
 	uint64_t before;          /* so far the next one was looked for */
 	struct job_filter scope;  /* in which */
 	struct job_filter filter; /* strings are owned below */
@@ -47,11 +64,12 @@ void selection_free(struct selection *selection)
 {
 	if (!selection)
 		return;
-	for (size_t i = 0; i < selection->count; i++) {
+	for (size_t i = 0; i < selection->count; i++)
 		free(selection->selectors[i].name);
-		free(selection->selectors[i].indices);
-	}
 	free(selection->selectors);
+	free(selection->parts);
+	free(selection->tasks);
+	target_list_free(selection->list);
 	json_decref(selection->words);
 	free(selection->kind);
 	free(selection);
@@ -146,20 +164,70 @@ static int parse_selectors(struct selection *selection, json_t *words, struct er
 
 /* --- Task parts --- */
 
-static int compare_indices(const void *a, const void *b)
+static int compare_parts(const void *a, const void *b)
 {
-	uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
+	const struct part *left = a, *right = b;
+
+	if (left->job != right->job)
+		return left->job < right->job ? -1 : 1;
+	return left->place < right->place ? -1 : left->place > right->place;
+}
+
+static int compare_tasks(const void *a, const void *b)
+{
+	uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
 
 	return left < right ? -1 : left > right;
 }
 
+static const char *word_of(const struct selection *selection, const struct part *part)
+{
+	return json_string_value(json_array_get(selection->words, part->place));
+}
+
+static void add_part(struct selection *selection, uint64_t job, size_t place)
+{
+	selection->parts =
+		xgrow(selection->parts, selection->part_count, sizeof(*selection->parts));
+	selection->parts[selection->part_count++] = (struct part){job, place};
+}
+
+static void add_task(struct selection *selection, uint64_t job, uint64_t index)
+{
+	selection->tasks =
+		xgrow(selection->tasks, selection->task_count, sizeof(*selection->tasks));
+	selection->tasks[selection->task_count++] = job << 32 | index;
+}
+
+/* The target list of the part's job, which stays for the next ones. */
+static int load_list(struct selection *selection, struct store *store, const struct part *part,
+		     struct error *ret_error)
+{
+	struct job_row row;
+	int r;
+
+	if (selection->list && selection->list_job == part->job)
+		return 0;
+	target_list_free(selection->list);
+	selection->list = NULL;
+	r = store_read_job(store, part->job, &row);
+	if (r < 0)
+		return r == -ENOENT ? no_such_job(ret_error, word_of(selection, part), false)
+				    : store_refuse_read(store, ret_error);
+	r = request_targets(row.targets, UINT32_MAX, &selection->list, ret_error);
+	selection->list_job = part->job;
+	job_row_done(&row);
+	return r;
+}
+
 /* The places of the wanted targets in the job's list; all must be there. */
-static int find_targets(const struct target_list *list, const struct target_list *wanted,
-			const char *word, struct selector *selector, struct error *ret_error)
+static int find_targets(struct selection *selection, const struct target_list *wanted,
+			const struct part *part, struct error *ret_error)
 {
 	uint64_t count = target_list_count(wanted);
 	autofree uint64_t *indices = xcalloc(count, sizeof(*indices));
-	uint64_t missing = target_list_find_all(list, wanted, indices);
+	uint64_t missing = target_list_find_all(selection->list, wanted, indices);
+	const char *word = word_of(selection, part);
 	char text[TARGET_TEXT_MAX];
 
 	if (missing < count) {
@@ -167,48 +235,84 @@ static int find_targets(const struct target_list *list, const struct target_list
 		return error_set(ret_error, ERROR_NO_SUCH_TASK, word,
 				 "'%.64s': the job has no target '%.64s'", word, text);
 	}
-	selector->index_count = count;
-	selector->indices = xcalloc(count, sizeof(*selector->indices));
 	for (uint64_t i = 0; i < count; i++)
-		selector->indices[i] = (uint32_t)indices[i];
-	qsort(selector->indices, selector->index_count, sizeof(*selector->indices),
-	      compare_indices);
+		add_task(selection, part->job, indices[i]);
 	return 0;
 }
 
-/* A task part: an index, or targets in their own notation. */
-static int parse_part(struct store *store, const char *word, const char *part,
-		      struct selector *selector, struct error *ret_error)
+/* Targets in a task part, by their own notation. */
+static int count_targets(const char *notation, uint64_t *ret_count, struct error *ret_error)
 {
-	struct target_list *wanted = NULL, *list = NULL;
-	struct job_row row;
-	int64_t index;
-	int r;
+	struct target_list *list;
+	int r = target_list_new(&notation, 1, NULL, 0, PARTS_MAX, &list, ret_error);
 
-	if (selector->name || selector->first != selector->last)
-		return error_set(ret_error, ERROR_INVALID_SELECTOR, word,
-				 "'%.64s': tasks are named of one job by its id, as 7/r03", word);
-	r = store_read_job(store, selector->first, &row);
-	if (r < 0)
-		return r == -ENOENT ? no_such_job(ret_error, word, false)
-				    : store_refuse_read(store, ret_error);
-	r = request_targets(row.targets, UINT32_MAX, &list, ret_error);
-	job_row_done(&row);
 	if (r < 0)
 		return r;
-	if (number_parse(part, 0, UINT32_MAX, &index) == 0 &&
-	    (uint64_t)index < target_list_count(list)) {
-		selector->indices = xcalloc(1, sizeof(*selector->indices));
-		selector->indices[0] = (uint32_t)index;
-		selector->index_count = 1;
-		r = 0;
-	} else {
-		r = target_list_new(&part, 1, NULL, 0, PARTS_MAX, &wanted, ret_error);
-		if (r == 0)
-			r = find_targets(list, wanted, word, selector, ret_error);
-	}
-	target_list_free(wanted);
+	*ret_count = target_list_count(list);
 	target_list_free(list);
+	return 0;
+}
+
+/* Parts of one job: an index each, or targets. */
+static int find_parts(struct selection *selection, const struct part *parts, size_t count,
+		      struct error *ret_error)
+{
+	autofree const char **notations = xcalloc(count, sizeof(*notations));
+	struct target_list *wanted = NULL;
+	size_t notation_count = 0;
+	int64_t index;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		const char *notation = strchr(word_of(selection, &parts[i]), '/') + 1;
+		uint64_t named = 1;
+
+		if (number_parse(notation, 0, UINT32_MAX, &index) == 0 &&
+		    (uint64_t)index < target_list_count(selection->list)) {
+			add_task(selection, parts->job, (uint64_t)index);
+		} else {
+			notations[notation_count++] = notation;
+			r = count_targets(notation, &named, ret_error);
+		}
+		selection->named += named;
+		if (r == 0 && selection->named > PARTS_MAX)
+			r = error_set(ret_error, ERROR_LIMIT_REACHED, "selectors",
+				      "more than %d targets are named of jobs: name fewer, or "
+				      "whole jobs",
+				      PARTS_MAX);
+	}
+	if (r < 0 || notation_count == 0)
+		return r;
+	r = target_list_new(notations, notation_count, NULL, 0, PARTS_MAX, &wanted, ret_error);
+	if (r == 0)
+		r = find_targets(selection, wanted, parts, ret_error);
+	target_list_free(wanted);
+	return r;
+}
+
+/* The next ones of a job. Where one of many is refused, half as many: the last alone says why. */
+static int look_up_parts(struct selection *selection, struct store *store, struct error *ret_error)
+{
+	const struct part *parts = &selection->parts[selection->found];
+	size_t left = selection->part_count - selection->found, count = 1;
+	size_t task_count = selection->task_count;
+	uint64_t named = selection->named;
+	int r = load_list(selection, store, parts, ret_error);
+
+	if (r < 0)
+		return r;
+	while (count < left && count < selection->at_once && parts[count].job == parts->job)
+		count++;
+	r = find_parts(selection, parts, count, ret_error);
+	if (r == 0) {
+		selection->found += count;
+	} else if (count > 1) {
+		error_done(ret_error);
+		selection->task_count = task_count;
+		selection->named = named;
+		selection->at_once = count / 2;
+		r = 0;
+	}
 	return r;
 }
 
@@ -222,7 +326,8 @@ static int look_up_jobs(struct store *store, struct selection *selection, const 
 	struct job_filter filter = selection->scope;
 	uint64_t id = 0;
 
-	if (selector->is_glob)
+	if (selector->is_glob || (selector->first != 0 && selector->first == selection->known &&
+				  selector->last == selection->known))
 		return 0;
 	filter.id_min = selector->first;
 	filter.id_max = selector->last;
@@ -243,26 +348,30 @@ static int look_up_jobs(struct store *store, struct selection *selection, const 
 		free(selector->name);
 		selector->name = NULL;
 	}
+	if (selector->first == selector->last)
+		selection->known = selector->first;
 	return 0;
 }
 
 static int look_up_one(struct store *store, struct selection *selection, struct error *ret_error)
 {
 	size_t index = selection->looked_up;
+	const struct selector *selector = &selection->selectors[index];
 	const char *part, *word = json_string_value(json_array_get(selection->words, index));
 	autofree char *jobs = split_word(word, &part);
 	int r = look_up_jobs(store, selection, jobs, part != NULL, ret_error);
 
-	if (r == 0 && part)
-		r = parse_part(store, word, part, &selection->selectors[index], ret_error);
-	selection->part_count += selection->selectors[index].index_count;
-	if (r == 0 && selection->part_count > PARTS_MAX)
-		r = error_set(ret_error, ERROR_LIMIT_REACHED, "selectors",
-			      "more than %d targets are named of jobs: name fewer, or whole jobs",
-			      PARTS_MAX);
-	if (r == 0)
-		selection->looked_up++;
-	return r;
+	if (r != 0)
+		return r;
+	if (part && (selector->name || selector->first != selector->last))
+		return error_set(ret_error, ERROR_INVALID_SELECTOR, word,
+				 "'%.64s': tasks are named of one job by its id, as 7/r03", word);
+	if (part)
+		add_part(selection, selector->first, index);
+	if (++selection->looked_up == selection->count && selection->part_count > 1)
+		qsort(selection->parts, selection->part_count, sizeof(*selection->parts),
+		      compare_parts);
+	return 0;
 }
 
 /* --- The whole --- */
@@ -332,24 +441,49 @@ static int parse_schedule(const struct call *call, struct selection *selection,
 	return 0;
 }
 
+/* Names first, then ids. */
+static int compare_selectors(const void *a, const void *b)
+{
+	const struct selector *left = a, *right = b;
+
+	if (left->name || right->name)
+		return (left->name == NULL) - (right->name == NULL);
+	return left->first < right->first ? -1 : left->first > right->first;
+}
+
+/* Rows of ids that overlap become one. */
+static void sort_selectors(struct selection *selection)
+{
+	struct selector *ranges, *last = NULL;
+
+	if (selection->count > 1)
+		qsort(selection->selectors, selection->count, sizeof(*selection->selectors),
+		      compare_selectors);
+	while (selection->name_count < selection->count &&
+	       selection->selectors[selection->name_count].name)
+		selection->name_count++;
+	ranges = selection->selectors + selection->name_count;
+	for (size_t i = 0; i < selection->count - selection->name_count; i++) {
+		if (last && ranges[i].first <= last->last) {
+			if (ranges[i].last > last->last)
+				last->last = ranges[i].last;
+		} else {
+			last = &ranges[selection->range_count++];
+			*last = ranges[i];
+		}
+	}
+}
+
 /* One statement reads all: from the smallest to the largest id, or by the one name there is. */
 static void set_hull(struct selection *selection)
 {
-	uint64_t min = UINT64_MAX, max = 0;
+	const struct selector *ranges = selection->selectors + selection->name_count;
 
-	if (selection->count == 1 && selection->selectors[0].name)
+	if (selection->count == 1)
 		selection->filter.name_glob = selection->selectors[0].name;
-	for (size_t i = 0; i < selection->count; i++) {
-		if (selection->selectors[i].name)
-			return;
-		if (selection->selectors[i].first < min)
-			min = selection->selectors[i].first;
-		if (selection->selectors[i].last > max)
-			max = selection->selectors[i].last;
-	}
-	if (selection->count > 0) {
-		selection->filter.id_min = min;
-		selection->filter.id_max = max;
+	if (selection->name_count == 0 && selection->range_count > 0) {
+		selection->filter.id_min = ranges[0].first;
+		selection->filter.id_max = ranges[selection->range_count - 1].last;
 	}
 }
 
@@ -357,14 +491,23 @@ int selection_look_up(struct selection *selection, struct store *store, struct e
 {
 	int64_t late_us = now_monotonic_us() + LOOK_UP_US;
 
-	while (selection->looked_up < selection->count) {
-		int r = look_up_one(store, selection, ret_error);
+	while (selection->looked_up < selection->count ||
+	       selection->found < selection->part_count) {
+		int r = selection->looked_up < selection->count
+				? look_up_one(store, selection, ret_error)
+				: look_up_parts(selection, store, ret_error);
 
 		if (r == 0 && now_monotonic_us() >= late_us)
 			r = 1;
 		if (r != 0)
 			return r;
 	}
+	target_list_free(selection->list);
+	selection->list = NULL;
+	if (selection->task_count > 1)
+		qsort(selection->tasks, selection->task_count, sizeof(*selection->tasks),
+		      compare_tasks);
+	sort_selectors(selection);
 	set_hull(selection);
 	return 0;
 }
@@ -375,6 +518,7 @@ int selection_new(const struct call *call, const json_t *object, struct selectio
 	struct selection *selection = xcalloc(1, sizeof(*selection));
 	int r;
 
+	selection->at_once = PARTS_AT_ONCE;
 	selection->scope = (struct job_filter){.has_uid = !call->is_admin, .uid = call->uid};
 	parse_filters(selection, object);
 	r = check_newest(object, ret_error);
@@ -402,10 +546,12 @@ bool selection_is_empty(const struct selection *selection)
 
 bool selection_has_tasks(const struct selection *selection)
 {
-	for (size_t i = 0; i < selection->count; i++)
-		if (selection->selectors[i].indices)
-			return true;
-	return false;
+	return selection->task_count > 0;
+}
+
+bool selection_is_slow(const struct selection *selection)
+{
+	return selection->name_count > NAMES_FEW;
 }
 
 bool selection_is_own(const struct selection *selection)
@@ -423,69 +569,91 @@ void selection_leave_out_received(struct selection *selection)
 	selection->filter.has_unreceived = true;
 }
 
-static bool is_selected_by(const struct selector *selector, const struct job_row *row)
+static bool is_named(const struct selection *selection, const char *name)
 {
-	if (!selector->name)
-		return row->id >= selector->first && row->id <= selector->last;
-	if (!row->name)
-		return false;
-	return selector->is_glob ? fnmatch(selector->name, row->name, 0) == 0
-				 : streq(selector->name, row->name);
+	for (size_t i = 0; name && i < selection->name_count; i++) {
+		const struct selector *selector = &selection->selectors[i];
+
+		if (selector->is_glob ? fnmatch(selector->name, name, 0) == 0
+				      : streq(selector->name, name))
+			return true;
+	}
+	return false;
+}
+
+static int compare_with_range(const void *key, const void *item)
+{
+	uint64_t id = *(const uint64_t *)key;
+	const struct selector *range = item;
+
+	return id < range->first ? -1 : id > range->last;
+}
+
+static bool is_selected(const struct selection *selection, const struct job_row *row)
+{
+	return selection->count == 0 ||
+	       (selection->range_count > 0 &&
+		bsearch(&row->id, selection->selectors + selection->name_count,
+			selection->range_count, sizeof(*selection->selectors),
+			compare_with_range)) ||
+	       is_named(selection, row->name);
 }
 
 bool selection_matches(const struct selection *selection, const struct job_row *row)
 {
 	const struct job_filter *filter = &selection->filter;
-	bool is_selected = selection->count == 0;
 
-	for (size_t i = 0; i < selection->count && !is_selected; i++)
-		is_selected = is_selected_by(&selection->selectors[i], row);
-	return is_selected && (!filter->has_uid || filter->uid == row->uid) &&
+	return (!filter->has_uid || filter->uid == row->uid) &&
 	       (filter->states == 0 || (filter->states & 1U << row->state)) &&
 	       (filter->schedule == 0 || filter->schedule == row->schedule) &&
 	       (!filter->kind || streq(filter->kind, row->kind)) &&
 	       row->created_us >= filter->since_us &&
 	       (filter->until_us == 0 || row->created_us <= filter->until_us) &&
-	       (!filter->has_unreceived || row->last_position > row->received_position);
+	       (!filter->has_unreceived || row->last_position > row->received_position) &&
+	       is_selected(selection, row);
+}
+
+/* The place of the first task from this one on. */
+static size_t place_of(const struct selection *selection, uint64_t task)
+{
+	size_t low = 0, high = selection->task_count;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (selection->tasks[middle] < task)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static bool is_of_job(const struct selection *selection, size_t place, uint64_t job)
+{
+	return place < selection->task_count && selection->tasks[place] >> 32 == job;
 }
 
 bool selection_matches_task(const struct selection *selection, uint64_t job, uint32_t index)
 {
-	bool is_narrowed = false;
+	uint64_t task = job << 32 | index;
+	size_t place = place_of(selection, task);
 
-	for (size_t i = 0; i < selection->count; i++) {
-		const struct selector *selector = &selection->selectors[i];
-
-		if (!selector->indices)
-			continue;
-		if (selector->first != job)
-			continue;
-		is_narrowed = true;
-		if (bsearch(&index, selector->indices, selector->index_count,
-			    sizeof(*selector->indices), compare_indices))
-			return true;
-	}
-	return !is_narrowed;
+	if (place < selection->task_count && selection->tasks[place] == task)
+		return true;
+	/* Is it narrowed? Then a neighbour is of this job. */
+	return !is_of_job(selection, place, job) &&
+	       !(place > 0 && is_of_job(selection, place - 1, job));
 }
 
 uint32_t *selection_tasks(const struct selection *selection, uint64_t job, size_t *ret_count)
 {
-	uint32_t *indices = NULL;
-	size_t count = 0;
+	size_t first = place_of(selection, job << 32), last = place_of(selection, (job + 1) << 32);
+	uint32_t *indices = last > first ? xcalloc(last - first, sizeof(*indices)) : NULL;
 
-	for (size_t i = 0; i < selection->count; i++) {
-		const struct selector *selector = &selection->selectors[i];
-
-		if (!selector->indices || selector->first != job)
-			continue;
-		indices = xrealloc(indices, (count + selector->index_count) * sizeof(*indices));
-		memcpy(indices + count, selector->indices,
-		       selector->index_count * sizeof(*indices));
-		count += selector->index_count;
-	}
-	if (count > 1)
-		qsort(indices, count, sizeof(*indices), compare_indices);
-	*ret_count = count;
+	for (size_t i = first; i < last; i++)
+		indices[i - first] = (uint32_t)selection->tasks[i];
+	*ret_count = last - first;
 	return indices;
 }
 
@@ -515,8 +683,8 @@ int selection_read(struct selection *selection, struct store *store, uint64_t be
 
 	if (before == 0)
 		selection->given = 0;
-	/* Many selectors take long for each job. */
-	limit /= 1 + selection->count / 100;
+	/* Many names take long for each job. */
+	limit /= 1 + selection->name_count / NAMES_FEW;
 	return store_read_jobs(store, &selection->filter, before, limit > 0 ? limit : 1, read_row,
 			       &page, ret_next);
 }

@@ -30,10 +30,13 @@ bool selection_is_empty(const struct selection *selection);     /* no selector, 
 bool selection_has_tasks(const struct selection *selection);    /* a task part somewhere */
 bool selection_is_own(const struct selection *selection);       /* nobody else's jobs */
 bool selection_is_own_whole(const struct selection *selection); /* all of the caller's jobs */
+/* So many names that only a page of jobs is to be held against them in a turn. */
+bool selection_is_slow(const struct selection *selection);
 /* From now on without jobs of which their owner has received everything. */
 void selection_leave_out_received(struct selection *selection);
 
-/* Is this job in it? Also for jobs made later (Subscribe). newest is not looked at. */
+/* Is this job in it? Also for jobs made later (Subscribe). newest is not looked at. Until all is
+ * looked up none is that a selector would have to name. */
 bool selection_matches(const struct selection *selection, const struct job_row *row);
 /* Is this task of a job that matches in it? Task parts narrow; without one, all are. */
 bool selection_matches_task(const struct selection *selection, uint64_t job, uint32_t index);
