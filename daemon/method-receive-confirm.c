@@ -4,13 +4,38 @@
 
 #include "common/util.h"
 
+#include <errno.h>
+
+static struct unconfirmed *find_unconfirmed(const struct reading *reading, uint64_t job)
+{
+	struct unconfirmed *unconfirmed;
+
+	HASH_FIND(hh, reading->unconfirmed, &job, sizeof(job), unconfirmed);
+	return unconfirmed;
+}
+
+/* Names that are used once would pile up while the job stays. Readings of one moment may each add
+ * one. */
+int confirm_room(struct reading *reading, uint64_t job)
+{
+	int r;
+
+	if (!reading->is_moving || reading->cursor[0] == '\0' || find_unconfirmed(reading, job))
+		return 0;
+	r = store_cursor_has_room(reading->daemon->store, reading->uid, reading->cursor, job);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	reading->full_job = job;
+	return -EDQUOT;
+}
+
 void confirm_later(struct reading *reading, uint64_t job, uid_t uid, uint64_t after)
 {
 	struct unconfirmed *unconfirmed;
 
 	if (!reading->is_moving)
 		return;
-	HASH_FIND(hh, reading->unconfirmed, &job, sizeof(job), unconfirmed);
+	unconfirmed = find_unconfirmed(reading, job);
 	if (!unconfirmed) {
 		unconfirmed = xcalloc(1, sizeof(*unconfirmed));
 		unconfirmed->job = job;

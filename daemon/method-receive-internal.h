@@ -57,8 +57,9 @@ struct reading {
 	uid_t uid;
 	char *cursor; /* "" is the usual one */
 	bool is_again, is_keep, is_wait, is_remove, is_failed_only;
-	bool is_moving; /* the cursor */
-	bool is_broken; /* a read failed, so that something may be left out: there is no more */
+	bool is_moving;    /* the cursor */
+	bool is_broken;    /* a read failed, so that something may be left out: there is no more */
+	uint64_t full_job; /* or it has too many cursors */
 	struct selection *selection;
 	/* The live ones that are waited for, ascending by job; then the walk's, descending */
 	struct source *sources;
@@ -118,6 +119,9 @@ void log_confirmed(struct reading *reading);
 void log_done(struct record_log *log);
 
 /* method-receive-confirm.c */
+/* Before something of a job is given: is there a place for what moves over it? 0 or a negative
+ * errno. */
+int confirm_room(struct reading *reading, uint64_t job);
 /* What was given of a job after this position waits to be confirmed, up to reading->position. */
 void confirm_later(struct reading *reading, uint64_t job, uid_t uid, uint64_t after);
 void confirm_begin(struct reading *reading, uint64_t position);

@@ -260,6 +260,8 @@ int reading_add(struct reading *reading, const struct run *run, uid_t uid, uint6
 	int r = load_list(reading, run->job);
 
 	*ret_given = run->after;
+	if (r == 0)
+		r = confirm_room(reading, run->job);
 	if (r < 0)
 		return r;
 	reading->position = run->after;
@@ -301,11 +303,24 @@ static void read_page(struct reading *reading)
 	}
 }
 
+static void refuse_page(struct call *call, const struct reading *reading)
+{
+	struct error error = {0};
+
+	if (reading->full_job != 0)
+		(void)error_set(&error, ERROR_LIMIT_REACHED, "cursors",
+				"job %llu has a hundred cursors of yours: receive by one of these "
+				"or by the usual one, or remove the job",
+				(unsigned long long)reading->full_job);
+	else
+		(void)store_refuse_read(reading->daemon->store, &error);
+	call_error(call, &error);
+}
+
 /* Answers with a page, or leaves the call waiting. */
 static void give(struct call *call)
 {
 	struct reading *reading = reading_of(call);
-	struct error error = {0};
 	bool is_end;
 
 	reading->call = NULL;
@@ -316,8 +331,7 @@ static void give(struct call *call)
 	reading->records = reading->bytes = 0;
 	read_page(reading);
 	if (reading->is_broken) {
-		(void)store_refuse_read(reading->daemon->store, &error);
-		call_error(call, &error);
+		refuse_page(call, reading);
 		return;
 	}
 	is_end = !has_more(reading) && !(reading->is_wait && reading->live > 0);

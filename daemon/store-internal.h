@@ -73,8 +73,8 @@ _Static_assert(JOB_COMPLETED == 4 && TASK_SUCCEEDED == 2 && TASK_STATE_COUNT == 
 /* The rows of a removed job are there until they are reaped. */
 #define NOT_REMOVED "EXISTS (SELECT 1 FROM job WHERE id = ?3) "
 
-/* Of a user in job 0; each is read when one is written. */
-enum { LOG_CURSORS_MAX = 100 };
+/* Of a user in job 0, and in each job; they are read when one is written, or a new one is to be. */
+enum { LOG_CURSORS_MAX = 100, JOB_CURSORS_MAX = 100 };
 
 /* Every statement, once; a test reads the query plan of each. */
 #define STATEMENTS(X)                                                                              \
@@ -163,6 +163,9 @@ enum { LOG_CURSORS_MAX = 100 };
 	  "FROM record WHERE position > ?1 ORDER BY position LIMIT ?4")                            \
 	X(SQL_CURSOR_READ,                                                                         \
 	  "SELECT position FROM cursor WHERE job = ?1 AND uid = ?2 AND name = ?3")                 \
+	X(SQL_CURSOR_HAS_ROOM,                                                                     \
+	  "SELECT count(*) < ?4 OR EXISTS (SELECT 1 FROM cursor WHERE job = ?1 AND uid = ?2 AND "  \
+	  "name = ?3) FROM cursor WHERE job = ?1 AND uid = ?2")                                    \
 	/* Of too many ways into the log the one that spares least. */                             \
 	X(SQL_CURSORS_BOUND,                                                                       \
 	  "DELETE FROM cursor WHERE job = 0 AND uid = ?1 AND (name, position) = (SELECT name, "    \

@@ -73,6 +73,20 @@ int store_read_cursor(struct store *store, uid_t uid, const char *name, uint64_t
 	return r == -ENOENT ? 0 : r;
 }
 
+int store_cursor_has_room(struct store *store, uid_t uid, const char *name, uint64_t job)
+{
+	sqlite3_stmt *statement = store_statement(store, SQL_CURSOR_HAS_ROOM);
+	uint64_t has_room = 0;
+	int r;
+
+	store_bind(statement, 1, job);
+	store_bind(statement, 2, uid);
+	store_bind_text(statement, 3, name);
+	store_bind(statement, 4, JOB_CURSORS_MAX);
+	r = store_one_row(store, statement, store_take_number, &has_room);
+	return r < 0 ? r : has_room != 0;
+}
+
 void store_set_arriving(struct store *store, uint64_t job, bool is_arriving)
 {
 	if (is_arriving) {

@@ -261,6 +261,9 @@ uint64_t store_last_position(const struct store *store);
 int store_read_cursor(struct store *store, uid_t uid, const char *name, uint64_t job,
 		      uint64_t *ret_position);
 
+/* 1 where a job has this cursor of a user, or less than a hundred of the user; else 0. */
+int store_cursor_has_room(struct store *store, uid_t uid, const char *name, uint64_t job);
+
 /* --- Schedules: what makes jobs at their times --- */
 
 /* Strings are the owner's of the struct; schedule_row_done frees them after a read. */

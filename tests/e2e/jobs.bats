@@ -81,6 +81,25 @@ way_past() {
 	wait_until "$BOUND" eval '[ -z "$(way_past mine)" ]'
 }
 
+@test "a job has a hundred cursors of a user at most; those that are there go on" {
+	jobctl start ping 127.0.0.1
+	jobctl start ping 127.0.0.2
+	jobctl wait
+	for i in {1..100}; do [ "$(jobctl receive 1 --cursor "c$i" | wc -l)" -eq 1 ]; done
+	run -1 jobctl receive 1 --cursor c101
+	[ "$output" = "jobctl: job 1 has a hundred cursors of yours: receive by one of these or by the usual one, or remove the job" ]
+	run -1 jobctl receive --cursor c101
+	[[ $output == *"job 1 has a hundred cursors"* ]]
+	[ "$(jobctl receive 2 --cursor c101 | wc -l)" -eq 1 ]
+	[ "$(sqlite3 "$DATABASE" 'SELECT count(*) FROM cursor WHERE job = 1')" -eq 100 ]
+	# Nothing to move, and what is there
+	[ "$(jobctl receive 1 --cursor c101 --keep | wc -l)" -eq 1 ]
+	run -0 jobctl receive 1 --cursor c100
+	[ -z "$output" ]
+	[ "$(jobctl receive 1 --cursor c7 --again | wc -l)" -eq 1 ]
+	[ "$(jobctl receive 1 | wc -l)" -eq 1 ]
+}
+
 @test "receive --wait streams until the end, and --failed leaves out what succeeded" {
 	jobctl start ping 127.0.0.1 10.9.9.9
 	run -3 jobctl receive --wait --keep

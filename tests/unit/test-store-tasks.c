@@ -314,6 +314,27 @@ static void count_place(uint64_t job, uint64_t position, void *context)
 	list->items[list->count++] = position;
 }
 
+/* Of a user in a job. */
+static void test_cursor_room(void **state)
+{
+	uint64_t job = box_put_job("a", 1), other = box_put_job("b", 1);
+
+	(void)state;
+	for (unsigned i = 1; i < JOB_CURSORS_MAX; i++) {
+		autofree char *name = xasprintf("c%u", i);
+
+		store_put_cursor(box.store, 7, name, job, 1);
+	}
+	box_commit();
+	assert_int_equal(store_cursor_has_room(box.store, 7, "new", job), 1);
+	store_put_cursor(box.store, 7, "last", job, 1);
+	box_commit();
+	assert_int_equal(store_cursor_has_room(box.store, 7, "new", job), 0);
+	assert_int_equal(store_cursor_has_room(box.store, 7, "last", job), 1);
+	assert_int_equal(store_cursor_has_room(box.store, 8, "new", job), 1);
+	assert_int_equal(store_cursor_has_room(box.store, 7, "new", other), 1);
+}
+
 /* What of the log is for a user and a cursor, two places at a time. */
 static struct box_list log_of(uid_t uid, const char *name)
 {
@@ -468,6 +489,7 @@ int main(void)
 		BOX_TEST(test_record_contents),
 		BOX_TEST(test_record_pages),
 		BOX_TEST(test_cursors),
+		BOX_TEST(test_cursor_room),
 		BOX_TEST(test_log),
 		BOX_TEST(test_has_jobs),
 		BOX_TEST(test_log_cursors),
