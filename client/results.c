@@ -411,10 +411,9 @@ static int64_t written_position(const struct results *results, int64_t position)
 
 static void flush_output(void)
 {
-	if (fflush(stdout) == 0 && !ferror(stdout)) {
-		(void)fflush(stderr);
+	/* What went wrong, and what a command wrote there, goes to stderr. */
+	if (fflush(stdout) == 0 && !ferror(stdout) && fflush(stderr) == 0 && !ferror(stderr))
 		return;
-	}
 	talk_check_interrupt();
 	if (errno == EPIPE)
 		exit(STATUS_REFUSED);

@@ -100,6 +100,23 @@ way_past() {
 	[ "$(jobctl receive 1 | wc -l)" -eq 1 ]
 }
 
+@test "what did not reach its output is not received: stdout or stderr is full" {
+	jobctl start ping 127.0.0.1
+	jobctl start ssh --name refused --port 9 127.0.0.1 -- true
+	jobctl wait || :
+	for option in '' --json --group; do
+		run -1 eval "jobctl receive 1 $option >/dev/full"
+		[[ $output == *"cannot write the output: "* ]]
+	done
+	# A failure goes to stderr
+	status=0
+	jobctl receive refused 2>/dev/full || status=$?
+	[ "$status" -eq 1 ]
+	[ "$(jobctl receive 1 | wc -l)" -eq 1 ]
+	run -0 jobctl receive refused
+	[[ $output == "127.0.0.1: failed"* ]]
+}
+
 @test "receive --wait streams until the end, and --failed leaves out what succeeded" {
 	jobctl start ping 127.0.0.1 10.9.9.9
 	run -3 jobctl receive --wait --keep
