@@ -4,8 +4,9 @@
  *
  * Addresses are compared as intervals: what a new term has in common with those before it (or with
  * what is excluded) is cut out, which may split it; so a /8 costs what a single address costs.
- * Names are compared one by one: each is hashed while the list is made, and those that were named
- * before are noted in their term as dropped; the hashes are freed afterwards.
+ * Names, and single addresses as long as there are no others, are compared one by one: each is
+ * hashed while the list is made, and names that were there before are noted in their term as
+ * dropped; the hashes are freed afterwards.
  */
 #include "common/targets-internal.h"
 
@@ -92,13 +93,21 @@ static void address_text_of(bool is_ipv6, address_number number,
 	(void)inet_ntop(AF_INET6, &ipv6, ret_text, TARGET_TEXT_MAX);
 }
 
-/* --- A set of names, while a list is made --- */
+/* --- A set of hashes, while a list is made --- */
 
 /* Open addressing over 64-bit hashes. Two names of one hash in a million names: 1 in 37 million. */
-struct name_set {
+struct hash_set {
 	uint64_t *slots;
 	size_t mask, count;
 };
+
+/* MurmurHash3's last step: each number has one of its own. */
+static uint64_t mix(uint64_t number)
+{
+	number = (number ^ number >> 33) * 0xff51afd7ed558ccdU;
+	number = (number ^ number >> 33) * 0xc4ceb9fe1a85ec53U;
+	return number ^ number >> 33;
+}
 
 /* FNV-1a; the host part in lower case, since DNS knows no case. */
 static uint64_t name_hash(const char *name)
@@ -117,7 +126,7 @@ static uint64_t name_hash(const char *name)
 	return hash ? hash : 1;
 }
 
-static size_t name_slot(const struct name_set *set, uint64_t hash)
+static size_t hash_slot(const struct hash_set *set, uint64_t hash)
 {
 	size_t slot = hash & set->mask;
 
@@ -126,28 +135,27 @@ static size_t name_slot(const struct name_set *set, uint64_t hash)
 	return slot;
 }
 
-static void name_set_grow(struct name_set *set)
+static void hash_set_grow(struct hash_set *set)
 {
-	struct name_set larger = {.mask = set->slots ? 2 * set->mask + 1 : 1023,
+	struct hash_set larger = {.mask = set->slots ? 2 * set->mask + 1 : 1023,
 				  .count = set->count};
 
 	larger.slots = xcalloc(larger.mask + 1, sizeof(*larger.slots));
 	for (size_t i = 0; set->slots && i <= set->mask; i++)
 		if (set->slots[i] != 0)
-			larger.slots[name_slot(&larger, set->slots[i])] = set->slots[i];
+			larger.slots[hash_slot(&larger, set->slots[i])] = set->slots[i];
 	free(set->slots);
 	*set = larger;
 }
 
 /* True if it was not in it. */
-static bool name_set_add(struct name_set *set, const char *name)
+static bool hash_set_add(struct hash_set *set, uint64_t hash)
 {
-	uint64_t hash = name_hash(name);
 	size_t slot;
 
 	if (!set->slots || set->count * 2 > set->mask)
-		name_set_grow(set);
-	slot = name_slot(set, hash);
+		hash_set_grow(set);
+	slot = hash_slot(set, hash);
 	if (set->slots[slot] == hash)
 		return false;
 	set->slots[slot] = hash;
@@ -163,10 +171,13 @@ struct interval {
 	address_number first, last;
 };
 
-/* Disjoint, in a tree of tsearch(3). */
+/* Disjoint, in a tree of tsearch(3); before the first that is more than one address there is none.
+ */
 struct taken {
 	void *root;
-	size_t count;
+	struct hash_set hashes;
+	struct interval *singles;
+	size_t single_count, count; /* of all */
 };
 
 /* What is looked for begins as a struct interval does, and takes down the first that overlaps it.
@@ -210,12 +221,47 @@ static void taken_insert(struct taken *taken, struct interval interval)
 	taken->count++;
 }
 
+/* True if it is new. */
+static bool taken_add_single(struct taken *taken, struct interval interval)
+{
+	uint64_t high = (uint64_t)(interval.first >> 64), low = (uint64_t)interval.first;
+	uint64_t hash = interval.type == TERM_IPV4 ? mix(low + 1) : mix(mix(high) ^ low);
+
+	if (!hash_set_add(&taken->hashes, hash ? hash : 1))
+		return false;
+	taken->singles = xgrow(taken->singles, taken->single_count, sizeof(*taken->singles));
+	taken->singles[taken->single_count++] = interval;
+	taken->count++;
+	return true;
+}
+
+static void taken_make_tree(struct taken *taken)
+{
+	taken->count -= taken->single_count;
+	while (taken->single_count > 0)
+		taken_insert(taken, taken->singles[--taken->single_count]);
+}
+
+static void taken_done(struct taken *taken)
+{
+	if (taken->root)
+		tdestroy(taken->root, free);
+	free(taken->hashes.slots);
+	free(taken->singles);
+}
+
 typedef void free_part_fn(struct interval part, void *context);
 
 /* Takes an interval; calls fn for each part of it that was free. */
 static void taken_add(struct taken *taken, struct interval interval, free_part_fn *fn,
 		      void *context)
 {
+	if (!taken->root && interval.first == interval.last) {
+		if (taken_add_single(taken, interval))
+			fn(interval, context);
+		return;
+	}
+	taken_make_tree(taken);
 	for (;;) {
 		struct probe probe = {.interval = interval};
 		struct interval part = interval;
@@ -238,9 +284,9 @@ static void taken_add(struct taken *taken, struct interval interval, free_part_f
 struct making {
 	struct term *terms;
 	size_t count;
-	bool is_single;        /* one word, with which nothing is to be compared */
+	bool is_alone;         /* the one word, with which nothing is to be compared */
 	struct taken taken;    /* addresses in the list or excluded */
-	struct name_set names; /* likewise */
+	struct hash_set names; /* likewise */
 	uint64_t names_total;
 };
 
@@ -270,7 +316,7 @@ static bool is_new_name(struct making *making, const char *name)
 	size_t before = making->taken.count;
 
 	if (!address_number_parse(name, &interval.type, &interval.first))
-		return name_set_add(&making->names, name);
+		return hash_set_add(&making->names, name_hash(name));
 	interval.last = interval.first;
 	taken_add(&making->taken, interval, ignore_part, NULL);
 	return making->taken.count > before;
@@ -300,7 +346,7 @@ static void add_addresses(struct making *making, const struct term *term, bool i
 {
 	struct interval interval = {.type = term->type, .first = term->first, .last = term->last};
 
-	if (making->is_single)
+	if (making->is_alone)
 		append(making, term);
 	else
 		taken_add(&making->taken, interval, is_kept ? append_part : ignore_part, making);
@@ -401,14 +447,13 @@ int target_list_new(const char *const *include, size_t include_count, const char
 		    size_t exclude_count, uint64_t limit, struct target_list **ret_list,
 		    struct error *ret_error)
 {
-	struct making making = {.is_single = include_count == 1 && exclude_count == 0};
+	struct making making = {.is_alone = include_count == 1 && exclude_count == 0};
 	struct target_list *list;
 	int r = add_words(&making, exclude, exclude_count, false, ret_error);
 
 	if (r == 0)
 		r = add_words(&making, include, include_count, true, ret_error);
-	if (making.taken.root)
-		tdestroy(making.taken.root, free);
+	taken_done(&making.taken);
 	free(making.names.slots);
 	list = list_of(&making);
 	if (r == 0)

@@ -144,6 +144,79 @@ static void test_scattered(void **state)
 	free(bracket);
 }
 
+static void write_address(FILE *out, bool is_ipv6, unsigned number)
+{
+	if (is_ipv6)
+		(void)fprintf(out, "2001:db8::%x", number + 1);
+	else
+		(void)fprintf(out, "10.0.0.%u", number + 1);
+}
+
+/* A word of some of 64 addresses, IPv4 or IPv6; which they are. */
+static void write_word(FILE *out, bool *ret_is_ipv6, unsigned *ret_first, unsigned *ret_last)
+{
+	unsigned first = (unsigned)rand() % 64, last = first + (unsigned)rand() % (64 - first);
+	bool is_ipv6 = rand() % 3 == 0;
+
+	if (rand() % 2 == 0)
+		last = first;
+	if (!is_ipv6 && rand() % 4 == 0) {
+		/* Names that are addresses */
+		(void)fprintf(out, "10.0.0.[%u-%u]", first + 1, last + 1);
+	} else {
+		write_address(out, is_ipv6, first);
+		if (last > first || rand() % 4 == 0) {
+			(void)fputc('-', out);
+			write_address(out, is_ipv6, last);
+		}
+	}
+	(void)fputc(' ', out);
+	*ret_is_ipv6 = is_ipv6;
+	*ret_first = first;
+	*ret_last = last;
+}
+
+/* Each address once, where it was first named, whatever comes before what. */
+static void test_any(void **state)
+{
+	enum { TIMES = 3000, WORDS_MAX = 8, BYTES = 1024 };
+	size_t tried = 0;
+
+	(void)state;
+	srand(1);
+	for (unsigned round = 0; round < TIMES; round++) {
+		char texts[2][BYTES] = {""}, expected[BYTES * 4] = "";
+		bool is_there[2][64] = {{false}};
+		FILE *out = fmemopen(expected, sizeof(expected), "w");
+
+		/* What is excluded first */
+		for (int part = 1; part >= 0; part--) {
+			FILE *words = fmemopen(texts[part], BYTES, "w");
+
+			for (int left = rand() % WORDS_MAX + (part == 0); left > 0; left--) {
+				unsigned first, last;
+				bool is_ipv6;
+
+				write_word(words, &is_ipv6, &first, &last);
+				for (unsigned i = first; i <= last; i++) {
+					if (part == 0 && !is_there[is_ipv6][i]) {
+						(void)fputc(' ', out);
+						write_address(out, is_ipv6, i);
+					}
+					is_there[is_ipv6][i] = true;
+				}
+			}
+			assert_int_equal(fclose(words), 0);
+		}
+		assert_int_equal(fclose(out), 0);
+		if (expected[0] == '\0')
+			continue; /* all of it is excluded */
+		check(texts[0], texts[1], expected + 1);
+		tried++;
+	}
+	assert_in_range(tried, TIMES / 2, TIMES);
+}
+
 /* Large networks cost nothing, wherever one asks. */
 static void test_large(void **state)
 {
@@ -338,6 +411,7 @@ int main(void)
 		cmocka_unit_test(test_scattered), cmocka_unit_test(test_large),
 		cmocka_unit_test(test_refused),   cmocka_unit_test(test_split),
 		cmocka_unit_test(test_fold),      cmocka_unit_test(test_find_all),
+		cmocka_unit_test(test_any),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
