@@ -221,10 +221,12 @@ static void add_words(struct json_text *text, const char *name, const json_t *wo
 	json_text_add(text, "]");
 }
 
-static bool has_secret(const json_t *parameters, const struct kind *kind)
+bool request_has_secret(const json_t *parameters, const struct kind *kind)
 {
-	return kind->secret &&
-	       json_object_get(json_object_get(parameters, kind->name), kind->secret);
+	const json_t *options = json_object_get(parameters, kind->name);
+	const json_t *secret = kind->secret ? json_object_get(options, kind->secret) : NULL;
+
+	return secret && !json_is_null(secret);
 }
 
 /* The parameters with a mark in the place of a secret; the caller's reference. */
@@ -233,7 +235,7 @@ static json_t *without_secret(const json_t *parameters, const struct kind *kind)
 	json_t *whole = (json_t *)(uintptr_t)parameters;
 	json_t *object;
 
-	if (!has_secret(parameters, kind))
+	if (!request_has_secret(parameters, kind))
 		return json_incref(whole);
 	whole = json_copy(whole);
 	object = json_copy(json_object_get(whole, kind->name));
@@ -321,7 +323,7 @@ static int parse_or_share(const struct job_request *asked, const struct config *
 		return -EINVAL;
 	request->options_text = request_options_text(asked->parameters, kind);
 	/* A secret is not in the text, so that such options are nobody else's. */
-	may_share = recent && !has_secret(asked->parameters, kind) &&
+	may_share = recent && !request_has_secret(asked->parameters, kind) &&
 		    strlen(request->options_text) <= SHARED_MAX;
 	if (may_share && is_same(recent, asked, request->options_text)) {
 		request->options = job_options_ref(recent->options);

@@ -48,6 +48,8 @@ int request_targets(const char *targets_text, uint64_t limit, struct target_list
 /* What is kept of Start's parameters as options: without targets, token and schedule, and with a
  * mark in the place of a secret. The caller frees. */
 char *request_options_text(const json_t *parameters, const struct kind *kind);
+/* Do Start's parameters, of a job of this kind, hand over a secret? */
+bool request_has_secret(const json_t *parameters, const struct kind *kind);
 /* Just the options, after jobs_adjust changed their text. */
 int request_options(const char *options_text, uid_t uid, const struct config *config,
 		    struct job_options **ret_options, struct error *ret_error);

@@ -489,8 +489,7 @@ static int check_room(struct schedules *schedules, struct error *ret_error)
 /* What a job may hand over, and a schedule may not keep. */
 static int check_secret(const json_t *parameters, const struct kind *kind, struct error *ret_error)
 {
-	if (!kind->secret ||
-	    !json_object_get(json_object_get(parameters, kind->name), kind->secret))
+	if (!request_has_secret(parameters, kind))
 		return 0;
 	return error_set(ret_error, ERROR_INVALID_OPTION, kind->secret,
 			 "a schedule keeps no password: use a key, or a credential of jobd.conf");

@@ -238,6 +238,10 @@ refuses() {
 		"ssh": {"commands": ["a"], "password": "secret"}, "schedule": {"everyUsec": 3600000000}}' |
 		jq -e '.error == "org.jobd.InvalidOption" and (.parameters.message | contains("keeps no password"))'
 	[ -z "$(jobctl schedules --json)" ]
+	# null is none
+	python3 "$TESTS/lib/varlink.py" "$JOBD_SOCKET" org.jobd.Start '{"kind": "ssh", "targets": ["h"],
+		"ssh": {"commands": ["a"], "password": null}, "schedule": {"everyUsec": 3600000000}}' |
+		jq -e '.error == null'
 }
 
 @test "--dry-run shows the first times, without a daemon" {

@@ -5,6 +5,7 @@
 #include "common/util.h"
 #include "daemon/config.h"
 #include "daemon/jobs.h"
+#include "daemon/kind.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -85,6 +86,22 @@ static void test_secrets(void **state)
 	recent_options_forget(&recent);
 }
 
+/* null is no password: nothing says that there was one, and a schedule may keep it. */
+static void test_no_secret(void **state)
+{
+	json_t *parameters = json_loads("{\"kind\": \"ssh\", \"ssh\": {\"commands\": [\"true\"], "
+					"\"password\": null}}",
+					0, NULL);
+	autofree char *text = request_options_text(parameters, kind_find("ssh"));
+
+	(void)state;
+	assert_non_null(parameters);
+	assert_null(strstr(text, "hasPassword"));
+	assert_false(request_has_secret(parameters, kind_find("ssh")));
+	assert_false(request_has_secret(parameters, kind_find("ping")));
+	json_decref(parameters);
+}
+
 /* With the turn, and where a request is refused, since then no commit may come. */
 static void test_forgotten(void **state)
 {
@@ -109,9 +126,8 @@ static void test_forgotten(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_same),
-		cmocka_unit_test(test_different),
-		cmocka_unit_test(test_secrets),
+		cmocka_unit_test(test_same),      cmocka_unit_test(test_different),
+		cmocka_unit_test(test_secrets),   cmocka_unit_test(test_no_secret),
 		cmocka_unit_test(test_forgotten),
 	};
 
