@@ -16,7 +16,6 @@
 #include <assert.h>
 #include <ctype.h>
 #include <search.h>
-#include <stdio.h>
 #include <strings.h>
 
 /* --- Names of a term --- */
@@ -37,10 +36,27 @@ static uint64_t number_in(const struct bracket *bracket, uint64_t place)
 	return bracket->spans[low].first + (place - bracket->spans[low].before);
 }
 
+/* With leading zeros; what is behind it. */
+static char *number_text(char *at, uint64_t number, size_t width)
+{
+	char digits[24];
+	size_t count = 0;
+
+	do
+		digits[count++] = (char)('0' + number % 10);
+	while ((number /= 10) > 0);
+	for (; width > count; width--)
+		*at++ = '0';
+	while (count > 0)
+		*at++ = digits[--count];
+	return at;
+}
+
 void term_name(const struct term *term, uint64_t number, char ret_text[static TARGET_TEXT_MAX])
 {
 	uint64_t values[8];
-	size_t used = 0, from = 0;
+	char *end = ret_text;
+	size_t from = 0;
 
 	for (size_t i = term->bracket_count; i-- > 0;) {
 		const struct bracket *bracket = &term->brackets[i];
@@ -52,15 +68,12 @@ void term_name(const struct term *term, uint64_t number, char ret_text[static TA
 		bool is_tail = i == term->bracket_count;
 		size_t to = is_tail ? strlen(term->text) : term->brackets[i].at;
 
-		memcpy(ret_text + used, term->text + from, to - from);
-		used += to - from;
+		end = mempcpy(end, term->text + from, to - from);
 		from = to;
 		if (!is_tail)
-			used += (size_t)snprintf(ret_text + used, TARGET_TEXT_MAX - used, "%0*llu",
-						 (int)term->brackets[i].width,
-						 (unsigned long long)values[i]);
+			end = number_text(end, values[i], term->brackets[i].width);
 	}
-	ret_text[used] = '\0';
+	*end = '\0';
 }
 
 /* 0 to 255, where sweeps print millions of them; what is behind it. */
@@ -177,7 +190,7 @@ struct taken {
 	void *root;
 	struct hash_set hashes;
 	struct interval *singles;
-	size_t single_count, count; /* of all */
+	size_t single_count;
 };
 
 /* What is looked for begins as a struct interval does, and takes down the first that overlaps it.
@@ -218,7 +231,6 @@ static void taken_insert(struct taken *taken, struct interval interval)
 
 	if (!tsearch(item, &taken->root, compare_intervals))
 		abort();
-	taken->count++;
 }
 
 /* True if it is new. */
@@ -231,13 +243,11 @@ static bool taken_add_single(struct taken *taken, struct interval interval)
 		return false;
 	taken->singles = xgrow(taken->singles, taken->single_count, sizeof(*taken->singles));
 	taken->singles[taken->single_count++] = interval;
-	taken->count++;
 	return true;
 }
 
 static void taken_make_tree(struct taken *taken)
 {
-	taken->count -= taken->single_count;
 	while (taken->single_count > 0)
 		taken_insert(taken, taken->singles[--taken->single_count]);
 }
@@ -296,6 +306,12 @@ static void append(struct making *making, const struct term *term)
 	making->terms[making->count++] = *term;
 }
 
+static void note_part(struct interval part, void *context)
+{
+	(void)part;
+	*(bool *)context = true;
+}
+
 static void ignore_part(struct interval part, void *context)
 {
 	(void)part;
@@ -313,13 +329,13 @@ static void append_part(struct interval part, void *context)
 static bool is_new_name(struct making *making, const char *name)
 {
 	struct interval interval = {0};
-	size_t before = making->taken.count;
+	bool is_new = false;
 
 	if (!address_number_parse(name, &interval.type, &interval.first))
 		return hash_set_add(&making->names, name_hash(name));
 	interval.last = interval.first;
-	taken_add(&making->taken, interval, ignore_part, NULL);
-	return making->taken.count > before;
+	taken_add(&making->taken, interval, note_part, &is_new);
+	return is_new;
 }
 
 /* Takes the names of a term over into the list, or into what is excluded. */
@@ -550,7 +566,7 @@ static bool find_address(const struct target_list *list, const char *text, uint6
 	enum term_type type;
 	const struct term *term;
 
-	if (!address_number_parse(text, &type, &number))
+	if (list->address_count == 0 || !address_number_parse(text, &type, &number))
 		return false;
 	/* The first that ends there or behind it */
 	while (low < high) {
