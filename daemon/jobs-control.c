@@ -60,19 +60,31 @@ uint64_t job_never_begun(const struct live_job *job)
 	       HASH_COUNT(job->skipped);
 }
 
-/* Stops a task whose turn has not come: its end is stored now, and picking passes over it. */
-static bool stop_never_begun(struct live_job *job, uint32_t index)
+/* Stops tasks whose turn has not come: their end is stored now, and picking passes over them. */
+static size_t stop_never_begun(struct live_job *job, const uint32_t *indices, size_t count)
 {
-	struct live_task *task;
+	struct job_row *row = &job->job.row;
+	uint64_t total = target_list_count(job->job.targets);
+	int64_t now_us = now_real_us();
+	uint32_t stopped = 0;
 
-	if (index < job->job.row.next_index || index >= target_list_count(job->job.targets) ||
-	    job->job.row.state == JOB_STOPPING || find_skipped(job, index))
-		return false;
-	job_skip(job, index);
-	task = live_task_new(job, index, 1);
-	live_task_record(task);
-	end_as_stopped(task);
-	return true;
+	for (size_t i = 0; i < count && row->state != JOB_STOPPING; i++) {
+		struct task_key key = {.job = row->id, .index = indices[i]};
+
+		if (key.index < row->next_index || key.index >= total ||
+		    find_skipped(job, key.index))
+			continue;
+		job_skip(job, key.index);
+		row->last_position = store_next_position(job->jobs->store);
+		store_put_task_dropped(job->jobs->store, key, now_us, row->last_position);
+		stopped++;
+	}
+	if (stopped == 0)
+		return 0;
+	job_count(job, TASK_QUEUED, TASK_STOPPED, stopped);
+	job_check_end(job);
+	job_check_batch(job);
+	return stopped;
 }
 
 void job_drop_queued(struct live_job *job)
@@ -168,9 +180,7 @@ size_t jobs_stop_tasks(struct jobs *jobs, struct job *public_job, const uint32_t
 
 	(void)jobs;
 	stopped += stop_waiting(job, indices, count);
-	for (size_t i = 0; i < count; i++)
-		stopped += stop_never_begun(job, indices[i]);
-	return stopped;
+	return stopped + stop_never_begun(job, indices, count);
 }
 
 const struct cut_off job_past_deadline = {

@@ -251,7 +251,8 @@ struct change {
 		struct {
 			enum task_state state;
 			enum error_class class;
-			unsigned attempt;       /* 0: it has a row */
+			bool has_row;
+			unsigned attempt;       /* where it has none */
 			char *message, *result; /* owned */
 			int64_t started_us, at_us;
 			uint64_t position;

@@ -260,9 +260,8 @@ void store_put_task_queued(struct store *store, struct task_key key, unsigned fa
 	store_put(store, CHANGE_TASK_QUEUED, key, 0)->failures = failures;
 }
 
-void store_put_task_ended(struct store *store, struct task_key key, unsigned attempt,
-			  int64_t started_us, struct outcome *outcome, int64_t ended_us,
-			  uint64_t position)
+static struct change *put_ended(struct store *store, struct task_key key, struct outcome *outcome,
+				int64_t ended_us, uint64_t position)
 {
 	struct change *change =
 		store_put(store, CHANGE_TASK_ENDED, key,
@@ -274,10 +273,28 @@ void store_put_task_ended(struct store *store, struct task_key key, unsigned att
 	change->ended.message = outcome->message;
 	change->ended.result = outcome->result;
 	outcome->message = outcome->result = NULL;
-	change->ended.attempt = attempt;
-	change->ended.started_us = started_us;
 	change->ended.at_us = ended_us;
 	change->ended.position = position;
+	return change;
+}
+
+void store_put_task_ended(struct store *store, struct task_key key, unsigned attempt,
+			  int64_t started_us, struct outcome *outcome, int64_t ended_us,
+			  uint64_t position)
+{
+	struct change *change = put_ended(store, key, outcome, ended_us, position);
+
+	change->ended.has_row = attempt == 0;
+	change->ended.attempt = attempt;
+	change->ended.started_us = started_us;
+}
+
+void store_put_task_dropped(struct store *store, struct task_key key, int64_t at_us,
+			    uint64_t position)
+{
+	struct outcome outcome = {.state = TASK_STOPPED};
+
+	(void)put_ended(store, key, &outcome, at_us, position);
 }
 
 void store_put_output(struct store *store, struct task_key key, uint64_t position,
@@ -378,7 +395,7 @@ static int insert_record(struct store *store, const struct change *change, uint6
 
 static int apply_ended(struct store *store, const struct change *change)
 {
-	bool has_row = change->ended.attempt == 0;
+	bool has_row = change->ended.has_row;
 	sqlite3_stmt *statement =
 		store_statement(store, has_row ? SQL_TASK_ENDED : SQL_TASK_INSERT_ENDED);
 	int r;

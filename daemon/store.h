@@ -150,6 +150,9 @@ void store_put_task_queued(struct store *store, struct task_key key, unsigned fa
 void store_put_task_ended(struct store *store, struct task_key key, unsigned attempt,
 			  int64_t started_us, struct outcome *outcome, int64_t ended_us,
 			  uint64_t position);
+/* The same of one that was stopped before it was begun: it has no row. */
+void store_put_task_dropped(struct store *store, struct task_key key, int64_t at_us,
+			    uint64_t position);
 /* Takes over bytes. */
 void store_put_output(struct store *store, struct task_key key, uint64_t position,
 		      enum stream stream, uint64_t offset, int64_t at_us, char *bytes, size_t size);
