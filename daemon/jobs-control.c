@@ -183,6 +183,24 @@ size_t jobs_stop_tasks(struct jobs *jobs, struct job *public_job, const uint32_t
 	return stopped + stop_never_begun(job, indices, count);
 }
 
+void jobs_hold(struct job *public_job)
+{
+	live_job_of(public_job)->holds++;
+}
+
+void jobs_let_go(struct jobs *jobs, uint64_t id)
+{
+	struct live_job *job = live_job_find(jobs, id);
+
+	if (!job || --job->holds > 0)
+		return;
+	if (job->job.row.state != JOB_QUEUED && job->job.row.state != JOB_RUNNING)
+		return;
+	/* Marked, so that the turn's end looks for tasks to begin. */
+	job_mark_dirty(job);
+	dispatch_ready(jobs->dispatch, &job->source);
+}
+
 const struct cut_off job_past_deadline = {
 	CLASS_TIMEOUT,
 	"the job's --deadline passed",

@@ -73,6 +73,7 @@ struct live_job {
 	uint64_t gate;                             /* no task at or above begins yet */
 	struct event *look_timer, *deadline_timer; /* made when first needed */
 	int64_t look_us; /* when look_timer goes off, monotonic; 0: it is not set */
+	unsigned holds;  /* jobs_hold; more than 0: no task begins */
 	int64_t turn_us; /* by the job's rate, when the next task may begin; monotonic */
 	const struct cut_off *cut_off; /* why jobd itself ends it, or NULL */
 	bool is_removed;

@@ -350,7 +350,8 @@ struct task *job_next_task(struct dispatch_source *source, unsigned worker, uint
 	struct live_job *job = live_job_find(jobs, source->job);
 	struct live_task *task;
 
-	if (job->job.row.state != JOB_QUEUED && job->job.row.state != JOB_RUNNING)
+	if (job->holds > 0 ||
+	    (job->job.row.state != JOB_QUEUED && job->job.row.state != JOB_RUNNING))
 		return NULL;
 	task = has_turn(job) ? pick(job, most) : NULL;
 	if (!task)

@@ -86,6 +86,9 @@ void jobs_stop(struct jobs *jobs, struct job *job, int64_t grace_us);
 /* Some tasks, ascending: returns how many of them had not ended. */
 size_t jobs_stop_tasks(struct jobs *jobs, struct job *job, const uint32_t *indices, size_t count,
 		       int64_t grace_us);
+/* No task of it begins until as many times it was let go of, which is fine where it has ended. */
+void jobs_hold(struct job *job);
+void jobs_let_go(struct jobs *jobs, uint64_t id);
 void jobs_pause(struct jobs *jobs, struct job *job);
 void jobs_resume(struct jobs *jobs, struct job *job);
 struct job_changes {

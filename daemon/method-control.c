@@ -8,18 +8,36 @@
 
 #include <stdio.h>
 
+/* Targets that are stopped in a turn: each is a change or two of its commit. */
+enum { STOPS_AT_ONCE = 1000 };
+
+/* Targets of one job to stop. */
+struct stop {
+	uint64_t job; /* held, until all of them are done */
+	uint32_t *indices;
+	size_t count, done;
+};
+
 struct control {
 	struct walk walk;
-	const char *verb; /* "stop" */
+	struct jobs *jobs;
 	void (*act)(struct call *call, struct job *job);
 	int64_t grace_us;
 	json_t *ids;
+	struct stop *stops;
+	size_t stop_count, stops_done;
 };
 
 static void control_free(void *state)
 {
 	struct control *control = state;
 
+	for (size_t i = 0; i < control->stop_count; i++) {
+		if (i >= control->stops_done)
+			jobs_let_go(control->jobs, control->stops[i].job);
+		free(control->stops[i].indices);
+	}
+	free(control->stops);
 	json_decref(control->ids);
 	walk_free(control);
 }
@@ -43,10 +61,42 @@ static int control_each(const struct job_row *row, void *context)
 	return 0;
 }
 
+/* The next ones of it, at most so many; returns how many. */
+static size_t stop_some(const struct control *control, struct stop *stop, size_t most)
+{
+	struct job *job = jobs_find(control->jobs, stop->job);
+	size_t count = stop->count - stop->done;
+
+	if (count > most)
+		count = most;
+	/* Where it has ended meanwhile, so have they. */
+	if (job)
+		(void)jobs_stop_tasks(control->jobs, job, stop->indices + stop->done, count,
+				      control->grace_us);
+	stop->done += count;
+	return count;
+}
+
+/* Whole jobs are stopped by now; targets that were named follow, some a turn. */
 static void control_done(struct call *call)
 {
 	struct control *control = call->state;
+	size_t most = STOPS_AT_ONCE;
 
+	while (control->stops_done < control->stop_count && most > 0) {
+		struct stop *stop = &control->stops[control->stops_done];
+
+		most -= stop_some(control, stop, most);
+		if (stop->done == stop->count) {
+			jobs_let_go(control->jobs, stop->job);
+			control->stops_done++;
+		}
+	}
+	if (control->stops_done < control->stop_count) {
+		call->step = control_done;
+		call_schedule(call);
+		return;
+	}
 	call_reply(call, json_pack("{s:O}", "ids", control->ids));
 }
 
@@ -70,6 +120,7 @@ static void control(struct call *call, const char *verb,
 
 	if (!control)
 		return;
+	control->jobs = call->daemon->jobs;
 	control->ids = json_array();
 	control->act = act;
 	control->grace_us = json_integer_value(json_object_get(call->parameters, "graceUsec"));
@@ -77,17 +128,24 @@ static void control(struct call *call, const char *verb,
 		walk_start(call, control_each, control_done);
 }
 
+/*
+ * Of very many targets some are stopped later than others, and meanwhile none of those is to begin.
+ * Where the client leaves before the reply, what was not done yet is not, as with many jobs.
+ */
 static void stop_job(struct call *call, struct job *job)
 {
-	const struct control *control = call->state;
-	struct jobs *jobs = call->daemon->jobs;
+	struct control *control = call->state;
 	size_t count;
-	autofree uint32_t *indices = selection_tasks(control->walk.selection, job->row.id, &count);
+	uint32_t *indices = selection_tasks(control->walk.selection, job->row.id, &count);
 
-	if (indices)
-		(void)jobs_stop_tasks(jobs, job, indices, count, control->grace_us);
-	else
-		jobs_stop(jobs, job, control->grace_us);
+	if (!indices) {
+		jobs_stop(control->jobs, job, control->grace_us);
+		return;
+	}
+	control->stops = xgrow(control->stops, control->stop_count, sizeof(*control->stops));
+	control->stops[control->stop_count++] =
+		(struct stop){.job = job->row.id, .indices = indices, .count = count};
+	jobs_hold(job);
 }
 
 static void pause_job(struct call *call, struct job *job)

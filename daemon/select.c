@@ -12,6 +12,7 @@
 #include "common/targets.h"
 #include "common/units.h"
 #include "common/util.h"
+#include "daemon/jobs.h"
 #include "daemon/request.h"
 #include "daemon/schedules.h"
 
@@ -39,6 +40,7 @@ struct part {
 };
 
 struct selection {
+	struct jobs *jobs;
 	/* Once all were looked up: first the names, then so many rows of ids, ascending */
 	struct selector *selectors;
 	size_t count, name_count, range_count;
@@ -203,6 +205,7 @@ static void add_task(struct selection *selection, uint64_t job, uint64_t index)
 static int load_list(struct selection *selection, struct store *store, const struct part *part,
 		     struct error *ret_error)
 {
+	const struct job *live;
 	struct job_row row;
 	int r;
 
@@ -210,12 +213,18 @@ static int load_list(struct selection *selection, struct store *store, const str
 		return 0;
 	target_list_free(selection->list);
 	selection->list = NULL;
+	selection->list_job = part->job;
+	/* That of one that has not ended is there. */
+	live = jobs_find(selection->jobs, part->job);
+	if (live) {
+		selection->list = target_list_ref(live->targets);
+		return 0;
+	}
 	r = store_read_job(store, part->job, &row);
 	if (r < 0)
 		return r == -ENOENT ? no_such_job(ret_error, word_of(selection, part), false)
 				    : store_refuse_read(store, ret_error);
 	r = request_targets(row.targets, UINT32_MAX, &selection->list, ret_error);
-	selection->list_job = part->job;
 	job_row_done(&row);
 	return r;
 }
@@ -518,6 +527,7 @@ int selection_new(const struct call *call, const json_t *object, struct selectio
 	struct selection *selection = xcalloc(1, sizeof(*selection));
 	int r;
 
+	selection->jobs = call->daemon->jobs;
 	selection->at_once = PARTS_AT_ONCE;
 	selection->scope = (struct job_filter){.has_uid = !call->is_admin, .uid = call->uid};
 	parse_filters(selection, object);

@@ -7,6 +7,7 @@
 #include "common/util.h"
 #include "daemon/config.h"
 #include "daemon/jobs-internal.h"
+#include "daemon/methods.h"
 #include "tests/lib/store-box.h"
 
 #include <errno.h>
@@ -79,12 +80,13 @@ static void await_reports(void)
 /* From an address that this machine does not have: each fails at once, and nothing is sent. */
 #define FAILING "{\"source\": \"192.0.2.77\"}"
 
-/* Pings, started and begun. */
-static struct job *start(const char *targets, const char *options)
+/* Pings, started and begun, so many at a time. */
+static struct job *start_some(const char *targets, const char *options, unsigned parallel)
 {
-	json_t *parameters = json_pack("{s:s, s:o, s:i, s:i, s:o}", "kind", "ping", "targets",
-				       json_loads(targets, 0, NULL), "retries", RETRIES,
-				       "retryDelayUsec", 0, "ping", json_loads(options, 0, NULL));
+	json_t *parameters =
+		json_pack("{s:s, s:o, s:i, s:i, s:i, s:o}", "kind", "ping", "targets",
+			  json_loads(targets, 0, NULL), "parallel", parallel, "retries", RETRIES,
+			  "retryDelayUsec", 0, "ping", json_loads(options, 0, NULL));
 	struct job_request request = {.uid = 7, .parameters = parameters};
 	struct error error = {0};
 	uint64_t id, tasks;
@@ -95,6 +97,11 @@ static struct job *start(const char *targets, const char *options)
 	json_decref(parameters);
 	commit();
 	return jobs_find(table.jobs, id);
+}
+
+static struct job *start(const char *targets, const char *options)
+{
+	return start_some(targets, options, 1000000);
 }
 
 /* Until it has ended; it is gone then. */
@@ -242,6 +249,138 @@ static void test_stop_meets_crash(void **state)
 	expect_task(spanned, 71, TASK_FAILED, RETRIES + 1);
 }
 
+/* --- Stopping very many --- */
+
+/* What stands in for the server: the turns are the test's. */
+static json_t *said;
+
+void call_reply(struct call *call, json_t *parameters)
+{
+	call->step = NULL;
+	said = parameters;
+}
+
+void call_error(struct call *call, struct error *error)
+{
+	(void)call;
+	fail_msg("%s", error->sentence);
+}
+
+void call_schedule(struct call *call)
+{
+	assert_non_null(call->step);
+}
+
+void turn_worked(struct daemon *daemon, bool has_more)
+{
+	(void)daemon;
+	(void)has_more;
+}
+
+bool turn_is_over(const struct daemon *daemon)
+{
+	(void)daemon;
+	return false;
+}
+
+static struct daemon daemon_of_test;
+
+enum { STOPPED = 3000, AT_ONCE_MAX = 1000, LATER = 10 };
+/* One of them begins; the named ones follow, then some more. */
+#define ROW     "[\"127.0.0.1\", \"127.1.0.1-127.1.11.184\", \"127.2.0.1-127.2.0.10\"]"
+#define NAMED_1 "127.1.0.1-127.1.0.200"
+#define NAMED_2 "127.1.0.150-127.1.11.184"
+
+/* The job's first task runs, and another would follow. Stops the named ones, in this turn some. */
+static struct job *begin_stop(struct call *call)
+{
+	struct job *job = start_some(ROW, FAILING, 1);
+
+	assert_int_equal(target_list_count(job->targets), STOPPED + LATER + 1);
+	assert_int_equal(job->row.next_index, 1);
+	daemon_of_test = (struct daemon){.store = box.store, .jobs = table.jobs};
+	*call = (struct call){
+		.daemon = &daemon_of_test,
+		.uid = 7,
+		.parameters = json_pack("{s:{s:[s, s]}}", "selection", "selectors", "1/" NAMED_1,
+					"1/" NAMED_2),
+	};
+	said = NULL;
+	method_stop(call);
+	assert_non_null(call->step);
+	await_reports();
+	take_reports();
+	return job;
+}
+
+static void end_call(struct call *call)
+{
+	call->free(call->state);
+	json_decref(call->parameters);
+	json_decref(said);
+}
+
+/* Some a turn, while none of them begins; the reply comes with the last. */
+static void test_stop_many(void **state)
+{
+	uint64_t stopped = 0;
+	struct call call;
+	struct job *job = begin_stop(&call);
+
+	(void)state;
+	for (;;) {
+		const uint64_t *counts = job->row.counts;
+
+		assert_true(counts[TASK_STOPPED] <= stopped + AT_ONCE_MAX);
+		stopped = counts[TASK_STOPPED];
+		if (said)
+			break;
+		/* One change each, and some of the task that runs */
+		assert_true(box.store->queued <= AT_ONCE_MAX + 10);
+		commit();
+		assert_int_equal(counts[TASK_RUNNING], 0);
+		assert_int_equal(job->row.next_index, 1);
+		call.step(&call);
+	}
+	assert_int_equal(stopped, STOPPED);
+	assert_int_equal(json_array_size(json_object_get(said, "ids")), 1);
+	end_call(&call);
+	(void)finish(job);
+	assert_int_equal(box_number("SELECT count(*) FROM task WHERE state = 4 AND attempts = 0"),
+			 STOPPED);
+	assert_int_equal(box_number("SELECT count(DISTINCT task) FROM record"),
+			 STOPPED + LATER + 1);
+	assert_int_equal(box_number("SELECT stopped FROM job"), STOPPED);
+	assert_int_equal(box_number("SELECT failed FROM job"), LATER + 1);
+	box_check();
+}
+
+/* The client leaves in between: what was stopped is, after a crash too; the others go on. */
+static void test_stop_many_left(void **state)
+{
+	struct call call;
+	struct job *job = begin_stop(&call);
+	uint64_t id = job->row.id, stopped = job->row.counts[TASK_STOPPED];
+	struct jobs *after = jobs_new(table.base, box.store, table.workers, table.config);
+	struct error error = {0};
+
+	(void)state;
+	assert_true(stopped > 0 && stopped <= AT_ONCE_MAX);
+	commit();
+	assert_int_equal(jobs_recover(after, &error), 0);
+	assert_int_equal(job_never_begun(live_job_find(after, id)), STOPPED + LATER - stopped);
+	jobs_free(after);
+	assert_int_equal(job->row.counts[TASK_RUNNING], 0);
+	end_call(&call);
+	assert_null(said);
+	commit();
+	assert_int_equal(job->row.counts[TASK_RUNNING], 1);
+	assert_int_equal(job->row.counts[TASK_STOPPED], stopped);
+	jobs_stop(table.jobs, job, 0);
+	(void)finish(job);
+	box_check();
+}
+
 /* --- Pruning --- */
 
 static void test_pruned_once(void **state)
@@ -267,6 +406,7 @@ int main(void)
 		TABLE_TEST(test_stop_meets_retry),    TABLE_TEST(test_stop_meets_retry_in_span),
 		TABLE_TEST(test_stop_meets_name),     TABLE_TEST(test_stop_while_waiting),
 		TABLE_TEST(test_stop_meets_shutdown), TABLE_TEST(test_stop_meets_crash),
+		TABLE_TEST(test_stop_many),           TABLE_TEST(test_stop_many_left),
 		TABLE_TEST(test_pruned_once),
 	};
 
