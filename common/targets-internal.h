@@ -65,5 +65,14 @@ void term_done(struct term *term);
 
 /* Number `number` (before dropping) of a term of names. */
 void term_name(const struct term *term, uint64_t number, char ret_text[static TARGET_TEXT_MAX]);
+/* The place-th that was not dropped. */
+void term_kept_name(const struct term *term, uint64_t place, char ret_text[static TARGET_TEXT_MAX]);
+/* Never 0; the host part counts in lower case, since DNS knows no case. */
+uint64_t name_hash(const char *name);
+/* An address that stands in the list as one; its index is as written. */
+bool target_list_find_address(const struct target_list *list, const char *text,
+			      uint64_t *ret_index);
+/* Of an index as written, what it is in the list's order. */
+uint64_t target_list_ordered(const struct target_list *list, uint64_t index);
 /* 1 and the number of an address without zone, else 0. */
 int address_number_parse(const char *text, enum term_type *ret_type, address_number *ret_number);

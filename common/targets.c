@@ -122,8 +122,8 @@ static uint64_t mix(uint64_t number)
 	return number ^ number >> 33;
 }
 
-/* FNV-1a; the host part in lower case, since DNS knows no case. */
-static uint64_t name_hash(const char *name)
+/* FNV-1a */
+uint64_t name_hash(const char *name)
 {
 	const char *sign = strrchr(name, '@');
 	uint64_t hash = 0xcbf29ce484222325U;
@@ -528,6 +528,11 @@ static uint64_t undropped(const struct term *term, uint64_t place)
 	return place + low;
 }
 
+void term_kept_name(const struct term *term, uint64_t place, char ret_text[static TARGET_TEXT_MAX])
+{
+	term_name(term, undropped(term, place), ret_text);
+}
+
 void target_list_text(const struct target_list *list, uint64_t index,
 		      char ret_text[static TARGET_TEXT_MAX])
 {
@@ -548,7 +553,7 @@ void target_list_text(const struct target_list *list, uint64_t index,
 	term = &list->terms[low];
 	index -= term->start;
 	if (term->type == TERM_NAMES)
-		term_name(term, undropped(term, index), ret_text);
+		term_kept_name(term, index, ret_text);
 	else
 		address_text_of(term->type == TERM_IPV6, term->first + index, ret_text);
 }
@@ -558,8 +563,7 @@ static const struct term *address_term(const struct target_list *list, size_t pl
 	return &list->terms[list->by_address ? list->by_address[place] : place];
 }
 
-/* An address that stands in the list as one, as written. */
-static bool find_address(const struct target_list *list, const char *text, uint64_t *ret_index)
+bool target_list_find_address(const struct target_list *list, const char *text, uint64_t *ret_index)
 {
 	size_t low = 0, high = list->address_count;
 	address_number number;
@@ -593,7 +597,7 @@ static bool find_written(const struct target_list *list, const char *text, uint6
 	char name[TARGET_TEXT_MAX];
 	uint64_t hash = name_hash(text);
 
-	if (find_address(list, text, ret_index))
+	if (target_list_find_address(list, text, ret_index))
 		return true;
 	for (size_t i = 0; i < list->count; i++) {
 		const struct term *term = &list->terms[i];
@@ -601,7 +605,7 @@ static bool find_written(const struct target_list *list, const char *text, uint6
 		if (term->type != TERM_NAMES)
 			continue;
 		for (uint64_t place = 0; place < term->count; place++) {
-			term_name(term, undropped(term, place), name);
+			term_kept_name(term, place, name);
 			if (name_hash(name) == hash && strcasecmp(name, text) == 0) {
 				*ret_index = term->start + place;
 				return true;
@@ -611,91 +615,15 @@ static bool find_written(const struct target_list *list, const char *text, uint6
 	return false;
 }
 
+uint64_t target_list_ordered(const struct target_list *list, uint64_t index)
+{
+	return list->order.count > 0 ? permutation_place(&list->order, index) : index;
+}
+
 bool target_list_find(const struct target_list *list, const char *text, uint64_t *ret_index)
 {
 	if (!find_written(list, text, ret_index))
 		return false;
-	if (list->order.count > 0)
-		*ret_index = permutation_place(&list->order, *ret_index);
+	*ret_index = target_list_ordered(list, *ret_index);
 	return true;
-}
-
-/* Of `wanted`, what is no address of the list. */
-struct sought {
-	uint64_t hash;
-	uint64_t place; /* in wanted */
-};
-
-static int compare_sought(const void *a, const void *b)
-{
-	const struct sought *left = a, *right = b;
-
-	return left->hash < right->hash ? -1 : left->hash > right->hash;
-}
-
-/* A name of the list: those of the row, which is sorted, that it is. */
-static void meet_name(const struct target_list *wanted, const struct sought *sought, size_t count,
-		      const char *name, uint64_t index, uint64_t *indices)
-{
-	uint64_t hash = name_hash(name);
-	size_t low = 0, high = count;
-	char text[TARGET_TEXT_MAX];
-
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (sought[middle].hash < hash)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	for (; low < count && sought[low].hash == hash; low++) {
-		target_list_text(wanted, sought[low].place, text);
-		if (strcasecmp(name, text) == 0)
-			indices[sought[low].place] = index;
-	}
-}
-
-/* Once through the list's names, however many are sought. */
-static void find_names(const struct target_list *list, const struct target_list *wanted,
-		       const struct sought *sought, size_t count, uint64_t *indices)
-{
-	char name[TARGET_TEXT_MAX];
-
-	for (size_t i = 0; count > 0 && i < list->count; i++) {
-		const struct term *term = &list->terms[i];
-
-		if (term->type != TERM_NAMES)
-			continue;
-		for (uint64_t place = 0; place < term->count; place++) {
-			term_name(term, undropped(term, place), name);
-			meet_name(wanted, sought, count, name, term->start + place, indices);
-		}
-	}
-}
-
-uint64_t target_list_find_all(const struct target_list *list, const struct target_list *wanted,
-			      uint64_t *ret_indices)
-{
-	uint64_t total = wanted->target_count, missing = 0;
-	autofree struct sought *sought = xcalloc(total, sizeof(*sought));
-	char text[TARGET_TEXT_MAX];
-	size_t count = 0;
-
-	for (uint64_t i = 0; i < total; i++) {
-		target_list_text(wanted, i, text);
-		ret_indices[i] = UINT64_MAX;
-		if (!find_address(list, text, &ret_indices[i]))
-			sought[count++] = (struct sought){name_hash(text), i};
-	}
-	if (count > 1)
-		qsort(sought, count, sizeof(*sought), compare_sought);
-	find_names(list, wanted, sought, count, ret_indices);
-	while (missing < total && ret_indices[missing] != UINT64_MAX) {
-		if (list->order.count > 0)
-			ret_indices[missing] =
-				permutation_place(&list->order, ret_indices[missing]);
-		missing++;
-	}
-	return missing;
 }

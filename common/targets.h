@@ -52,12 +52,20 @@ void target_list_text(const struct target_list *list, uint64_t index,
 /* The index of a target by its text (an address in any spelling); false if it is not in the list.
  */
 bool target_list_find(const struct target_list *list, const char *text, uint64_t *ret_index);
+
 /*
- * The same for all targets of another list, in its order: once through both, not once for each. The
- * place in `wanted` of the first that is not in the list, or how many there are.
+ * The same for all targets of another list: once through both, not once for each, and in pieces. It
+ * has references to them.
  */
-uint64_t target_list_find_all(const struct target_list *list, const struct target_list *wanted,
-			      uint64_t *ret_indices);
+struct target_search;
+struct target_search *target_search_new(struct target_list *list, struct target_list *wanted);
+/* A piece, of a fraction of a millisecond. True: there is more of it. */
+bool target_search_step(struct target_search *search);
+/* Then: the place in `wanted` of the first that is not in the list, or how many there are. The
+ * indices, in the order of `wanted`, are the search's. */
+uint64_t target_search_found(const struct target_search *search, const uint64_t **ret_indices);
+/* NULL is fine. */
+void target_search_free(struct target_search *search);
 
 /* One target taken apart. Ports: 0 when there is none. */
 struct target_parts {

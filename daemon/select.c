@@ -51,6 +51,12 @@ struct selection {
 	size_t part_count, found, at_once;
 	struct target_list *list; /* of the job list_job */
 	uint64_t list_job;
+	/* Of the parts that are looked for: how many, with what there was before them, and the
+	 * search for those that are no indices; or NULL */
+	size_t batch, tasks_before;
+	uint64_t named_before;
+	struct target_search *search;
+	struct target_list *wanted;
 	uint64_t *tasks; /* of the parts: job << 32 | index; ascending once all were looked up */
 	size_t task_count;
 	uint64_t named;           /* so many targets, each as often as it is */
@@ -62,10 +68,19 @@ struct selection {
 	bool is_all, has_filter;
 };
 
+static void end_search(struct selection *selection)
+{
+	target_search_free(selection->search);
+	target_list_free(selection->wanted);
+	selection->search = NULL;
+	selection->wanted = NULL;
+}
+
 void selection_free(struct selection *selection)
 {
 	if (!selection)
 		return;
+	end_search(selection);
 	for (size_t i = 0; i < selection->count; i++)
 		free(selection->selectors[i].name);
 	free(selection->selectors);
@@ -230,17 +245,16 @@ static int load_list(struct selection *selection, struct store *store, const str
 }
 
 /* The places of the wanted targets in the job's list; all must be there. */
-static int find_targets(struct selection *selection, const struct target_list *wanted,
-			const struct part *part, struct error *ret_error)
+static int take_found(struct selection *selection, const struct part *part, struct error *ret_error)
 {
-	uint64_t count = target_list_count(wanted);
-	autofree uint64_t *indices = xcalloc(count, sizeof(*indices));
-	uint64_t missing = target_list_find_all(selection->list, wanted, indices);
+	const uint64_t *indices;
+	uint64_t count = target_list_count(selection->wanted);
+	uint64_t missing = target_search_found(selection->search, &indices);
 	const char *word = word_of(selection, part);
 	char text[TARGET_TEXT_MAX];
 
 	if (missing < count) {
-		target_list_text(wanted, missing, text);
+		target_list_text(selection->wanted, missing, text);
 		return error_set(ret_error, ERROR_NO_SUCH_TASK, word,
 				 "'%.64s': the job has no target '%.64s'", word, text);
 	}
@@ -262,12 +276,11 @@ static int count_targets(const char *notation, uint64_t *ret_count, struct error
 	return 0;
 }
 
-/* Parts of one job: an index each, or targets. */
-static int find_parts(struct selection *selection, const struct part *parts, size_t count,
-		      struct error *ret_error)
+/* Parts of one job: an index each, or targets, for which a search begins. */
+static int begin_parts(struct selection *selection, const struct part *parts, size_t count,
+		       struct error *ret_error)
 {
 	autofree const char **notations = xcalloc(count, sizeof(*notations));
-	struct target_list *wanted = NULL;
 	size_t notation_count = 0;
 	int64_t index;
 	int r = 0;
@@ -292,34 +305,53 @@ static int find_parts(struct selection *selection, const struct part *parts, siz
 	}
 	if (r < 0 || notation_count == 0)
 		return r;
-	r = target_list_new(notations, notation_count, NULL, 0, PARTS_MAX, &wanted, ret_error);
+	r = target_list_new(notations, notation_count, NULL, 0, PARTS_MAX, &selection->wanted,
+			    ret_error);
 	if (r == 0)
-		r = find_targets(selection, wanted, parts, ret_error);
-	target_list_free(wanted);
+		selection->search = target_search_new(selection->list, selection->wanted);
 	return r;
 }
 
-/* The next ones of a job. Where one of many is refused, half as many: the last alone says why. */
-static int look_up_parts(struct selection *selection, struct store *store, struct error *ret_error)
+/* The next parts of a job, as many as are looked for at once. */
+static int begin_batch(struct selection *selection, struct store *store, struct error *ret_error)
 {
 	const struct part *parts = &selection->parts[selection->found];
-	size_t left = selection->part_count - selection->found, count = 1;
-	size_t task_count = selection->task_count;
-	uint64_t named = selection->named;
+	size_t left = selection->part_count - selection->found;
 	int r = load_list(selection, store, parts, ret_error);
 
+	selection->batch = 1;
+	selection->tasks_before = selection->task_count;
+	selection->named_before = selection->named;
 	if (r < 0)
 		return r;
-	while (count < left && count < selection->at_once && parts[count].job == parts->job)
-		count++;
-	r = find_parts(selection, parts, count, ret_error);
+	while (selection->batch < left && selection->batch < selection->at_once &&
+	       parts[selection->batch].job == parts->job)
+		selection->batch++;
+	return begin_parts(selection, parts, selection->batch, ret_error);
+}
+
+/* Where one of many is refused, half as many are tried: the last alone says why. 1: there is more
+ * of it. */
+static int look_up_parts(struct selection *selection, struct store *store, int64_t late_us,
+			 struct error *ret_error)
+{
+	const struct part *parts = &selection->parts[selection->found];
+	int r = selection->search ? 0 : begin_batch(selection, store, ret_error);
+
+	if (r == 0 && selection->search) {
+		while (target_search_step(selection->search))
+			if (now_monotonic_us() >= late_us)
+				return 1;
+		r = take_found(selection, parts, ret_error);
+	}
+	end_search(selection);
 	if (r == 0) {
-		selection->found += count;
-	} else if (count > 1) {
+		selection->found += selection->batch;
+	} else if (selection->batch > 1) {
 		error_done(ret_error);
-		selection->task_count = task_count;
-		selection->named = named;
-		selection->at_once = count / 2;
+		selection->task_count = selection->tasks_before;
+		selection->named = selection->named_before;
+		selection->at_once = selection->batch / 2;
 		r = 0;
 	}
 	return r;
@@ -504,7 +536,7 @@ int selection_look_up(struct selection *selection, struct store *store, struct e
 	       selection->found < selection->part_count) {
 		int r = selection->looked_up < selection->count
 				? look_up_one(store, selection, ret_error)
-				: look_up_parts(selection, store, ret_error);
+				: look_up_parts(selection, store, late_us, ret_error);
 
 		if (r == 0 && now_monotonic_us() >= late_us)
 			r = 1;

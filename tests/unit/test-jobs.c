@@ -291,6 +291,19 @@ enum { STOPPED = 3000, AT_ONCE_MAX = 1000, LATER = 10 };
 #define NAMED_1 "127.1.0.1-127.1.0.200"
 #define NAMED_2 "127.1.0.150-127.1.11.184"
 
+/* By user 7; in this turn a piece of it. second may be NULL. */
+static void call_stop(struct call *call, const char *first, const char *second)
+{
+	daemon_of_test = (struct daemon){.store = box.store, .jobs = table.jobs};
+	*call = (struct call){
+		.daemon = &daemon_of_test,
+		.uid = 7,
+		.parameters = json_pack("{s:{s:[s, s*]}}", "selection", "selectors", first, second),
+	};
+	said = NULL;
+	method_stop(call);
+}
+
 /* The job's first task runs, and another would follow. Stops the named ones, in this turn some. */
 static struct job *begin_stop(struct call *call)
 {
@@ -298,15 +311,7 @@ static struct job *begin_stop(struct call *call)
 
 	assert_int_equal(target_list_count(job->targets), STOPPED + LATER + 1);
 	assert_int_equal(job->row.next_index, 1);
-	daemon_of_test = (struct daemon){.store = box.store, .jobs = table.jobs};
-	*call = (struct call){
-		.daemon = &daemon_of_test,
-		.uid = 7,
-		.parameters = json_pack("{s:{s:[s, s]}}", "selection", "selectors", "1/" NAMED_1,
-					"1/" NAMED_2),
-	};
-	said = NULL;
-	method_stop(call);
+	call_stop(call, "1/" NAMED_1, "1/" NAMED_2);
 	assert_non_null(call->step);
 	await_reports();
 	take_reports();
@@ -353,6 +358,27 @@ static void test_stop_many(void **state)
 	assert_int_equal(box_number("SELECT stopped FROM job"), STOPPED);
 	assert_int_equal(box_number("SELECT failed FROM job"), LATER + 1);
 	box_check();
+}
+
+/* The name of one is looked for in a list that is gone through in more than one turn. */
+static void test_stop_far(void **state)
+{
+	enum { COUNT = 15 * 256 * 254 };
+	struct job *job = start_some("[\"127.[0-14].[0-255].[1-254]\"]", FAILING, 1);
+	struct call call;
+	unsigned turns = 1;
+
+	(void)state;
+	call_stop(&call, "1/127.14.255.254", NULL);
+	for (; !said; turns++)
+		call.step(&call);
+	assert_true(turns > 2);
+	end_call(&call);
+	assert_int_equal(job->row.counts[TASK_STOPPED], 1);
+	commit();
+	expect_task(job->row.id, COUNT - 1, TASK_STOPPED, 0);
+	jobs_stop(table.jobs, job, 0);
+	(void)finish(job);
 }
 
 /* The client leaves in between: what was stopped is, after a crash too; the others go on. */
@@ -403,10 +429,15 @@ static void test_pruned_once(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TABLE_TEST(test_stop_meets_retry),    TABLE_TEST(test_stop_meets_retry_in_span),
-		TABLE_TEST(test_stop_meets_name),     TABLE_TEST(test_stop_while_waiting),
-		TABLE_TEST(test_stop_meets_shutdown), TABLE_TEST(test_stop_meets_crash),
-		TABLE_TEST(test_stop_many),           TABLE_TEST(test_stop_many_left),
+		TABLE_TEST(test_stop_meets_retry),
+		TABLE_TEST(test_stop_meets_retry_in_span),
+		TABLE_TEST(test_stop_meets_name),
+		TABLE_TEST(test_stop_while_waiting),
+		TABLE_TEST(test_stop_meets_shutdown),
+		TABLE_TEST(test_stop_meets_crash),
+		TABLE_TEST(test_stop_many),
+		TABLE_TEST(test_stop_many_left),
+		TABLE_TEST(test_stop_far),
 		TABLE_TEST(test_pruned_once),
 	};
 

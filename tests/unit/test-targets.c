@@ -99,6 +99,23 @@ static void test_exclude(void **state)
 	check("x ::1", "::/0", "x");
 }
 
+/* Of all that are wanted up to the first that is missing; in so many pieces. */
+static unsigned find_all(struct target_list *list, struct target_list *wanted, uint64_t found,
+			 uint64_t *ret_indices)
+{
+	struct target_search *search = target_search_new(list, wanted);
+	const uint64_t *indices;
+	unsigned pieces = 1;
+
+	while (target_search_step(search))
+		pieces++;
+	assert_int_equal(target_search_found(search, &indices), found);
+	for (uint64_t i = 0; i < found; i++)
+		ret_indices[i] = indices[i];
+	target_search_free(search);
+	return pieces;
+}
+
 /* Addresses in no order, and a bracket of single numbers: neither may take the square of the time.
  */
 static void test_scattered(void **state)
@@ -135,7 +152,7 @@ static void test_scattered(void **state)
 		0);
 	target_list_text(list, COUNT - 1, text);
 	assert_string_equal(text, "r399998");
-	assert_int_equal(target_list_find_all(list, list, indices), COUNT);
+	(void)find_all(list, list, COUNT, indices);
 	assert_int_equal(indices[COUNT - 1], COUNT - 1);
 	(void)alarm(0);
 	target_list_free(list);
@@ -366,7 +383,7 @@ static void test_shuffle(void **state)
 }
 
 /* Of wanted, as words; -1 stands for what is missing. */
-static void check_find_all(const struct target_list *list, const char *words, uint64_t found,
+static void check_find_all(struct target_list *list, const char *words, uint64_t found,
 			   const uint64_t *places)
 {
 	struct target_list *wanted;
@@ -374,7 +391,7 @@ static void check_find_all(const struct target_list *list, const char *words, ui
 	uint64_t indices[8];
 
 	assert_int_equal(make(words, "", 1000, &wanted, &error), 0);
-	assert_int_equal(target_list_find_all(list, wanted, indices), found);
+	(void)find_all(list, wanted, found, indices);
 	for (uint64_t i = 0; i < found; i++)
 		assert_int_equal(indices[i], places[i]);
 	target_list_free(wanted);
@@ -403,15 +420,39 @@ static void test_find_all(void **state)
 	target_list_free(list);
 }
 
+/* However long the list is; and no further than it must. */
+static void test_find_pieces(void **state)
+{
+	struct target_list *list, *first, *last, *all;
+	struct error error = {0};
+	autofree uint64_t *indices = xcalloc(100000, sizeof(*indices));
+
+	(void)state;
+	assert_int_equal(make("r[1-100000]", "", 1 << 20, &list, &error), 0);
+	assert_int_equal(make("R1 r10", "", 10, &first, &error), 0);
+	assert_int_equal(make("r100000", "", 10, &last, &error), 0);
+	assert_int_equal(make("r[1-50000] r[1-100000]", "", 1 << 20, &all, &error), 0);
+	assert_int_equal(find_all(list, first, 2, indices), 1);
+	assert_int_equal(indices[1], 9);
+	assert_true(find_all(list, last, 1, indices) >= 100);
+	assert_int_equal(indices[0], 99999);
+	assert_true(find_all(list, all, 100000, indices) >= 200);
+	assert_int_equal(indices[77777], 77777);
+	target_list_free(list);
+	target_list_free(first);
+	target_list_free(last);
+	target_list_free(all);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_notation),  cmocka_unit_test(test_once),
-		cmocka_unit_test(test_exclude),   cmocka_unit_test(test_shuffle),
-		cmocka_unit_test(test_scattered), cmocka_unit_test(test_large),
-		cmocka_unit_test(test_refused),   cmocka_unit_test(test_split),
-		cmocka_unit_test(test_fold),      cmocka_unit_test(test_find_all),
-		cmocka_unit_test(test_any),
+		cmocka_unit_test(test_notation),    cmocka_unit_test(test_once),
+		cmocka_unit_test(test_exclude),     cmocka_unit_test(test_shuffle),
+		cmocka_unit_test(test_scattered),   cmocka_unit_test(test_large),
+		cmocka_unit_test(test_refused),     cmocka_unit_test(test_split),
+		cmocka_unit_test(test_fold),        cmocka_unit_test(test_find_all),
+		cmocka_unit_test(test_find_pieces), cmocka_unit_test(test_any),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
