@@ -3,28 +3,24 @@
  * A selection is read by one SQL statement with the filters and the hull of all selectors, newest
  * first, and each row is then held against the selectors: so a job comes once, whatever number of
  * selectors name it. What is named must be there: each selector is looked up first, some a turn,
- * and one that takes long more than one turn. Task parts come after all jobs, those of one job
- * together, since its target list may be long. What was looked up is sorted: to hold a job or a
- * task against thousands of ids takes no longer than against a few.
+ * and one that takes long more than one turn; task parts (select-parts.c) come after all jobs. What
+ * was looked up is sorted: to hold a job against thousands of ids takes no longer than against a
+ * few.
  */
 #include "daemon/select.h"
 
-#include "common/targets.h"
 #include "common/units.h"
 #include "common/util.h"
-#include "daemon/jobs.h"
-#include "daemon/request.h"
 #include "daemon/schedules.h"
+#include "daemon/select-parts.h"
 
 #include <assert.h>
 #include <ctype.h>
 #include <fnmatch.h>
 
-/* Of one call: each job is held against all that are names; the targets are those of all task
- * parts. */
-enum { SELECTORS_MAX = 10000, PARTS_MAX = 100000 };
-/* Task parts of a job that are looked for at once; names that are quickly gone through. */
-enum { PARTS_AT_ONCE = 1000, NAMES_FEW = 100 };
+/* Of one call: each job is held against all that are names. So many of these are quickly gone
+ * through. */
+enum { SELECTORS_MAX = 10000, NAMES_FEW = 100 };
 #define LOOK_UP_US (5 * US_PER_MS) /* at once */
 
 struct selector {
@@ -33,33 +29,14 @@ struct selector {
 	bool is_glob;
 };
 
-/* A selector with a task part. */
-struct part {
-	uint64_t job;
-	size_t place; /* among the words */
-};
-
 struct selection {
-	struct jobs *jobs;
 	/* Once all were looked up: first the names, then so many rows of ids, ascending */
 	struct selector *selectors;
 	size_t count, name_count, range_count;
 	json_t *words; /* of each, until all were looked up */
 	size_t looked_up;
-	uint64_t known;     /* the id that was looked up last: its row may be large */
-	struct part *parts; /* by job, once these were looked up */
-	size_t part_count, found, at_once;
-	struct target_list *list; /* of the job list_job */
-	uint64_t list_job;
-	/* Of the parts that are looked for: how many, with what there was before them, and the
-	 * search for those that are no indices; or NULL */
-	size_t batch, tasks_before;
-	uint64_t named_before;
-	struct target_search *search;
-	struct target_list *wanted;
-	uint64_t *tasks; /* of the parts: job << 32 | index; ascending once all were looked up */
-	size_t task_count;
-	uint64_t named;           /* so many targets, each as often as it is */
+	uint64_t known; /* the id that was looked up last: its row may be large */
+	struct task_parts parts;
 	uint64_t before;          /* so far the next one was looked for */
 	struct job_filter scope;  /* in which */
 	struct job_filter filter; /* strings are owned below */
@@ -68,25 +45,14 @@ struct selection {
 	bool is_all, has_filter;
 };
 
-static void end_search(struct selection *selection)
-{
-	target_search_free(selection->search);
-	target_list_free(selection->wanted);
-	selection->search = NULL;
-	selection->wanted = NULL;
-}
-
 void selection_free(struct selection *selection)
 {
 	if (!selection)
 		return;
-	end_search(selection);
 	for (size_t i = 0; i < selection->count; i++)
 		free(selection->selectors[i].name);
 	free(selection->selectors);
-	free(selection->parts);
-	free(selection->tasks);
-	target_list_free(selection->list);
+	task_parts_done(&selection->parts);
 	json_decref(selection->words);
 	free(selection->kind);
 	free(selection);
@@ -168,6 +134,7 @@ static int parse_selectors(struct selection *selection, json_t *words, struct er
 				 "at a time",
 				 count, SELECTORS_MAX);
 	selection->words = json_incref(words);
+	selection->parts.words = json_incref(words);
 	selection->selectors = xcalloc(count, sizeof(*selection->selectors));
 	while (r == 0 && selection->count < count) {
 		const char *part,
@@ -175,184 +142,6 @@ static int parse_selectors(struct selection *selection, json_t *words, struct er
 		autofree char *jobs = split_word(word, &part);
 
 		r = parse_jobs(jobs, &selection->selectors[selection->count++], ret_error);
-	}
-	return r;
-}
-
-/* --- Task parts --- */
-
-static int compare_parts(const void *a, const void *b)
-{
-	const struct part *left = a, *right = b;
-
-	if (left->job != right->job)
-		return left->job < right->job ? -1 : 1;
-	return left->place < right->place ? -1 : left->place > right->place;
-}
-
-static int compare_tasks(const void *a, const void *b)
-{
-	uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
-
-	return left < right ? -1 : left > right;
-}
-
-static const char *word_of(const struct selection *selection, const struct part *part)
-{
-	return json_string_value(json_array_get(selection->words, part->place));
-}
-
-static void add_part(struct selection *selection, uint64_t job, size_t place)
-{
-	selection->parts =
-		xgrow(selection->parts, selection->part_count, sizeof(*selection->parts));
-	selection->parts[selection->part_count++] = (struct part){job, place};
-}
-
-static void add_task(struct selection *selection, uint64_t job, uint64_t index)
-{
-	selection->tasks =
-		xgrow(selection->tasks, selection->task_count, sizeof(*selection->tasks));
-	selection->tasks[selection->task_count++] = job << 32 | index;
-}
-
-/* The target list of the part's job, which stays for the next ones. */
-static int load_list(struct selection *selection, struct store *store, const struct part *part,
-		     struct error *ret_error)
-{
-	const struct job *live;
-	struct job_row row;
-	int r;
-
-	if (selection->list && selection->list_job == part->job)
-		return 0;
-	target_list_free(selection->list);
-	selection->list = NULL;
-	selection->list_job = part->job;
-	/* That of one that has not ended is there. */
-	live = jobs_find(selection->jobs, part->job);
-	if (live) {
-		selection->list = target_list_ref(live->targets);
-		return 0;
-	}
-	r = store_read_job(store, part->job, &row);
-	if (r < 0)
-		return r == -ENOENT ? no_such_job(ret_error, word_of(selection, part), false)
-				    : store_refuse_read(store, ret_error);
-	r = request_targets(row.targets, UINT32_MAX, &selection->list, ret_error);
-	job_row_done(&row);
-	return r;
-}
-
-/* The places of the wanted targets in the job's list; all must be there. */
-static int take_found(struct selection *selection, const struct part *part, struct error *ret_error)
-{
-	const uint64_t *indices;
-	uint64_t count = target_list_count(selection->wanted);
-	uint64_t missing = target_search_found(selection->search, &indices);
-	const char *word = word_of(selection, part);
-	char text[TARGET_TEXT_MAX];
-
-	if (missing < count) {
-		target_list_text(selection->wanted, missing, text);
-		return error_set(ret_error, ERROR_NO_SUCH_TASK, word,
-				 "'%.64s': the job has no target '%.64s'", word, text);
-	}
-	for (uint64_t i = 0; i < count; i++)
-		add_task(selection, part->job, indices[i]);
-	return 0;
-}
-
-/* Targets in a task part, by their own notation. */
-static int count_targets(const char *notation, uint64_t *ret_count, struct error *ret_error)
-{
-	struct target_list *list;
-	int r = target_list_new(&notation, 1, NULL, 0, PARTS_MAX, &list, ret_error);
-
-	if (r < 0)
-		return r;
-	*ret_count = target_list_count(list);
-	target_list_free(list);
-	return 0;
-}
-
-/* Parts of one job: an index each, or targets, for which a search begins. */
-static int begin_parts(struct selection *selection, const struct part *parts, size_t count,
-		       struct error *ret_error)
-{
-	autofree const char **notations = xcalloc(count, sizeof(*notations));
-	size_t notation_count = 0;
-	int64_t index;
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < count; i++) {
-		const char *notation = strchr(word_of(selection, &parts[i]), '/') + 1;
-		uint64_t named = 1;
-
-		if (number_parse(notation, 0, UINT32_MAX, &index) == 0 &&
-		    (uint64_t)index < target_list_count(selection->list)) {
-			add_task(selection, parts->job, (uint64_t)index);
-		} else {
-			notations[notation_count++] = notation;
-			r = count_targets(notation, &named, ret_error);
-		}
-		selection->named += named;
-		if (r == 0 && selection->named > PARTS_MAX)
-			r = error_set(ret_error, ERROR_LIMIT_REACHED, "selectors",
-				      "more than %d targets are named of jobs: name fewer, or "
-				      "whole jobs",
-				      PARTS_MAX);
-	}
-	if (r < 0 || notation_count == 0)
-		return r;
-	r = target_list_new(notations, notation_count, NULL, 0, PARTS_MAX, &selection->wanted,
-			    ret_error);
-	if (r == 0)
-		selection->search = target_search_new(selection->list, selection->wanted);
-	return r;
-}
-
-/* The next parts of a job, as many as are looked for at once. */
-static int begin_batch(struct selection *selection, struct store *store, struct error *ret_error)
-{
-	const struct part *parts = &selection->parts[selection->found];
-	size_t left = selection->part_count - selection->found;
-	int r = load_list(selection, store, parts, ret_error);
-
-	selection->batch = 1;
-	selection->tasks_before = selection->task_count;
-	selection->named_before = selection->named;
-	if (r < 0)
-		return r;
-	while (selection->batch < left && selection->batch < selection->at_once &&
-	       parts[selection->batch].job == parts->job)
-		selection->batch++;
-	return begin_parts(selection, parts, selection->batch, ret_error);
-}
-
-/* Where one of many is refused, half as many are tried: the last alone says why. 1: there is more
- * of it. */
-static int look_up_parts(struct selection *selection, struct store *store, int64_t late_us,
-			 struct error *ret_error)
-{
-	const struct part *parts = &selection->parts[selection->found];
-	int r = selection->search ? 0 : begin_batch(selection, store, ret_error);
-
-	if (r == 0 && selection->search) {
-		while (target_search_step(selection->search))
-			if (now_monotonic_us() >= late_us)
-				return 1;
-		r = take_found(selection, parts, ret_error);
-	}
-	end_search(selection);
-	if (r == 0) {
-		selection->found += selection->batch;
-	} else if (selection->batch > 1) {
-		error_done(ret_error);
-		selection->task_count = selection->tasks_before;
-		selection->named = selection->named_before;
-		selection->at_once = selection->batch / 2;
-		r = 0;
 	}
 	return r;
 }
@@ -408,10 +197,9 @@ static int look_up_one(struct store *store, struct selection *selection, struct 
 		return error_set(ret_error, ERROR_INVALID_SELECTOR, word,
 				 "'%.64s': tasks are named of one job by its id, as 7/r03", word);
 	if (part)
-		add_part(selection, selector->first, index);
-	if (++selection->looked_up == selection->count && selection->part_count > 1)
-		qsort(selection->parts, selection->part_count, sizeof(*selection->parts),
-		      compare_parts);
+		task_parts_add(&selection->parts, selector->first, index);
+	if (++selection->looked_up == selection->count)
+		task_parts_sort(&selection->parts);
 	return 0;
 }
 
@@ -533,21 +321,17 @@ int selection_look_up(struct selection *selection, struct store *store, struct e
 	int64_t late_us = now_monotonic_us() + LOOK_UP_US;
 
 	while (selection->looked_up < selection->count ||
-	       selection->found < selection->part_count) {
+	       !task_parts_are_found(&selection->parts)) {
 		int r = selection->looked_up < selection->count
 				? look_up_one(store, selection, ret_error)
-				: look_up_parts(selection, store, late_us, ret_error);
+				: task_parts_look_up(&selection->parts, store, late_us, ret_error);
 
 		if (r == 0 && now_monotonic_us() >= late_us)
 			r = 1;
 		if (r != 0)
 			return r;
 	}
-	target_list_free(selection->list);
-	selection->list = NULL;
-	if (selection->task_count > 1)
-		qsort(selection->tasks, selection->task_count, sizeof(*selection->tasks),
-		      compare_tasks);
+	task_parts_settle(&selection->parts);
 	sort_selectors(selection);
 	set_hull(selection);
 	return 0;
@@ -559,8 +343,7 @@ int selection_new(const struct call *call, const json_t *object, struct selectio
 	struct selection *selection = xcalloc(1, sizeof(*selection));
 	int r;
 
-	selection->jobs = call->daemon->jobs;
-	selection->at_once = PARTS_AT_ONCE;
+	selection->parts.jobs = call->daemon->jobs;
 	selection->scope = (struct job_filter){.has_uid = !call->is_admin, .uid = call->uid};
 	parse_filters(selection, object);
 	r = check_newest(object, ret_error);
@@ -588,7 +371,7 @@ bool selection_is_empty(const struct selection *selection)
 
 bool selection_has_tasks(const struct selection *selection)
 {
-	return selection->task_count > 0;
+	return selection->parts.task_count > 0;
 }
 
 bool selection_is_slow(const struct selection *selection)
@@ -655,48 +438,14 @@ bool selection_matches(const struct selection *selection, const struct job_row *
 	       is_selected(selection, row);
 }
 
-/* The place of the first task from this one on. */
-static size_t place_of(const struct selection *selection, uint64_t task)
-{
-	size_t low = 0, high = selection->task_count;
-
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (selection->tasks[middle] < task)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
-static bool is_of_job(const struct selection *selection, size_t place, uint64_t job)
-{
-	return place < selection->task_count && selection->tasks[place] >> 32 == job;
-}
-
 bool selection_matches_task(const struct selection *selection, uint64_t job, uint32_t index)
 {
-	uint64_t task = job << 32 | index;
-	size_t place = place_of(selection, task);
-
-	if (place < selection->task_count && selection->tasks[place] == task)
-		return true;
-	/* Is it narrowed? Then a neighbour is of this job. */
-	return !is_of_job(selection, place, job) &&
-	       !(place > 0 && is_of_job(selection, place - 1, job));
+	return task_parts_match(&selection->parts, job, index);
 }
 
 uint32_t *selection_tasks(const struct selection *selection, uint64_t job, size_t *ret_count)
 {
-	size_t first = place_of(selection, job << 32), last = place_of(selection, (job + 1) << 32);
-	uint32_t *indices = last > first ? xcalloc(last - first, sizeof(*indices)) : NULL;
-
-	for (size_t i = first; i < last; i++)
-		indices[i - first] = (uint32_t)selection->tasks[i];
-	*ret_count = last - first;
-	return indices;
+	return task_parts_of(&selection->parts, job, ret_count);
 }
 
 struct page {

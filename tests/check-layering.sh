@@ -11,7 +11,7 @@ BEGIN {
 	floor[++floors] = "worker|(kind|ping|ssh)-.*"
 	floor[++floors] = "dispatch|store(-.*)?"
 	floor[++floors] = "jobs(-.*)?|request|schedule-rule"
-	floor[++floors] = "connection|method(s|-.*)|schedules|select|server|service|walk"
+	floor[++floors] = "connection|method(s|-.*)|schedules|select(-.*)?|server|service|walk"
 	floor[++floors] = "background|main|turn"
 
 	# On the same floor, and strangers to each other
@@ -30,7 +30,7 @@ BEGIN {
 	place["openssl/"] = "daemon/ssh-known-hosts\\.c"
 	place["ini\\.h"] = "daemon/(config|profile)\\.c"
 	place["libsmartcols/"] = "client/render\\.c"
-	json = "common/(json-plain|protocol)\\..|client/.*|daemon/(connection|fields|interface|jobs|jobs-control|json-text|kind|kind-.*|main|method(s|-.*)|request|schedules|select|server|service|walk)\\.."
+	json = "common/(json-plain|protocol)\\..|client/.*|daemon/(connection|fields|interface|jobs|jobs-control|json-text|kind|kind-.*|main|method(s|-.*)|request|schedules|select(-parts)?|server|service|walk)\\.."
 }
 
 function fault(what) {

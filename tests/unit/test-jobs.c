@@ -8,6 +8,7 @@
 #include "daemon/config.h"
 #include "daemon/jobs-internal.h"
 #include "daemon/methods.h"
+#include "tests/lib/jobs-box.h"
 #include "tests/lib/store-box.h"
 
 #include <errno.h>
@@ -17,41 +18,6 @@
 #include <cmocka.h>
 
 enum { WAIT_MS = 10000, RETRIES = 2 };
-
-static struct {
-	struct event_base *base;
-	struct config *config;
-	struct mailbox reports;
-	struct workers *workers;
-	struct jobs *jobs;
-} table;
-
-static int set_up(void **state)
-{
-	const struct config_options options = {.config_file = "/dev/null", .workers = 1};
-	char *sentence = NULL;
-
-	if (box_open(state) < 0)
-		return -1;
-	table.base = event_base_new();
-	assert_non_null(table.base);
-	assert_int_equal(config_load(&options, &table.config, &sentence), 0);
-	assert_int_equal(mailbox_init(&table.reports), 0);
-	assert_int_equal(workers_new(table.config, &table.reports, &table.workers), 0);
-	table.jobs = jobs_new(table.base, box.store, table.workers, table.config);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	assert_true(jobs_is_quiet(table.jobs));
-	jobs_free(table.jobs);
-	workers_free(table.workers);
-	mailbox_done(&table.reports);
-	config_free(table.config);
-	event_base_free(table.base);
-	return box_close(state);
-}
 
 /* The end of a turn: what was reported is applied already. */
 static void commit(void)
@@ -424,7 +390,7 @@ static void test_pruned_once(void **state)
 	assert_int_equal(store_read_job(box.store, first, &row), -ENOENT);
 }
 
-#define TABLE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TABLE_TEST(name) cmocka_unit_test_setup_teardown(name, jobs_box_open, jobs_box_close)
 
 int main(void)
 {

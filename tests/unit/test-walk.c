@@ -3,6 +3,7 @@
  * Looking for what is rare goes a page a turn, and thousands of selectors cost little more than
  * one. Of the calls only what a walk asks for is here; the turns are the test's.
  */
+#include "tests/lib/jobs-box.h"
 #include "tests/lib/store-box.h"
 
 #include "common/util.h"
@@ -154,8 +155,10 @@ static int select_words(json_t *words, struct selection **ret_selection, struct 
 {
 	const struct call call = {.daemon = &daemon_of_test, .uid = 1000};
 	json_t *object = json_pack("{s:o}", "selectors", words);
-	int r = selection_new(&call, object, ret_selection, ret_error);
+	int r;
 
+	daemon_of_test.jobs = table.jobs;
+	r = selection_new(&call, object, ret_selection, ret_error);
 	assert_int_equal(r, 0);
 	do
 		r = selection_look_up(*ret_selection, box.store, ret_error);
@@ -276,10 +279,10 @@ static void test_many_parts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		BOX_TEST(test_find),
-		BOX_TEST(test_sorted),
-		BOX_TEST(test_parts),
-		BOX_TEST(test_many_parts),
+		cmocka_unit_test_setup_teardown(test_find, jobs_box_open, jobs_box_close),
+		cmocka_unit_test_setup_teardown(test_sorted, jobs_box_open, jobs_box_close),
+		cmocka_unit_test_setup_teardown(test_parts, jobs_box_open, jobs_box_close),
+		cmocka_unit_test_setup_teardown(test_many_parts, jobs_box_open, jobs_box_close),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
