@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * jobctl import: the way back of jobctl export. Lines go to the daemon in pieces, a job after the
- * other; the id of each is printed once it is there, whole.
+ * other; the id of each is printed once it is there, whole. What had not ended is left out: an export
+ * of all jobs has what was running then, and as a rule before all else.
  */
 #include "client/client.h"
 
+#include "common/states.h"
 #include "common/util.h"
 
 #include <errno.h>
@@ -18,6 +20,8 @@ struct import {
 	json_t *piece;           /* parameters of the next call */
 	size_t lines, bytes;
 	bool is_open; /* a job was begun */
+	bool is_left; /* it is left out, and so is what belongs to it */
+	bool has_left;
 };
 
 /* What print_json adds: the times for people, beside the microseconds. */
@@ -71,6 +75,32 @@ static void add(struct import *import, const char *list, json_t *value)
 	(void)json_array_append(array, value);
 }
 
+/* A job without a state, or with one that is not known, is for jobd to refuse. */
+static bool has_not_ended(const json_t *job)
+{
+	int state = word_find(job_state_words, text_of(job, "state"));
+
+	return state >= 0 && !job_state_is_final((enum job_state)state);
+}
+
+static void begin_job(struct import *import, json_t *job)
+{
+	if (import->is_open && !import->is_left)
+		send_piece(import, true);
+	import->job_line = import->line;
+	import->is_open = true;
+	import->is_left = has_not_ended(job);
+	if (!import->is_left) {
+		(void)json_object_set(import->piece, "job", job);
+		return;
+	}
+	import->has_left = true;
+	(void)fprintf(stderr,
+		      "jobctl: the job from line %u of %s, there %lld, had not ended when it was "
+		      "exported: it is left out\n",
+		      import->line, import->path, (long long)number_of(job, "id"));
+}
+
 static void take_line(struct import *import, const char *line, size_t size)
 {
 	json_t *object = json_loadb(line, size, JSON_REJECT_DUPLICATES, NULL);
@@ -84,18 +114,15 @@ static void take_line(struct import *import, const char *line, size_t size)
 		fail(STATUS_WORDS, "line %u of %s: a job comes before its tasks and records",
 		     import->line, import->path);
 	drop_times(object);
-	if (job && import->is_open)
-		send_piece(import, true);
-	if (job) {
-		(void)json_object_set(import->piece, "job", job);
-		import->job_line = import->line;
-	} else {
+	if (job)
+		begin_job(import, job);
+	else if (!import->is_left)
 		add(import, task ? "tasks" : "records", task ? task : record);
-	}
-	import->is_open = true;
+	json_decref(object);
+	if (import->is_left)
+		return;
 	import->lines++;
 	import->bytes += size;
-	json_decref(object);
 	if (import->lines >= LINES_MAX || import->bytes >= BYTES_MAX)
 		send_piece(import, false);
 }
@@ -124,10 +151,10 @@ enum status cmd_import(struct words *words)
 	}
 	if (ferror(file))
 		fail(STATUS_WORDS, "cannot read %s: %m", import.path);
-	if (import.is_open)
+	if (import.is_open && !import.is_left)
 		send_piece(&import, true);
 	if (file != stdin)
 		(void)fclose(file);
 	json_decref(import.piece);
-	return STATUS_OK;
+	return import.has_left ? STATUS_REFUSED : STATUS_OK;
 }
