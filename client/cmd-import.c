@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * jobctl import: the way back of jobctl export. Lines go to the daemon in pieces, a job after the
- * other; the id of each is printed once it is there, whole. What had not ended is left out: an export
- * of all jobs has what was running then, and as a rule before all else.
+ * other; the id of each is printed once it is there, whole. What had not ended is left out: an
+ * export of all jobs has what was running then, and as a rule before all else.
  */
 #include "client/client.h"
 

@@ -49,6 +49,27 @@ static int64_t *setting_value(struct config *config, const struct setting_row *r
 	return (int64_t *)(void *)((char *)config + row->offset);
 }
 
+static const char *bound_text(const struct setting_row *row, int64_t bound,
+			      char buffer[static UNITS_TEXT_MAX])
+{
+	if (row->type == SETTING_SIZE)
+		return size_text(bound, buffer);
+	if (row->type == SETTING_DURATION)
+		return duration_text(bound, buffer);
+	(void)snprintf(buffer, UNITS_TEXT_MAX, "%lld", (long long)bound);
+	return buffer;
+}
+
+static int out_of_bounds(struct reading *reading, const struct setting_row *row, const char *value)
+{
+	char min[UNITS_TEXT_MAX], max[UNITS_TEXT_MAX];
+	autofree char *why =
+		xasprintf("is out of bounds (%s%s to %s)", row->fallback < row->min ? "0, or " : "",
+			  bound_text(row, row->min, min), bound_text(row, row->max, max));
+
+	return wrong(reading, row->name, value, why);
+}
+
 static int take_setting(struct reading *reading, const struct setting_row *row, const char *value)
 {
 	int64_t *target = setting_value(reading->config, row);
@@ -72,12 +93,8 @@ static int take_setting(struct reading *reading, const struct setting_row *row, 
 			     row->type == SETTING_SIZE       ? "is no size such as 64K or 16M"
 			     : row->type == SETTING_DURATION ? "is no duration such as 10s or 5min"
 							     : "is no number");
-	if (number < row->min || number > row->max) {
-		autofree char *why = xasprintf("is out of bounds (%lld to %lld)",
-					       (long long)row->min, (long long)row->max);
-
-		return wrong(reading, row->name, value, why);
-	}
+	if (number != row->fallback && (number < row->min || number > row->max))
+		return out_of_bounds(reading, row, value);
 	*target = number;
 	return 1;
 }

@@ -15,7 +15,8 @@
 
 /*
  * Every setting of section [jobd], once: member, name in the file, type, default, smallest,
- * largest, what it is. Types: size (bytes), duration (us), number.
+ * largest, what it is. Types: size (bytes), duration (us), number. A default of 0 may be below the
+ * smallest, and can be written too.
  */
 #define CONFIG_SETTINGS(X)                                                                    \
 	X(max_message, "max-message", SETTING_SIZE, 16 << 20, 4096, 1 << 30,                  \
@@ -32,7 +33,7 @@
 	  "output of all tasks of a job; 0: no bound")                                        \
 	X(keep_finished, "keep-finished", SETTING_DURATION, 0, 0, (int64_t)1 << 55,           \
 	  "how long jobs that have ended are kept; 0: until they are removed")                \
-	X(max_database, "max-database-size", SETTING_SIZE, 0, 0, (int64_t)1 << 50,            \
+	X(max_database, "max-database-size", SETTING_SIZE, 0, 1 << 20, (int64_t)1 << 50,      \
 	  "above it the jobs that ended first are removed; 0: no bound")                      \
 	X(ping_parallel, "ping-parallel", SETTING_NUMBER, 32768, 1, 65000,                    \
 	  "ping tasks in flight, of all jobs")                                                \
