@@ -2,6 +2,7 @@
 #include "daemon/fields.h"
 
 #include "common/states.h"
+#include "common/units.h"
 #include "common/util.h"
 
 static void *member_of(void *structure, const struct field *field)
@@ -15,11 +16,27 @@ static int wrong_type(const struct field *field, struct error *ret_error)
 			 "parameter %s is of the wrong type", field->name);
 }
 
+/* As people write it: they know of no microseconds. */
+static const char *bound_text(const struct field *field, int64_t bound,
+			      char buffer[static UNITS_TEXT_MAX])
+{
+	size_t size = strlen(field->name);
+
+	if (field->type == FIELD_TIME)
+		return time_text(bound, buffer);
+	if (size > 4 && streq(field->name + size - 4, "Usec"))
+		return duration_text(bound, buffer);
+	(void)snprintf(buffer, UNITS_TEXT_MAX, "%lld", (long long)bound);
+	return buffer;
+}
+
 static int out_of_bounds(const struct field *field, struct error *ret_error)
 {
+	char min[UNITS_TEXT_MAX], max[UNITS_TEXT_MAX];
+
 	return error_set(ret_error, ERROR_INVALID_OPTION, field->name,
-			 "%s is out of bounds: %lld to %lld are allowed", field->name,
-			 (long long)field->min, (long long)field->max);
+			 "%s is out of bounds: %s to %s are allowed", field->name,
+			 bound_text(field, field->min, min), bound_text(field, field->max, max));
 }
 
 static int too_long(const struct field *field, struct error *ret_error)
@@ -128,6 +145,7 @@ static int parse_field(const struct field *field, const json_t *value, void *str
 
 	switch (field->type) {
 	case FIELD_INT:
+	case FIELD_TIME:
 		return parse_int(field, value, member, ret_error);
 	case FIELD_BOOL:
 		if (!json_is_boolean(value))
@@ -152,7 +170,7 @@ static void set_fallback(const struct field *field, void *structure)
 {
 	void *member = member_of(structure, field);
 
-	if (field->type == FIELD_INT)
+	if (field->type == FIELD_INT || field->type == FIELD_TIME)
 		*(int64_t *)member = field->fallback;
 	else if (field->type == FIELD_WORD)
 		*(int *)member = (int)field->fallback;

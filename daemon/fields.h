@@ -13,7 +13,8 @@
 #include <stdint.h>
 
 enum field_type {
-	FIELD_INT,     /* int64_t; absent: fallback */
+	FIELD_INT,     /* int64_t; absent: fallback; a duration where the name ends in Usec */
+	FIELD_TIME,    /* the same, microseconds since the epoch */
 	FIELD_BOOL,    /* bool; absent: false */
 	FIELD_STRING,  /* char * (owned); absent: NULL; max: bytes */
 	FIELD_WORD,    /* int: place in words; absent: fallback */
@@ -54,7 +55,8 @@ struct object_form {
 /*
  * Fills the struct from the object (NULL: all defaults). Unknown members and wrong types are
  * ERROR_INVALID_PARAMETER with the member's name; values out of bounds ERROR_INVALID_OPTION with
- * the bounds in the sentence. null is absent. On failure nothing is left allocated.
+ * the bounds in the sentence, durations and times in people's form. null is absent. On failure
+ * nothing is left allocated.
  *
  * is_other: members that stand in the same object and are somebody else's; NULL: there are none.
  */

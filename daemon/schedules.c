@@ -397,7 +397,7 @@ struct rule {
 static const struct field rule_fields[] = {
 	{"everyUsec", FIELD_INT, offsetof(struct rule, every_us), US_PER_SEC, 10 * YEAR_US, 0,
 	 NULL},
-	{"atUsec", FIELD_INT, offsetof(struct rule, at_us), 1, 230 * YEAR_US, 0, NULL},
+	{"atUsec", FIELD_TIME, offsetof(struct rule, at_us), 1, 230 * YEAR_US, 0, NULL},
 	{"onCalendar", FIELD_STRING, offsetof(struct rule, calendar), 0, 1000, 0, NULL},
 	{"catchUp", FIELD_BOOL, offsetof(struct rule, is_catch_up), 0, 0, 0, NULL},
 	{"overlap", FIELD_BOOL, offsetof(struct rule, is_overlap), 0, 0, 0, NULL},

@@ -15,6 +15,7 @@ struct sample {
 	int word;
 	struct string_array texts;
 	struct int_array numbers;
+	int64_t span_us, at_us;
 };
 
 static const char *const words[] = {"low", "high", NULL};
@@ -25,6 +26,9 @@ static const struct field fields[] = {
 	{"word", FIELD_WORD, offsetof(struct sample, word), 0, 0, 1, words},
 	{"texts", FIELD_STRINGS, offsetof(struct sample, texts), 0, 4, 0, NULL},
 	{"numbers", FIELD_INTS, offsetof(struct sample, numbers), 0, 255, 0, NULL},
+	{"spanUsec", FIELD_INT, offsetof(struct sample, span_us), 1000000, 316224000000000, 0,
+	 NULL},
+	{"atUsec", FIELD_TIME, offsetof(struct sample, at_us), 1, 7273152000000000, 0, NULL},
 };
 
 static int parse(const char *text, struct sample *ret_sample, struct error *ret_error)
@@ -83,6 +87,10 @@ static void test_refused(void **state)
 	} rows[] = {
 		{"{\"number\": 0}", ERROR_INVALID_OPTION, "number", "1 to 10"},
 		{"{\"number\": 11}", ERROR_INVALID_OPTION, "number", "1 to 10"},
+		{"{\"spanUsec\": 500000}", ERROR_INVALID_OPTION, "spanUsec",
+		 "spanUsec is out of bounds: 1.0 s to 3660 d are allowed"},
+		{"{\"atUsec\": 7273152000000001}", ERROR_INVALID_OPTION, "atUsec",
+		 "00.000001+00:00 to 2200-06-"},
 		{"{\"number\": \"7\"}", ERROR_INVALID_PARAMETER, "number", "wrong type"},
 		{"{\"flag\": 1}", ERROR_INVALID_PARAMETER, "flag", "wrong type"},
 		{"{\"text\": \"abcde\"}", ERROR_INVALID_OPTION, "text", "longer than 4"},
@@ -118,5 +126,6 @@ int main(void)
 		cmocka_unit_test(test_refused),
 	};
 
+	assert_int_equal(setenv("TZ", "UTC", 1), 0);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
