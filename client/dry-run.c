@@ -86,6 +86,16 @@ static void print_time(int64_t at_us)
 	printf("run: %s\n", time_text(at_us, text));
 }
 
+/* What jobd would refuse as well, with its words. */
+static void check_calendar(const json_t *rule)
+{
+	struct error error = {0};
+
+	if (json_object_get(rule, "onCalendar") &&
+	    calendar_check(text_of(rule, "onCalendar"), now_real_us(), &error) < 0)
+		fail(STATUS_WORDS, "--on-calendar: %s", error.sentence);
+}
+
 /* The first times of a schedule; NULL is none. */
 static void print_times(const json_t *rule)
 {
@@ -98,10 +108,9 @@ static void print_times(const json_t *rule)
 		print_time(number_of(rule, "atUsec"));
 	for (int i = 0; every_us > 0 && i < TIMES_SHOWN; i++)
 		print_time(at_us + i * every_us);
-	if (!json_object_get(rule, "onCalendar"))
+	/* It was checked. */
+	if (!json_object_get(rule, "onCalendar") || calendar_parse(text, &calendar, &error) < 0)
 		return;
-	if (calendar_parse(text, &calendar, &error) < 0)
-		fail(STATUS_WORDS, "--on-calendar: %s", error.sentence);
 	for (int i = 0; i < TIMES_SHOWN && (at_us = calendar_next(calendar, at_us)) != 0; i++)
 		print_time(at_us);
 	if (at_us == 0)
@@ -118,6 +127,7 @@ void dry_run(const json_t *parameters, const char *kind)
 	struct target_list *list = list_of(parameters);
 	uint64_t count = target_list_count(list);
 
+	check_calendar(json_object_get(parameters, "schedule"));
 	if (globals.is_json) {
 		json_t *whole = json_copy((json_t *)(uintptr_t)parameters);
 

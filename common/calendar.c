@@ -652,3 +652,17 @@ int64_t calendar_next(const struct calendar *calendar, int64_t after_us)
 		next_us = search_from(calendar, after_us + minutes * (60LL * SECOND_US));
 	return next_us > after_us ? next_us : 0;
 }
+
+int calendar_check(const char *text, int64_t after_us, struct error *ret_error)
+{
+	struct calendar *calendar;
+	int r = calendar_parse(text, &calendar, ret_error);
+
+	if (r < 0)
+		return r;
+	if (calendar_next(calendar, after_us) == 0)
+		r = error_set(ret_error, ERROR_INVALID_OPTION, "onCalendar",
+			      "'%.64s' never comes: see it in systemd-analyze calendar", text);
+	calendar_free(calendar);
+	return r;
+}

@@ -19,3 +19,5 @@ int calendar_parse(const char *text, struct calendar **ret_calendar, struct erro
 void calendar_free(struct calendar *calendar);
 /* The first elapse later than this, both microseconds since the epoch; 0: there is none. */
 int64_t calendar_next(const struct calendar *calendar, int64_t after_us);
+/* What calendar_parse says, and the same error where no elapse is later than this. */
+int calendar_check(const char *text, int64_t after_us, struct error *ret_error);

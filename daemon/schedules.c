@@ -412,7 +412,8 @@ static int check_rule(const struct rule *rule, struct schedule_row *row, struct 
 	if ((rule->every_us > 0) + (rule->at_us > 0) + (rule->calendar != NULL) != 1)
 		return error_set(ret_error, ERROR_INVALID_OPTION, "schedule",
 				 "a schedule is one of --every, --at and --on-calendar");
-	r = rule->calendar ? check_calendar(rule->calendar, ret_error) : 0;
+	row->created_us = now_real_us();
+	r = rule->calendar ? calendar_check(rule->calendar, row->created_us, ret_error) : 0;
 	if (r < 0)
 		return r;
 	row->every_us = rule->every_us;
@@ -421,13 +422,8 @@ static int check_rule(const struct rule *rule, struct schedule_row *row, struct 
 	row->is_catch_up = rule->is_catch_up;
 	row->is_overlap = rule->is_overlap;
 	row->keep_last = (uint64_t)rule->keep_last;
-	row->created_us = now_real_us();
 	/* The first of --every is at once. */
 	row->next_us = schedule_next_us(row, row->created_us - (row->every_us > 0));
-	if (row->next_us == 0 && row->calendar)
-		return error_set(ret_error, ERROR_INVALID_OPTION, "onCalendar",
-				 "'%.64s' never comes: see it in systemd-analyze calendar",
-				 row->calendar);
 	if (row->next_us == 0)
 		return error_set(ret_error, ERROR_INVALID_OPTION, "atUsec",
 				 "the time of --at is past: name one that is to come");

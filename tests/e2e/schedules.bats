@@ -219,7 +219,15 @@ refuses() {
 @test "what is no schedule is refused in one line" {
 	start_jobd
 	refuses "'25:00' is no calendar event: the hour, its range or its step" ping --on-calendar 25:00
-	refuses "never comes" ping --on-calendar 2020-01-01
+	# The second is in the hour that daylight saving leaves out
+	for spec in 2020-01-01 '2037-03-29 02:30 Europe/Berlin' 'Mon 26:00'; do
+		refuses "--on-calendar: '$spec' " ping --on-calendar "$spec"
+		daemon=$output
+		# Without a daemon it is the same, and nothing else is printed
+		refuses "$daemon" ping --dry-run --on-calendar "$spec"
+		refuses "$daemon" ping --dry-run --json --on-calendar "$spec"
+	done
+	refuses "'2020-01-01' never comes" ping --on-calendar 2020-01-01
 	refuses "there is no such time zone" ping --on-calendar '12:00 Nowhere/City'
 	refuses "--every is out of bounds: 1.0 s to 3660 d are allowed" ping --every 500ms
 	refuses "--every is out of bounds: 1.0 s to 3660 d are allowed" ping --every 0
@@ -253,5 +261,8 @@ refuses() {
 	while read -r _ time; do
 		grep -q "$(date -u -d "$time" '+%a %Y-%m-%d %H:%M:%S UTC')" "$BATS_TEST_TMPDIR/theirs"
 	done < <(grep '^run: ' <<<"$output")
-	run -2 jobctl start ping --on-calendar 'Mon 26:00' --dry-run 127.0.0.1
+	# A few, and no more
+	run -0 jobctl start ping --on-calendar '2037..2038-01-01 UTC' --dry-run 127.0.0.1
+	[ "$(grep -c '^run: ' <<<"$output")" -eq 3 ]
+	[[ $output == *"run: no more"* ]]
 }
