@@ -32,8 +32,8 @@
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-journal.h>
 
-/* Exit statuses: 0, 1 (it could not start or go on), 2 (the words are wrong), 3 (the database is,
- * and trying again brings nothing). */
+/* Exit statuses: 0, 1 (it could not start, go on, or store all at its end), 2 (the words are
+ * wrong), 3 (the database is, and trying again brings nothing). */
 enum { EXIT_WORDS = 2, EXIT_DATABASE = 3, QUIET_WAIT_US = 2000000 };
 
 struct program {
@@ -394,7 +394,8 @@ static void call_tasks_back(struct program *program)
 		log_error("some tasks did not come back; they are settled at the next start");
 }
 
-static void end_orderly(struct program *program)
+/* 0, or -EIO where what happened last is not on disk: whoever supervises sees it by the status. */
+static int end_orderly(struct program *program)
 {
 	struct daemon *daemon = &program->daemon;
 
@@ -403,8 +404,10 @@ static void end_orderly(struct program *program)
 	turns_finish(program->turns);
 	call_tasks_back(program);
 	turns_finish(program->turns);
-	if (store_error(daemon->store) && store_has_changes(daemon->store))
-		log_error("what happened last could not be stored: %s", store_error(daemon->store));
+	if (!store_error(daemon->store) || !store_has_changes(daemon->store))
+		return 0;
+	log_error("what happened last could not be stored: %s", store_error(daemon->store));
+	return -EIO;
 }
 
 /* Also what did not start wholly. */
@@ -549,7 +552,7 @@ int main(int argc, char **argv)
 	r = start(&program);
 	if (r == 0) {
 		turns_run(program.turns);
-		end_orderly(&program);
+		r = end_orderly(&program);
 	}
 	release(&program);
 	if (r == -EUCLEAN)

@@ -146,6 +146,25 @@ has_ended_in_memory() {
 	run -1 jobctl list 1
 }
 
+@test "full at the end: what could not be stored is said, and the exit status is 1" {
+	small_disk 4M
+	start_jobd
+	jobctl start ping --count 60000 127.0.0.1
+	wait_until "$BOUND" running_tasks 1 1
+	dd if=/dev/zero of="$MOUNTED/filler" bs=64K 2>/dev/null || :
+	run -4 jobctl stop 1
+	wait_until "$BOUND" has_ended_in_memory
+	status=0
+	stop_jobd || status=$?
+	[ "$status" -eq 1 ]
+	grep -q "^<3>what happened last could not be stored: .*its disk is full" "$JOBD_LOG"
+	rm "$MOUNTED/filler"
+	start_jobd
+	is_state 1 running
+	jobctl stop 1
+	stop_jobd
+}
+
 @test "the database is moved away: refused, read on, and it goes on when it is back" {
 	start_jobd
 	jobctl start ping --wait 127.0.0.1

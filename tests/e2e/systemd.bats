@@ -199,6 +199,20 @@ in_journal() {
 	in_box jobctl list --all
 }
 
+@test "an end that could not store what happened last: the unit has failed, and is not started again" {
+	in_box jobctl start ping --name unstored --count 0 127.0.0.1
+	wait_until "$BOUND" eval '[ "$(in_box jobctl list unstored --json | jq .running)" -eq 1 ]'
+	in_box mv /var/lib/jobd/jobd.db /var/lib/jobd/away
+	in_box systemctl stop jobd.service jobd.socket
+	[ "$(property ActiveState)" = failed ]
+	[ "$(property Result)" = exit-code ]
+	[ "$(property ExecMainStatus)" = 1 ]
+	[ "$(property SubState)" = failed ]
+	in_box mv /var/lib/jobd/away /var/lib/jobd/jobd.db
+	in_box systemctl start jobd.socket jobd.service
+	in_box jobctl stop unstored
+}
+
 # With the user's own manager
 as_someone() {
 	in_box setpriv --reuid someone --regid someone --init-groups env HOME=/home/someone \
