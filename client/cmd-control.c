@@ -101,7 +101,7 @@ enum status cmd_adjust(struct words *words)
 		id = number_of(json_array_get(json_object_get(reply, "jobs"), 0), "id");
 		json_decref(reply);
 		if (id == 0)
-			fail(STATUS_REFUSED, "no job is called '%s'", selector);
+			fail(STATUS_REFUSED, "no job is called '%.80s'", selector);
 	}
 	(void)json_object_set_new(words->parameters, "id", json_integer(id));
 	print_reply(talk("Adjust", json_incref(words->parameters)));

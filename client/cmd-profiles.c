@@ -13,7 +13,7 @@ static const json_t *find(const json_t *list, const char *name)
 		if (streq(text_of(profile, "name"), name))
 			return profile;
 	}
-	fail(STATUS_REFUSED, "there is no profile '%s': jobctl profiles lists them", name);
+	fail(STATUS_REFUSED, "there is no profile '%.80s': jobctl profiles lists them", name);
 }
 
 enum status cmd_profiles(struct words *words)

@@ -23,8 +23,8 @@ static _Noreturn void unknown_kind(const char *kind)
 	const char *meant = nearest(kind, kind_words);
 
 	if (meant)
-		fail(STATUS_WORDS, "unknown kind '%s'; did you mean '%s'?", kind, meant);
-	fail(STATUS_WORDS, "unknown kind '%s'; see jobctl start --help", kind);
+		fail(STATUS_WORDS, "unknown kind '%.80s'; did you mean '%s'?", kind, meant);
+	fail(STATUS_WORDS, "unknown kind '%.80s'; see jobctl start --help", kind);
 }
 
 /* The first option of the table that was given, or NULL. */

@@ -50,7 +50,7 @@ static struct share share_option(const json_t *parameters, const char *name)
 
 	if (*text && share_parse(text, 1, &share) < 0)
 		fail(STATUS_WORDS,
-		     "--%s: '%s' is neither a number from 1 on nor a share such as 10%%", name,
+		     "--%s: '%.80s' is neither a number from 1 on nor a share such as 10%%", name,
 		     text);
 	return share;
 }

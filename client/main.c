@@ -200,8 +200,8 @@ static const struct command *find_command(const char *name)
 	names[command_count] = NULL;
 	meant = nearest(name, names);
 	if (meant)
-		fail(STATUS_WORDS, "unknown command '%s'; did you mean '%s'?", name, meant);
-	fail(STATUS_WORDS, "unknown command '%s'; see jobctl --help", name);
+		fail(STATUS_WORDS, "unknown command '%.80s'; did you mean '%s'?", name, meant);
+	fail(STATUS_WORDS, "unknown command '%.80s'; see jobctl --help", name);
 }
 
 /* The command is the first word that is no option and no option's value. */

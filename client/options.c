@@ -243,13 +243,14 @@ static _Noreturn void unknown_option(const char *dashes, const char *name,
 	names[count] = NULL;
 	meant = nearest(name, names);
 	if (meant)
-		fail(STATUS_WORDS, "unknown option %s%s; did you mean --%s?", dashes, name, meant);
-	fail(STATUS_WORDS, "unknown option %s%s; see --help", dashes, name);
+		fail(STATUS_WORDS, "unknown option %s%.80s; did you mean --%s?", dashes, name,
+		     meant);
+	fail(STATUS_WORDS, "unknown option %s%.80s; see --help", dashes, name);
 }
 
 static _Noreturn void bad_value(const struct option_row *row, const char *value, const char *what)
 {
-	fail(STATUS_WORDS, "--%s takes %s, not '%s'", row->name, what, value);
+	fail(STATUS_WORDS, "--%s takes %s, not '%.80s'", row->name, what, value);
 }
 
 static const char *check_word(const struct option_row *row, const char *value)
@@ -260,9 +261,9 @@ static const char *check_word(const struct option_row *row, const char *value)
 		return value;
 	meant = nearest(value, row->words);
 	if (meant)
-		fail(STATUS_WORDS, "--%s cannot be '%s'; did you mean '%s'?", row->name, value,
+		fail(STATUS_WORDS, "--%s cannot be '%.80s'; did you mean '%s'?", row->name, value,
 		     meant);
-	fail(STATUS_WORDS, "--%s cannot be '%s'; see --help", row->name, value);
+	fail(STATUS_WORDS, "--%s cannot be '%.80s'; see --help", row->name, value);
 }
 
 /* The interface's words have '_' where people's have '-'. */
@@ -280,7 +281,7 @@ json_t *text_value(const char *text, const char *what)
 	json_t *value = json_string(text);
 
 	if (!value)
-		fail(STATUS_WORDS, "%s is not UTF-8: '%s'", what, text);
+		fail(STATUS_WORDS, "%s is not UTF-8: '%.80s'", what, text);
 	return value;
 }
 

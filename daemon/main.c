@@ -85,6 +85,18 @@ struct words {
 	const char *backup; /* a file, or NULL */
 };
 
+/* An empty name would stand for the folder that jobd was started in. */
+static int refuse_empty(char letter)
+{
+#define EMPTY_ROW(name, short_name, argument, what)                           \
+	if (letter == (short_name))                                           \
+		log_error("--%s got an empty value: say --%s %s", name, name, \
+			  (const char *)argument ? (const char *)argument : "");
+	OPTIONS(EMPTY_ROW)
+#undef EMPTY_ROW
+	return -EINVAL;
+}
+
 /* 0 to go on, 1 to exit with success, -EINVAL */
 static int parse_words(int argc, char **argv, struct config_options *ret_options,
 		       struct words *ret_words)
@@ -99,6 +111,8 @@ static int parse_words(int argc, char **argv, struct config_options *ret_options
 	int letter;
 
 	while ((letter = getopt_long(argc, argv, "", words, NULL)) != -1) {
+		if (optarg && optarg[0] == '\0')
+			return refuse_empty((char)letter);
 		switch (letter) {
 		case 'u':
 			ret_options->is_user = true;
@@ -123,7 +137,7 @@ static int parse_words(int argc, char **argv, struct config_options *ret_options
 			break;
 		case 'w':
 			if (number_parse(optarg, 1, 256, &workers) < 0) {
-				log_error("--workers takes a number from 1 to 256, not '%s'",
+				log_error("--workers takes a number from 1 to 256, not '%.80s'",
 					  optarg);
 				return -EINVAL;
 			}
@@ -140,7 +154,7 @@ static int parse_words(int argc, char **argv, struct config_options *ret_options
 		}
 	}
 	if (optind < argc) {
-		log_error("'%s': jobd takes options only; see jobd --help", argv[optind]);
+		log_error("'%.80s': jobd takes options only; see jobd --help", argv[optind]);
 		return -EINVAL;
 	}
 	return 0;

@@ -67,6 +67,16 @@ static int bind_and_listen(int fd, const struct sockaddr_un *address, mode_t mod
 	return 0;
 }
 
+/* What bind calls an address in use may be no address at all. */
+static const char *why_not(const char *path, int r)
+{
+	struct stat status;
+
+	if (r != -EADDRINUSE || lstat(path, &status) < 0 || S_ISSOCK(status.st_mode))
+		return strerror(-r);
+	return S_ISDIR(status.st_mode) ? "it is a folder" : "it is a file that is no socket";
+}
+
 /*
  * The database's lock was taken before, so that of two daemons with one database only one comes
  * here; two with different databases on one socket are told apart by connecting.
@@ -93,10 +103,9 @@ static int bind_socket(const struct config *config, int *ret_fd, char **ret_sent
 		r = bind_and_listen(fd, &address, config->is_user ? 0600 : 0666);
 	}
 	if (r < 0) {
-		errno = -r;
-		*ret_sentence = xasprintf("cannot listen on %s: %m; choose another socket with "
+		*ret_sentence = xasprintf("cannot listen on %s: %s; choose another socket with "
 					  "--socket",
-					  config->socket);
+					  config->socket, why_not(config->socket, r));
 		return r;
 	}
 	*ret_fd = fd;

@@ -269,6 +269,37 @@ refused() {
 	goes_on
 }
 
+# says STATUS WORDS COMMAND...: in one line of no more than 300 bytes
+says() {
+	local words=$2
+	run "-$1" timeout "$BOUND" "${@:3}"
+	echo "$output"
+	[ "${#lines[@]}" -eq 1 ]
+	[ "${#output}" -le 300 ]
+	[[ $output == *"$words"* ]]
+}
+
+@test "jobd's words: an empty value, a socket that is none, and rubbish, each in one line" {
+	local option jobd=("$JOBD_PROGRAM" --user --foreground --database "$DATABASE") rubbish
+	for option in 'database FILE' 'backup FILE' 'config FILE' 'socket PATH' 'workers N'; do
+		says 2 "--${option% *} got an empty value: say --$option" "${jobd[@]}" "--${option% *}" ''
+	done
+	[ ! -e "$DATABASE" ]
+	says 1 "cannot listen on $BATS_TEST_TMPDIR: it is a folder; choose another socket" \
+		"${jobd[@]}" --socket "$BATS_TEST_TMPDIR"
+	: >"$BATS_TEST_TMPDIR/file"
+	says 1 "cannot listen on $BATS_TEST_TMPDIR/file: it is a file that is no socket; choose another" \
+		"${jobd[@]}" --socket "$BATS_TEST_TMPDIR/file"
+	rubbish=$(printf '%0100000d' 0)
+	says 2 "takes options only" "${jobd[@]}" "$rubbish"
+	says 2 "takes a number from 1 to 256" "${jobd[@]}" --workers "$rubbish"
+	says 2 "--state cannot be '${rubbish:0:80}'; see --help" "$JOBCTL_PROGRAM" list --state "$rubbish"
+	says 2 "--newest takes a number, not 'x${rubbish:0:79}'" "$JOBCTL_PROGRAM" list --newest "x$rubbish"
+	says 2 "unknown option --${rubbish:0:80}; see --help" "$JOBCTL_PROGRAM" list "--$rubbish"
+	says 2 "unknown command '${rubbish:0:80}'; see jobctl --help" "$JOBCTL_PROGRAM" "$rubbish"
+	says 2 "unknown kind '${rubbish:0:80}'" "$JOBCTL_PROGRAM" start "$rubbish" 127.0.0.1
+}
+
 @test "a library for tables that cannot be loaded: what prints one says so, all else does without" {
 	start_jobd
 	mkdir "$BATS_TEST_TMPDIR/lib"
