@@ -18,7 +18,7 @@
 /* Exit statuses: cli promises of jobctl(1). */
 enum status {
 	STATUS_OK = 0,
-	STATUS_REFUSED = 1,   /* refused, nothing found, a removal or an import left something */
+	STATUS_REFUSED = 1,   /* refused, no such job, a removal or an import left something */
 	STATUS_WORDS = 2,     /* the words are wrong */
 	STATUS_FAILED = 3,    /* waited, and at least one task did not succeed */
 	STATUS_DAEMON = 4,    /* no daemon to talk to, or it cannot store */

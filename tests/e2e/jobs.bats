@@ -263,6 +263,15 @@ interrupt() {
 	run -1 jobctl list nobody
 	[[ $output == *"no job is called 'nobody'"* ]]
 	run -2 jobctl list 3-1
+	# As jobctl(1) says under EXIT STATUS
+	for command in list receive wait; do
+		for selector in 9 nobody 8-9 1/127.7.7.7 '1/127.7.*'; do
+			run -1 jobctl "$command" "$selector"
+		done
+		for selector in 2-9 'none-*' --state=failed; do
+			run -0 jobctl "$command" "$selector"
+		done
+	done
 	# What would leave none never means all
 	for newest in -1 0; do
 		run -2 jobctl remove --newest "$newest" --kind ping
