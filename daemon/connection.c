@@ -243,6 +243,12 @@ void call_reply_start(struct call *call, uint64_t id, struct json_text *text)
 	end_call_frame(call, frame, size, running_of(call)->method->is_change, id);
 }
 
+void call_hold(struct call *call)
+{
+	if (!store_error(call->daemon->store))
+		hold(call->connection, NULL, 0, false, 0);
+}
+
 void call_continue_text(struct call *call, struct json_text *text)
 {
 	size_t size;

@@ -51,6 +51,7 @@ static int move_cursor(struct reading *reading, const struct unconfirmed *unconf
 {
 	struct daemon *daemon = reading->daemon;
 
+	reading->has_moved = true;
 	if (reading->cursor[0] == '\0' && reading->uid == unconfirmed->uid)
 		return jobs_received(daemon->jobs, unconfirmed->job, position);
 	store_put_cursor(daemon->store, reading->uid, reading->cursor, unconfirmed->job, position);
@@ -90,6 +91,7 @@ static void remove_received(struct reading *reading)
 	    jobs_is_open(jobs, source->job))
 		return;
 	jobs_remove(jobs, source->job);
+	reading->has_moved = true;
 	source->given = UINT64_MAX; /* once */
 }
 

@@ -84,6 +84,7 @@ struct reading {
 	uint64_t confirmed;
 	struct unconfirmed *to_confirm;
 	size_t to_remove; /* sources from here on */
+	bool has_moved;   /* a cursor, or removed a job, and no reply has waited for that yet */
 };
 
 /* method-receive.c */

@@ -16,7 +16,8 @@
  *
  * Giving moves nothing. Only the next call's `confirm` moves the cursors of the jobs that the page
  * was from; that is stored with the next commit, and a crash before it gives the page once more,
- * which is the safe side. Readings of single tasks, or of failures only, leave things out, and so
+ * which is the safe side. The reply that says isEnd waits for that commit: whoever has it never
+ * gets the same again. Readings of single tasks, or of failures only, leave things out, and so
  * move no cursor.
  */
 #include "daemon/method-receive-internal.h"
@@ -341,6 +342,10 @@ static void give(struct call *call)
 		json_text_member_bool(&reading->text, "hasMore", has_more(reading));
 		json_text_member_bool(&reading->text, "isEnd", is_end);
 		json_text_add(&reading->text, "}");
+		if (is_end && reading->has_moved) {
+			reading->has_moved = false;
+			call_hold(call);
+		}
 		call_reply_text(call, &reading->text);
 		return;
 	}

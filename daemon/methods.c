@@ -3,7 +3,7 @@
 
 #include "common/util.h"
 
-/* Receive reads; what it confirms follows with the next commit. */
+/* Receive reads; what it confirms follows with the next commit, for which only its end waits. */
 const struct method methods[] = {
 	{"Start", method_start, true, false},
 	{"Retry", method_retry, true, false},

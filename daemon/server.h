@@ -77,6 +77,9 @@ void call_continue(struct call *call, json_t *parameters);
 void call_text_begin(struct json_text *text);
 void call_reply_text(struct call *call, struct json_text *text);
 void call_continue_text(struct call *call, struct json_text *text);
+/* What the connection says from now on waits for the commit of what was queued, as the reply to a
+ * change does; if that fails, or fails already, it leaves all the same. */
+void call_hold(struct call *call);
 /* Takes what error holds and clears it. */
 void call_error(struct call *call, struct error *error);
 /* Ends it with StorageFailed, while the store takes nothing: store_error. */

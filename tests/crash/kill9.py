@@ -15,7 +15,8 @@ What was acknowledged is kept here, and held against what jobd has afterwards:
   - a command for which nobody said --rerun reached its host at most once, one that succeeded or
     failed did reach it, none more often than it has attempts, and all --retries were made, no more,
   - the output of each command is, byte for byte, what its host is known to say,
-  - what either of two cursors moved over was received with it, and is the same when received again,
+  - what either of two cursors moved over was received with it, and is the same when received again;
+    what a reading gave that came to its end never comes again,
   - a schedule made as many runs as it says, one for each of its times and one for each run that was
     asked for; one that is paused or removed makes none,
   - of an import all is there, as it was where it came from, or nothing,
@@ -192,6 +193,7 @@ class Clients:
         self.ids = []  # of jobctl start
         self.jobs = []  # whose id was told
         self.lines = {"": [], "audit": []}  # received, by cursor
+        self.done = set()  # positions of readings that ended well, where one has the cursor alone
         self.schedules = []  # whose id was told
         self.sample = None  # what is imported
         self.imports = []  # ids that were told
@@ -330,7 +332,16 @@ class Clients:
         words = ("--cursor", cursor) if cursor else ()
         lines, status = self.run("receive", "--json", *words)
         self.lines[cursor] += lines
+        if cursor:
+            self.look_twice({json.loads(line).get("position") for line in lines} - {None}, status == 0)
         return status
+
+    def look_twice(self, positions, is_well):
+        """jobctl ends well after all that it wrote was confirmed; where the disk fails that is not kept."""
+        if positions & self.done:
+            fault(f"records were received, and came again: {sorted(positions & self.done)[:5]}")
+        if is_well and WAY != "fail":
+            self.done |= positions
 
 
 class Daemon:
