@@ -604,15 +604,12 @@ static void let_go(struct connection *connection, const char *error)
 	connection->held_count = 0;
 }
 
-void connection_committed(struct connection *connection, const char *error, bool is_late)
+void connection_committed(struct connection *connection, const char *error)
 {
 	let_go(connection, error);
-	if (connection->is_waiting) {
-		connection->is_waiting = false;
-		/* A call that waits is a reading one, so that it adds nothing to this commit. */
-		if (!is_late)
-			(void)begin(connection, false);
-	}
+	/* The call begins in the next turn: watchers are not told yet what the commit changed, and
+	 * Receive would give what they know behind what they do not. */
+	connection->is_waiting = false;
 	connection_write(connection);
 	plan_work(connection);
 }

@@ -73,9 +73,8 @@ struct server {
 /* Takes over fd. */
 void connection_new(struct server *server, int fd, uid_t uid, bool is_admin);
 void connection_free(struct connection *connection);
-/* The commit is done, or failed with a sentence. is_late: what waited for it waits for its piece of
- * the next turn. */
-void connection_committed(struct connection *connection, const char *error, bool is_late);
+/* The commit is done, or failed with a sentence. */
+void connection_committed(struct connection *connection, const char *error);
 /* Writes what can be written without waiting. */
 void connection_write(struct connection *connection);
 

@@ -294,14 +294,13 @@ void server_committed(struct server *server, const char *error)
 {
 	struct due due = TAILQ_HEAD_INITIALIZER(due);
 	struct connection *connection;
-	int64_t late_us = now_monotonic_us() + TURN_US;
 
 	/* What becomes due meanwhile is for the next commit. */
 	TAILQ_CONCAT(&due, &server->due, due_link);
 	while ((connection = TAILQ_FIRST(&due))) {
 		TAILQ_REMOVE(&due, connection, due_link);
 		connection->is_due = false;
-		connection_committed(connection, error, now_monotonic_us() >= late_us);
+		connection_committed(connection, error);
 	}
 }
 

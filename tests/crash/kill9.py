@@ -15,8 +15,8 @@ What was acknowledged is kept here, and held against what jobd has afterwards:
   - a command for which nobody said --rerun reached its host at most once, one that succeeded or
     failed did reach it, none more often than it has attempts, and all --retries were made, no more,
   - the output of each command is, byte for byte, what its host is known to say,
-  - what either of two cursors moved over was received with it, and is the same when received again;
-    what a reading gave that came to its end never comes again,
+  - what either of two cursors moved over was received with it, and is the same when received again,
+  - each reading is in order, and what one gave that came to its end never comes again,
   - a schedule made as many runs as it says, one for each of its times and one for each run that was
     asked for; one that is paused or removed makes none,
   - of an import all is there, as it was where it came from, or nothing,
@@ -301,9 +301,8 @@ class Clients:
     def take_sample(self):
         """A job of commands that all succeeded, or None."""
         for job in self.jobs[-50:]:
-            whole = whole_of(job.id) if job.way == "once" and job.remove is None else None
-            if whole and whole[0]["state"] == "completed":
-                return whole
+            if job.way == "once" and job.remove is None and row_of(job)["state"] == "completed":
+                return whole_of(job.id)
         return None
 
     def bring(self):
@@ -332,12 +331,15 @@ class Clients:
         words = ("--cursor", cursor) if cursor else ()
         lines, status = self.run("receive", "--json", *words)
         self.lines[cursor] += lines
+        positions = [record["position"] for record in map(json.loads, lines) if "position" in record]
+        if positions != sorted(positions):
+            fault(f"with cursor {cursor or 'of the owner'}: records came out of their order")
         if cursor:
-            self.look_twice({json.loads(line).get("position") for line in lines} - {None}, status == 0)
+            self.look_twice(set(positions), status == 0)
         return status
 
     def look_twice(self, positions, is_well):
-        """jobctl ends well after all that it wrote was confirmed; where the disk fails that is not kept."""
+        """jobctl ends well after all that it wrote was confirmed; a disk that fails does not keep that."""
         if positions & self.done:
             fault(f"records were received, and came again: {sorted(positions & self.done)[:5]}")
         if is_well and WAY != "fail":
@@ -537,11 +539,9 @@ def storm(daemon, clients):
 
 def has_come(condition):
     end = time.monotonic() + BOUND
-    while not condition():
-        if time.monotonic() > end:
-            return False
+    while not condition() and time.monotonic() < end:
         time.sleep(0.01)
-    return True
+    return condition()
 
 
 def row_of(job):
