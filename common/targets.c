@@ -236,8 +236,10 @@ static void taken_insert(struct taken *taken, struct interval interval)
 /* True if it is new. */
 static bool taken_add_single(struct taken *taken, struct interval interval)
 {
-	uint64_t high = (uint64_t)(interval.first >> 64), low = (uint64_t)interval.first;
-	uint64_t hash = interval.type == TERM_IPV4 ? mix(low + 1) : mix(mix(high) ^ low);
+	/* IPv4 lies where IPv6 has nobody, so that 0.0.0.1 is not ::1. */
+	uint64_t high =
+		interval.type == TERM_IPV4 ? 0x9e3779b97f4a7c15U : (uint64_t)(interval.first >> 64);
+	uint64_t hash = mix(mix(high) ^ (uint64_t)interval.first);
 
 	if (!hash_set_add(&taken->hashes, hash ? hash : 1))
 		return false;
