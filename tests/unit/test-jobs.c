@@ -373,6 +373,35 @@ static void test_stop_many_left(void **state)
 	box_check();
 }
 
+/* --- Deadlines --- */
+
+/* In the turn that made the job: its row is new then, and says why nothing was tried. */
+static void test_deadline_at_once(void **state)
+{
+	json_t *parameters = json_pack("{s:s, s:[s], s:i}", "kind", "ping", "targets", "127.0.0.1",
+				       "deadlineUsec", (int)US_PER_MS);
+	struct job_request request = {.uid = 7, .parameters = parameters};
+	int64_t end_us = now_monotonic_us() + WAIT_MS * US_PER_MS;
+	struct error error = {0};
+	struct job_row row;
+	uint64_t id, tasks;
+	bool is_new;
+
+	(void)state;
+	assert_int_equal(jobs_start(table.jobs, &request, &id, &tasks, &is_new, &error), 0);
+	json_decref(parameters);
+	while (jobs_find(table.jobs, id)) {
+		(void)event_base_loop(table.base, EVLOOP_ONCE);
+		assert_true(now_monotonic_us() < end_us);
+	}
+	commit();
+	assert_int_equal(store_read_job(box.store, id, &row), 0);
+	assert_int_equal(row.state, JOB_FAILED);
+	assert_non_null(row.reason);
+	assert_string_equal(row.reason, job_past_deadline.reason);
+	job_row_done(&row);
+}
+
 /* --- Pruning --- */
 
 static void test_pruned_once(void **state)
@@ -404,6 +433,7 @@ int main(void)
 		TABLE_TEST(test_stop_many),
 		TABLE_TEST(test_stop_many_left),
 		TABLE_TEST(test_stop_far),
+		TABLE_TEST(test_deadline_at_once),
 		TABLE_TEST(test_pruned_once),
 	};
 
