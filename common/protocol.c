@@ -51,6 +51,7 @@ char *frame_buffer_room(struct frame_buffer *buffer, size_t *ret_room)
 	if (buffer->start > 0 && buffer->capacity - buffer->end < ROOM_MIN) {
 		memmove(buffer->bytes, buffer->bytes + buffer->start, buffer->end - buffer->start);
 		buffer->end -= buffer->start;
+		wipe(buffer, buffer->end, buffer->start); /* what was moved */
 		buffer->scanned -= buffer->start;
 		buffer->start = 0;
 	}

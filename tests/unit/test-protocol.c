@@ -379,6 +379,34 @@ static void test_bytes(void **state)
 	}
 }
 
+/* Where the beginning of a message was moved, nothing of it stays. */
+static void test_wiped(void **state)
+{
+	/* As much as is read before there is no more room. */
+	enum { FIRST = 49001, BEGINNING = 300 };
+	static const char secret[] = "{\"n\":1,\"password\":\"such a secret\"";
+	char stream[FIRST + BEGINNING + 2];
+	struct frame_buffer buffer;
+
+	(void)state;
+	memset(stream, ' ', sizeof(stream));
+	memcpy(stream, "{\"n\":0}", 7);
+	stream[FIRST - 1] = '\0';
+	memcpy(stream + FIRST, secret, sizeof(secret) - 1);
+	memcpy(stream + FIRST + BEGINNING, "}", 2);
+	frame_buffer_init(&buffer, FIRST);
+	buffer.is_wiped = true;
+	fill(&buffer, stream, FIRST);
+	fill(&buffer, stream + FIRST, BEGINNING);
+	assert_int_equal(take_numbered(&buffer, 0), 1);
+	fill(&buffer, stream + FIRST + BEGINNING, 2);
+	assert_ptr_equal(memmem(buffer.bytes, BEGINNING, "secret", 6),
+			 buffer.bytes + (strstr(secret, "secret") - secret));
+	assert_int_equal(take_numbered(&buffer, 1), 2);
+	assert_null(memmem(buffer.bytes, FIRST + BEGINNING, "secret", 6));
+	frame_buffer_done(&buffer);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -387,7 +415,7 @@ int main(void)
 		cmocka_unit_test(test_bad_frames),     cmocka_unit_test(test_deep_nesting),
 		cmocka_unit_test(test_call_headers),   cmocka_unit_test(test_reply_headers),
 		cmocka_unit_test(test_building),       cmocka_unit_test(test_base64),
-		cmocka_unit_test(test_bytes),
+		cmocka_unit_test(test_bytes),          cmocka_unit_test(test_wiped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
