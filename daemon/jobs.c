@@ -435,6 +435,8 @@ int jobs_received(struct jobs *jobs, uint64_t id, uint64_t position)
 	struct job_row row;
 	int r;
 
+	if (store_is_stuck(jobs->store))
+		return 0;
 	if (job) {
 		if (position > job->job.row.received_position) {
 			job->job.row.received_position = position;
@@ -449,6 +451,8 @@ int jobs_received(struct jobs *jobs, uint64_t id, uint64_t position)
 		return r == -ENOENT ? 0 : r;
 	if (position > row.received_position) {
 		row.received_position = position;
+		free(row.options); /* as they were */
+		row.options = NULL;
 		store_put_job_update(jobs->store, &row);
 	}
 	job_row_done(&row);

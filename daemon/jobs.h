@@ -105,8 +105,8 @@ void jobs_arrived(struct jobs *jobs, uint64_t id);
 void jobs_remove(struct jobs *jobs, uint64_t id);
 /* The same, by jobd itself: jobs_pruned counts it. False where it is being removed already. */
 bool jobs_prune(struct jobs *jobs, uint64_t id);
-/* The usual cursor of the owner moved: keeps the job's row in step. 0, or the errno of a failed
- * read. */
+/* The usual cursor of the owner moved: keeps the job's row in step, unless the store is stuck. 0,
+ * or the errno of a failed read. */
 int jobs_received(struct jobs *jobs, uint64_t id, uint64_t position);
 
 /* 0, or ERROR_LIMIT_REACHED: may the database grow? */

@@ -88,7 +88,7 @@ static void remove_received(struct reading *reading)
 	struct jobs *jobs = reading->daemon->jobs;
 
 	if (source->is_live || source->next != 0 || source->given > reading->confirmed ||
-	    jobs_is_open(jobs, source->job))
+	    jobs_is_open(jobs, source->job) || store_is_stuck(reading->daemon->store))
 		return;
 	jobs_remove(jobs, source->job);
 	reading->has_moved = true;

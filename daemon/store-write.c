@@ -313,9 +313,11 @@ void store_put_output(struct store *store, struct task_key key, uint64_t positio
 void store_put_cursor(struct store *store, uid_t uid, const char *name, uint64_t job,
 		      uint64_t position)
 {
-	struct change *change =
-		store_put(store, CHANGE_CURSOR, job_key(job), store_text_bytes(name));
+	struct change *change;
 
+	if (store_is_stuck(store))
+		return;
+	change = store_put(store, CHANGE_CURSOR, job_key(job), store_text_bytes(name));
 	change->cursor.uid = uid;
 	change->cursor.name = xstrdup(name);
 	change->cursor.position = position;

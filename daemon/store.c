@@ -20,10 +20,6 @@
 enum { BUSY_MS = 100 };
 /* Of the log, as SQLite itself has it: a checkpoint moves them into the file. */
 enum { CHECKPOINT_PAGES = 1000 };
-/* Bytes; of less than malloc(3) gives pages of their own for. */
-enum { CHANGES_CHUNK = 65536 };
-#define obstack_chunk_alloc xmalloc
-#define obstack_chunk_free  free
 /* Half of a task's key. */
 enum { JOB_ID_MAX = INT32_MAX };
 
@@ -406,6 +402,11 @@ bool store_is_full(const struct store *store)
 	enum { QUEUED_MAX = 4096, QUEUED_BYTES_MAX = 4 * 1024 * 1024 };
 
 	return store->queued >= QUEUED_MAX || store->queued_bytes >= QUEUED_BYTES_MAX;
+}
+
+bool store_is_stuck(const struct store *store)
+{
+	return store->error && store_is_full(store);
 }
 
 const char *store_error(const struct store *store)

@@ -60,6 +60,9 @@ bool store_has_changes(const struct store *store);
 size_t store_queued_bytes(const struct store *store);
 /* So much is queued that its commit takes tens of ms: it should not become more. */
 bool store_is_full(const struct store *store);
+/* ... and commits fail. Clients are still read to, as often as they like: what they received is not
+ * queued, and given again. */
+bool store_is_stuck(const struct store *store);
 /*
  * 0, or -ENOSPC, -EIO, -EROFS, ...: see store_error for the sentence. An empty queue is fine: after
  * a failure it tries whether the disk takes changes again. -ESTALE: the file was removed or
@@ -160,7 +163,7 @@ void store_put_output(struct store *store, struct task_key key, uint64_t positio
  * The cursor named name ("" is the usual one) of uid in a job; never moves backwards. In job 0: in
  * none of the jobs of uid there is anything up to here that it was not moved over. That is only a
  * way past what was read: it may lag, and goes once all records are above it. A user has a hundred
- * of them at most: the one that is furthest behind goes.
+ * of them at most: the one that is furthest behind goes. Where the store is stuck it is not queued.
  */
 void store_put_cursor(struct store *store, uid_t uid, const char *name, uint64_t job,
 		      uint64_t position);

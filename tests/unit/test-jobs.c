@@ -402,6 +402,62 @@ static void test_deadline_at_once(void **state)
 	job_row_done(&row);
 }
 
+/* --- Receiving --- */
+
+static struct job_row read_row(uint64_t id)
+{
+	struct job_row row;
+
+	assert_int_equal(store_read_job(box.store, id, &row), 0);
+	return row;
+}
+
+/* What a job was asked to do may be long, and does not change. */
+static void test_received(void **state)
+{
+	uint64_t id = finish(start("[\"127.0.0.1\"]", FAILING));
+	struct job_row before = read_row(id), after;
+
+	(void)state;
+	assert_int_equal(jobs_received(table.jobs, id, before.last_position), 0);
+	assert_int_equal(store_queued_bytes(box.store),
+			 sizeof(struct change) + sizeof(struct job_row));
+	commit();
+	after = read_row(id);
+	assert_int_equal(after.received_position, before.last_position);
+	assert_string_equal(after.options, before.options);
+	job_row_done(&before);
+	job_row_done(&after);
+}
+
+/* However often the same is received while nothing can be stored. */
+static void test_received_on_full_disk(void **state)
+{
+	enum { TIMES = 20000, BYTES_MAX = 5 * 1024 * 1024 };
+	uint64_t id = finish(start("[\"127.0.0.1\"]", FAILING));
+	struct job_row row = read_row(id);
+	sqlite3 *other;
+
+	(void)state;
+	assert_int_equal(sqlite3_open(box.path, &other), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+	store_put_cursor(box.store, 7, "", id, 1);
+	assert_true(store_commit(box.store) < 0);
+	for (unsigned i = 0; i < TIMES; i++)
+		assert_int_equal(jobs_received(table.jobs, id, row.last_position), 0);
+	assert_true(store_queued_bytes(box.store) < BYTES_MAX);
+	for (unsigned i = 0; i < TIMES; i++)
+		store_put_cursor(box.store, 7, "", id, 1);
+	assert_true(store_queued_bytes(box.store) < BYTES_MAX);
+	assert_int_equal(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_close(other), SQLITE_OK);
+	box_commit();
+	job_row_done(&row);
+	row = read_row(id);
+	assert_int_equal(row.received_position, row.last_position);
+	job_row_done(&row);
+}
+
 /* --- Pruning --- */
 
 static void test_pruned_once(void **state)
@@ -434,6 +490,8 @@ int main(void)
 		TABLE_TEST(test_stop_many_left),
 		TABLE_TEST(test_stop_far),
 		TABLE_TEST(test_deadline_at_once),
+		TABLE_TEST(test_received),
+		TABLE_TEST(test_received_on_full_disk),
 		TABLE_TEST(test_pruned_once),
 	};
 
