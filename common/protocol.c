@@ -22,16 +22,17 @@ void frame_buffer_init(struct frame_buffer *buffer, size_t message_max)
 	*buffer = (struct frame_buffer){.message_max = message_max};
 }
 
-void frame_buffer_done(struct frame_buffer *buffer)
-{
-	free(buffer->bytes);
-	*buffer = (struct frame_buffer){0};
-}
-
 static void wipe(struct frame_buffer *buffer, size_t start, size_t size)
 {
 	if (buffer->is_wiped && size > 0)
 		explicit_bzero(buffer->bytes + start, size);
+}
+
+void frame_buffer_done(struct frame_buffer *buffer)
+{
+	wipe(buffer, buffer->start, buffer->end - buffer->start); /* what never became a message */
+	free(buffer->bytes);
+	*buffer = (struct frame_buffer){0};
 }
 
 /* Not by realloc(3), which leaves what was moved where it was. */

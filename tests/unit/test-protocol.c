@@ -407,6 +407,26 @@ static void test_wiped(void **state)
 	frame_buffer_done(&buffer);
 }
 
+/* Nor of one whose end never came. */
+static void test_wiped_at_end(void **state)
+{
+	static const char beginning[] = "{\"n\":0}\0{\"n\":1,\"password\":\"such a secret";
+	struct frame_buffer buffer;
+	autofree char *memory = NULL;
+	size_t capacity;
+
+	(void)state;
+	frame_buffer_init(&buffer, 100);
+	buffer.is_wiped = true;
+	fill(&buffer, beginning, sizeof(beginning) - 1);
+	assert_int_equal(take_numbered(&buffer, 0), 1);
+	capacity = buffer.capacity;
+	frame_buffer_done(&buffer);
+	/* Where the same memory is given again (not by sanitizers) */
+	memory = xmalloc(capacity);
+	assert_null(memmem(memory, sizeof(beginning), "secret", 6));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -416,6 +436,7 @@ int main(void)
 		cmocka_unit_test(test_call_headers),   cmocka_unit_test(test_reply_headers),
 		cmocka_unit_test(test_building),       cmocka_unit_test(test_base64),
 		cmocka_unit_test(test_bytes),          cmocka_unit_test(test_wiped),
+		cmocka_unit_test(test_wiped_at_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
