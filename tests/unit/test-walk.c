@@ -249,6 +249,12 @@ static void test_parts(void **state)
 	assert_string_equal(error.subject, "3/none");
 	error_done(&error);
 	selection_free(selection);
+	/* Too many are no matter of jobd.conf. */
+	assert_true(select_words(json_pack("[s]", "3/10.0.0.0/8"), &selection, &error) < 0);
+	assert_int_equal(error.id, ERROR_LIMIT_REACHED);
+	assert_string_equal(error.subject, "selectors");
+	error_done(&error);
+	selection_free(selection);
 }
 
 enum { MANY = 5000, PART_STEPS_MAX = 2000 };
