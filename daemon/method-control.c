@@ -113,19 +113,19 @@ static bool refuse_empty(struct call *call, const struct walk *walk, const char 
 	return true;
 }
 
-static void control(struct call *call, const char *verb,
-		    void (*act)(struct call *call, struct job *job))
+/* What is for whole jobs alone would do more than was asked for. */
+static bool refuse_tasks(struct call *call, const struct walk *walk, const char *verb)
 {
-	struct control *control = walk_new(call, sizeof(*control), control_free);
+	const char *word = selection_task_word(walk->selection);
+	struct error error = {0};
 
-	if (!control)
-		return;
-	control->jobs = call->daemon->jobs;
-	control->ids = json_array();
-	control->act = act;
-	control->grace_us = json_integer_value(json_object_get(call->parameters, "graceUsec"));
-	if (!refuse_empty(call, &control->walk, verb))
-		walk_start(call, control_each, control_done);
+	if (!word)
+		return false;
+	(void)error_set(&error, ERROR_INVALID_SELECTOR, word,
+			"'%.64s': there is no way to %s single tasks of a job; name the whole job",
+			word, verb);
+	call_error(call, &error);
+	return true;
 }
 
 /*
@@ -146,6 +146,22 @@ static void stop_job(struct call *call, struct job *job)
 	control->stops[control->stop_count++] =
 		(struct stop){.job = job->row.id, .indices = indices, .count = count};
 	jobs_hold(job);
+}
+
+static void control(struct call *call, const char *verb,
+		    void (*act)(struct call *call, struct job *job))
+{
+	struct control *control = walk_new(call, sizeof(*control), control_free);
+
+	if (!control)
+		return;
+	control->jobs = call->daemon->jobs;
+	control->ids = json_array();
+	control->act = act;
+	control->grace_us = json_integer_value(json_object_get(call->parameters, "graceUsec"));
+	if (!refuse_empty(call, &control->walk, verb) &&
+	    (act == stop_job || !refuse_tasks(call, &control->walk, verb)))
+		walk_start(call, control_each, control_done);
 }
 
 static void pause_job(struct call *call, struct job *job)
@@ -279,7 +295,8 @@ void method_remove(struct call *call)
 	removal->left = json_array();
 	removal->watcher.changed = removal_changed;
 	removal->watcher.context = removal;
-	if (refuse_empty(call, &removal->walk, "remove"))
+	if (refuse_empty(call, &removal->walk, "remove") ||
+	    refuse_tasks(call, &removal->walk, "remove"))
 		return;
 	jobs_watch(call->daemon->jobs, &removal->watcher);
 	removal->is_watching = true;

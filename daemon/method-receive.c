@@ -156,7 +156,7 @@ static void opened(struct call *call)
 	reading->selection = walk->selection;
 	walk->selection = NULL;
 	reading->is_moving = !reading->is_keep && !reading->is_failed_only &&
-			     !selection_has_tasks(reading->selection);
+			     !selection_task_word(reading->selection);
 	reading->heap = xcalloc(reading->count, sizeof(*reading->heap));
 	look_up(call);
 }
@@ -415,13 +415,27 @@ static bool flag(const struct call *call, const char *name)
 	return json_is_true(json_object_get(call->parameters, name));
 }
 
+/* A job of which something was left out was not received. */
+static bool refuse_remove(struct call *call, const struct selection *selection)
+{
+	struct error error = {0};
+
+	if (!flag(call, "remove") || (!flag(call, "failedOnly") && !selection_task_word(selection)))
+		return false;
+	(void)error_set(&error, ERROR_INVALID_OPTION, "remove",
+			"jobs are removed that were received whole: not with --failed, nor with "
+			"selectors of tasks");
+	call_error(call, &error);
+	return true;
+}
+
 static void open_reading(struct call *call)
 {
 	const char *cursor = json_string_value(json_object_get(call->parameters, "cursor"));
 	struct receiving *receiving = walk_new(call, sizeof(*receiving), receiving_free);
 	struct reading *reading;
 
-	if (!receiving)
+	if (!receiving || refuse_remove(call, receiving->walk.selection))
 		return;
 	reading = receiving->reading = xcalloc(1, sizeof(*reading));
 	reading->daemon = call->daemon;

@@ -33,7 +33,8 @@ struct selection {
 	/* Once all were looked up: first the names, then so many rows of ids, ascending */
 	struct selector *selectors;
 	size_t count, name_count, range_count;
-	json_t *words; /* of each, until all were looked up */
+	json_t *words;         /* of each, until all were looked up */
+	const char *task_word; /* the first of them with a task part, or NULL */
 	size_t looked_up;
 	uint64_t known; /* the id that was looked up last: its row may be large */
 	struct task_parts parts;
@@ -141,6 +142,8 @@ static int parse_selectors(struct selection *selection, json_t *words, struct er
 			*word = json_string_value(json_array_get(words, selection->count));
 		autofree char *jobs = split_word(word, &part);
 
+		if (part && !selection->task_word)
+			selection->task_word = word;
 		r = parse_jobs(jobs, &selection->selectors[selection->count++], ret_error);
 	}
 	return r;
@@ -369,9 +372,9 @@ bool selection_is_empty(const struct selection *selection)
 	return selection->count == 0 && !selection->is_all && !selection->has_filter;
 }
 
-bool selection_has_tasks(const struct selection *selection)
+const char *selection_task_word(const struct selection *selection)
 {
-	return selection->parts.task_count > 0;
+	return selection->task_word;
 }
 
 bool selection_is_slow(const struct selection *selection)

@@ -26,8 +26,9 @@ int selection_new(const struct call *call, const json_t *selection,
  */
 int selection_look_up(struct selection *selection, struct store *store, struct error *ret_error);
 void selection_free(struct selection *selection);
-bool selection_is_empty(const struct selection *selection);     /* no selector, no filter, no all */
-bool selection_has_tasks(const struct selection *selection);    /* a task part somewhere */
+bool selection_is_empty(const struct selection *selection); /* no selector, no filter, no all */
+/* The first selector with a task part, or NULL. */
+const char *selection_task_word(const struct selection *selection);
 bool selection_is_own(const struct selection *selection);       /* nobody else's jobs */
 bool selection_is_own_whole(const struct selection *selection); /* all of the caller's jobs */
 /* So many names that only a page of jobs is to be held against them in a turn. */

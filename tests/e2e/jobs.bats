@@ -136,6 +136,31 @@ way_past() {
 	jobctl stop "$id"
 }
 
+@test "receive --remove removes no job of which it would leave something out" {
+	jobctl start ping 127.0.0.1 10.9.9.9
+	run -3 jobctl wait
+	for words in --failed 1/127.0.0.1 '--wait --keep 1/0'; do
+		# shellcheck disable=SC2086 # words
+		run -2 jobctl receive --remove $words
+		[[ $output == *"--remove: "*"received whole"* ]]
+	done
+	[ "$(jobctl receive | wc -l)" -eq 2 ]
+}
+
+@test "what is done to whole jobs is done to none by the name of a target" {
+	jobctl start ping 127.0.0.1 127.0.0.2
+	jobctl wait
+	id=$(endless)
+	for words in 'remove 1/127.0.0.1' 'remove 1/127.0.0.1 2 --force' "pause $id/0" "resume $id/0"; do
+		# shellcheck disable=SC2086 # words
+		run -2 jobctl $words
+		[[ $output == *"single tasks"* ]]
+	done
+	[ "$(jobctl list --json | jq -r .state | paste -sd ' ')" = "running completed" ]
+	[ "$(jobctl receive 1 | wc -l)" -eq 2 ]
+	jobctl stop "$id/0"
+}
+
 @test "wait: its statuses, and its time-out tells how far it came" {
 	run -0 jobctl wait
 	jobctl start ping 127.0.0.1

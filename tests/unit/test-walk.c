@@ -210,7 +210,7 @@ static void test_sorted(void **state)
 				 (id >= 3 && id <= 5) || (id >= 9 && id <= 13));
 	assert_true(matches(selection, 1, name));
 	assert_false(matches(selection, 1, NULL));
-	assert_false(selection_has_tasks(selection));
+	assert_null(selection_task_word(selection));
 	selection_free(selection);
 }
 
