@@ -121,7 +121,8 @@ has_ended_in_memory() {
 	jobctl status --json | jq -e '.jobs == 0 and .storageError != null'
 }
 
-@test "full when a job ends: until that is stored it is not removed as received, and --wait waits for it" {
+# Job 1 ends, and that cannot be stored
+end_job_on_full_disk() {
 	small_disk 4M
 	start_jobd
 	jobctl start ping --count 60000 127.0.0.1
@@ -130,6 +131,10 @@ has_ended_in_memory() {
 	# It is what finds the disk full, and is done all the same
 	run -4 jobctl stop 1
 	wait_until "$BOUND" has_ended_in_memory
+}
+
+@test "full when a job ends: until that is stored it is not removed as received, and --wait waits for it" {
+	end_job_on_full_disk
 	run -0 jobctl receive 1 --remove
 	[ -z "$output" ]
 	is_state 1 running
@@ -147,13 +152,7 @@ has_ended_in_memory() {
 }
 
 @test "full at the end: what could not be stored is said, and the exit status is 1" {
-	small_disk 4M
-	start_jobd
-	jobctl start ping --count 60000 127.0.0.1
-	wait_until "$BOUND" running_tasks 1 1
-	dd if=/dev/zero of="$MOUNTED/filler" bs=64K 2>/dev/null || :
-	run -4 jobctl stop 1
-	wait_until "$BOUND" has_ended_in_memory
+	end_job_on_full_disk
 	status=0
 	stop_jobd || status=$?
 	[ "$status" -eq 1 ]

@@ -2,6 +2,8 @@
 #include "tests/lib/jobs-box.h"
 
 #include "daemon/config.h"
+#include "daemon/server.h"
+#include "daemon/turn.h"
 #include "daemon/worker.h"
 #include "tests/lib/store-box.h"
 
@@ -36,4 +38,23 @@ int jobs_box_close(void **state)
 	config_free(table.config);
 	event_base_free(table.base);
 	return box_close(state);
+}
+
+/* --- The server's turns --- */
+
+void call_schedule(struct call *call)
+{
+	assert_non_null(call->step);
+}
+
+void turn_worked(struct daemon *daemon, bool has_more)
+{
+	(void)daemon;
+	(void)has_more;
+}
+
+bool turn_is_over(const struct daemon *daemon)
+{
+	(void)daemon;
+	return false;
 }

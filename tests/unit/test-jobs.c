@@ -232,23 +232,6 @@ void call_error(struct call *call, struct error *error)
 	fail_msg("%s", error->sentence);
 }
 
-void call_schedule(struct call *call)
-{
-	assert_non_null(call->step);
-}
-
-void turn_worked(struct daemon *daemon, bool has_more)
-{
-	(void)daemon;
-	(void)has_more;
-}
-
-bool turn_is_over(const struct daemon *daemon)
-{
-	(void)daemon;
-	return false;
-}
-
 static struct daemon daemon_of_test;
 
 enum { STOPPED = 3000, AT_ONCE_MAX = 1000, LATER = 10 };

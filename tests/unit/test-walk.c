@@ -33,23 +33,6 @@ void call_error(struct call *call, struct error *error)
 	error_done(error);
 }
 
-void call_schedule(struct call *call)
-{
-	assert_non_null(call->step);
-}
-
-void turn_worked(struct daemon *daemon, bool has_more)
-{
-	(void)daemon;
-	(void)has_more;
-}
-
-bool turn_is_over(const struct daemon *daemon)
-{
-	(void)daemon;
-	return false;
-}
-
 /* --- The walk --- */
 
 static struct daemon daemon_of_test;
