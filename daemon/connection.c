@@ -607,9 +607,15 @@ static void let_go(struct connection *connection, const char *error)
 void connection_committed(struct connection *connection, const char *error)
 {
 	let_go(connection, error);
-	/* The call begins in the next turn: watchers are not told yet what the commit changed, and
-	 * Receive would give what they know behind what they do not. */
 	connection->is_waiting = false;
 	connection_write(connection);
 	plan_work(connection);
+}
+
+void connection_resume(struct connection *connection)
+{
+	if (!connection->message || !may_begin(connection))
+		return;
+	(void)begin(connection, false);
+	connection_write(connection);
 }

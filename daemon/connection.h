@@ -75,6 +75,8 @@ void connection_new(struct server *server, int fd, uid_t uid, bool is_admin);
 void connection_free(struct connection *connection);
 /* The commit is done, or failed with a sentence. */
 void connection_committed(struct connection *connection, const char *error);
+/* The reading call that waited for it begins. */
+void connection_resume(struct connection *connection);
 /* Writes what can be written without waiting. */
 void connection_write(struct connection *connection);
 

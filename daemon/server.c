@@ -26,7 +26,7 @@ enum {
 	ROOT_RESERVE = 8,
 	RELISTEN_US = 200000,
 	/* As long as people do not notice, and so long that a commit is shared by many */
-	TURN_US = 5000,
+	TURN_US = 4000,
 };
 
 /* --- Binding --- */
@@ -301,6 +301,18 @@ void server_committed(struct server *server, const char *error)
 		TAILQ_REMOVE(&due, connection, due_link);
 		connection->is_due = false;
 		connection_committed(connection, error);
+	}
+}
+
+void server_resume(struct server *server)
+{
+	int64_t late_us = now_monotonic_us() + TURN_US;
+	struct connection *connection;
+
+	LIST_FOREACH (connection, &server->connections, link) {
+		connection_resume(connection);
+		if (now_monotonic_us() >= late_us)
+			break;
 	}
 }
 

@@ -109,6 +109,10 @@ unsigned server_client_count(const struct server *server);
 
 /* After a turn's commit: error NULL: held replies leave; else they become StorageFailed. */
 void server_committed(struct server *server, const char *error);
+/* Then, when watchers were told what it changed: reading calls that waited for it begin, or in the
+ * next turn where they are many. Before that Receive would give what they know behind what they do
+ * not. */
+void server_resume(struct server *server);
 /*
  * After each piece of work for somebody, who may have more: a turn that has lasted long ends, and
  * what has not had its piece yet comes first in the next one.

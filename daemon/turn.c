@@ -108,6 +108,7 @@ static void commit(struct turns *turns)
 		jobs_committed(daemon->jobs);
 		schedules_committed(daemon->schedules);
 	}
+	server_resume(daemon->server);
 	turns->is_failing = r < 0;
 	turns->next_commit_us = now_monotonic_us() + spacing_us;
 }

@@ -190,6 +190,7 @@ void box_commit(const char *error)
 	box.has_changes = false;
 	box.store_error = error;
 	server_committed(box.server, error);
+	server_resume(box.server);
 }
 
 void box_turn(void)
