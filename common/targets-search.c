@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Many targets are looked for in a list. Addresses that stand in it as such are found by its
- * intervals; all else goes into a table by its hash, which the list's names are then held against,
+ * Many targets are looked for in a list. Addresses that stand in it as such are found by their
+ * number; all else goes into a table by its hash, which the list's names are then held against,
  * until all were met.
  */
 #include "common/targets-internal.h"
@@ -67,6 +67,7 @@ static void read_wanted(struct target_search *search)
 {
 	uint64_t place = search->read++, index;
 	char text[TARGET_TEXT_MAX];
+	uint64_t hash;
 	size_t slot;
 
 	target_list_text(search->wanted, place, text);
@@ -76,10 +77,11 @@ static void read_wanted(struct target_search *search)
 	}
 	search->indices[place] = NOWHERE;
 	search->left++;
-	slot = name_hash(text) & search->mask;
+	hash = name_hash(text);
+	slot = hash & search->mask;
 	while (search->slots[slot].hash != 0)
 		slot = (slot + 1) & search->mask;
-	search->slots[slot] = (struct slot){name_hash(text), place};
+	search->slots[slot] = (struct slot){hash, place};
 }
 
 /* A name of the list: is it one of those that are looked for? */

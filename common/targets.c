@@ -215,14 +215,21 @@ static int compare_probe(const void *key, const void *item)
 	return -1;
 }
 
+/* Of rows of addresses, IPv4 before IPv6. */
+static int compare_firsts(enum term_type left_type, address_number left, enum term_type right_type,
+			  address_number right)
+{
+	if (left_type != right_type)
+		return left_type < right_type ? -1 : 1;
+	return left < right ? -1 : left > right;
+}
+
 /* Disjoint ones, so that any of their numbers tells. */
 static int compare_intervals(const void *a, const void *b)
 {
 	const struct interval *left = a, *right = b;
 
-	if (left->type != right->type)
-		return left->type < right->type ? -1 : 1;
-	return left->first < right->first ? -1 : left->first > right->first;
+	return compare_firsts(left->type, left->first, right->type, right->first);
 }
 
 static void taken_insert(struct taken *taken, struct interval interval)
@@ -422,9 +429,7 @@ static int compare_terms(const void *a, const void *b, void *context)
 	const struct term *left = &terms[*(const uint32_t *)a];
 	const struct term *right = &terms[*(const uint32_t *)b];
 
-	if (left->type != right->type)
-		return left->type < right->type ? -1 : 1;
-	return left->first < right->first ? -1 : left->first > right->first;
+	return compare_firsts(left->type, left->first, right->type, right->first);
 }
 
 static void order_addresses(struct target_list *list)

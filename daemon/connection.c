@@ -396,6 +396,18 @@ static void give_up(struct connection *connection, int error)
 	connection->is_ending = true;
 }
 
+static bool may_begin(const struct connection *connection)
+{
+	return !connection->running && !connection->is_waiting && !connection->is_broken &&
+	       !is_full(connection) && !connection->server->is_closed;
+}
+
+/* The call that waited for a commit, now that it is there; false: none did. */
+static bool begin_waited(struct connection *connection)
+{
+	return connection->message && may_begin(connection) && begin(connection, false) == 0;
+}
+
 /* One message: false where none is left. */
 static bool work_off(struct connection *connection)
 {
@@ -406,12 +418,6 @@ static bool work_off(struct connection *connection)
 	if (r != 0)
 		give_up(connection, r > 0 ? -EBADMSG : r);
 	return false;
-}
-
-static bool may_begin(const struct connection *connection)
-{
-	return !connection->running && !connection->is_waiting && !connection->is_broken &&
-	       !is_full(connection) && !connection->server->is_closed;
 }
 
 /* A piece of a long call a turn, while the peer takes what is written. */
@@ -448,9 +454,7 @@ static void on_work(evutil_socket_t fd, short what, void *context)
 	connection->is_working = true;
 	if (may_step(connection))
 		connection->running->call.step(&connection->running->call);
-	/* What it waited for has been committed. */
-	if (connection->message && may_begin(connection))
-		(void)begin(connection, false);
+	(void)begin_waited(connection);
 	while (has_more && may_begin(connection) && count++ < MESSAGES_AT_A_TIME)
 		has_more = work_off(connection);
 	connection_write(connection);
@@ -614,8 +618,6 @@ void connection_committed(struct connection *connection, const char *error)
 
 void connection_resume(struct connection *connection)
 {
-	if (!connection->message || !may_begin(connection))
-		return;
-	(void)begin(connection, false);
-	connection_write(connection);
+	if (begin_waited(connection))
+		connection_write(connection);
 }

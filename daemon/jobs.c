@@ -470,9 +470,8 @@ bool jobs_has_changes(const struct jobs *jobs)
 static void put_row(struct live_job *job)
 {
 	if (job->new_row)
-		store_change_new(job->new_row, &job->job.row);
-	/* A reason to end it has no room there: its deadline passed in this very turn. */
-	if (!job->new_row || job->job.row.reason)
+		store_change_new(job->jobs->store, job->new_row, &job->job.row);
+	else
 		store_put_job_update(job->jobs->store, &job->job.row);
 	job->new_row = NULL;
 }

@@ -177,12 +177,15 @@ struct job_row *store_put_job(struct store *store, const struct job_row *row)
 	return put_row(store, CHANGE_JOB, row);
 }
 
-void store_change_new(struct job_row *put, const struct job_row *row)
+void store_change_new(struct store *store, struct job_row *put, const struct job_row *row)
 {
+	size_t reason_size = store_text_bytes(row->reason);
 	struct job_row changed = *row;
 
 	for (size_t i = 0; i < ARRAY_SIZE(text_offsets); i++)
 		*text_of(&changed, i) = *text_of(put, i);
+	if (row->reason)
+		changed.reason = memcpy(allocate(store, reason_size), row->reason, reason_size);
 	*put = changed;
 }
 

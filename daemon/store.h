@@ -124,8 +124,8 @@ uint64_t store_next_job(struct store *store);
 uint64_t store_next_position(struct store *store);
 /* Copies the row. Until the next commit store_change_new may say what has become of the copy. */
 struct job_row *store_put_job(struct store *store, const struct job_row *row);
-/* All but the texts. */
-void store_change_new(struct job_row *put, const struct job_row *row);
+/* All but the texts that it had from the start: of these only a reason may come. */
+void store_change_new(struct store *store, struct job_row *put, const struct job_row *row);
 /* State, counters, positions, times, next_index, and name and options where not NULL. */
 void store_put_job_update(struct store *store, const struct job_row *row);
 /* Takes a queued store_put_job and everything about that job out of the queue, that it is a
