@@ -23,6 +23,7 @@ enum {
 	SPACING_MIN_US = 2000,
 	SPACING_MAX_US = 40000,
 	RETRY_US = 1000000,
+	REAP_DELAY_US = 10000, /* from a commit to the deletions that it may have asked for */
 	READ_ERRORS_US = 10000000, /* one line of the log in so long */
 };
 
@@ -102,6 +103,8 @@ static void commit(struct turns *turns)
 	} else {
 		if (turns->is_failing)
 			log_notice("the database takes changes again");
+		if (!turns->may_reap)
+			turns->next_reap_us = now_monotonic_us() + REAP_DELAY_US;
 		turns->may_reap = true;
 		/* First the replies: what is told next (a job that runs) rests on them. */
 		server_committed(daemon->server, NULL);
