@@ -23,7 +23,7 @@ enum {
 	SPACING_MIN_US = 2000,
 	SPACING_MAX_US = 40000,
 	RETRY_US = 1000000,
-	REAP_DELAY_US = 10000, /* from a commit to the deletions that it may have asked for */
+	REAP_DELAY_US = 10000,     /* from a commit to the deletions that it may have asked for */
 	READ_ERRORS_US = 10000000, /* one line of the log in so long */
 };
 
