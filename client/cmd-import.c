@@ -6,6 +6,7 @@
  */
 #include "client/client.h"
 
+#include "common/json-plain.h"
 #include "common/states.h"
 #include "common/util.h"
 
@@ -103,7 +104,7 @@ static void begin_job(struct import *import, json_t *job)
 
 static void take_line(struct import *import, const char *line, size_t size)
 {
-	json_t *object = json_loadb(line, size, JSON_REJECT_DUPLICATES, NULL);
+	json_t *object = json_object_load(line, size);
 	json_t *job = json_object_get(object, "job"), *task = json_object_get(object, "task"),
 	       *record = json_object_get(object, "record");
 

@@ -242,3 +242,15 @@ json_t *json_plain_load(const char *text, size_t size)
 	}
 	return object;
 }
+
+json_t *json_object_load(const char *text, size_t size)
+{
+	json_t *object = json_plain_load(text, size);
+
+	if (!object)
+		object = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+	if (json_is_object(object))
+		return object;
+	json_decref(object);
+	return NULL;
+}

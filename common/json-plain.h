@@ -12,3 +12,10 @@
  * The caller's reference.
  */
 json_t *json_plain_load(const char *text, size_t size);
+
+/*
+ * The object that the bytes are, by the quick way or by json_loadb; NULL: they are none, or a name
+ * stands twice. A string may hold \u0000: it is JSON, and whether it may stand there is the
+ * interface's matter. The caller's reference.
+ */
+json_t *json_object_load(const char *text, size_t size);

@@ -87,20 +87,6 @@ static void shrink(struct frame_buffer *buffer)
 	}
 }
 
-/* A string may hold \u0000: it is JSON, and whether it may stand there is the interface's matter.
- */
-static json_t *parse_object(const char *text, size_t size)
-{
-	json_t *message = json_plain_load(text, size);
-
-	if (!message)
-		message = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
-	if (json_is_object(message))
-		return message;
-	json_decref(message);
-	return NULL;
-}
-
 int frame_buffer_next(struct frame_buffer *buffer, json_t **ret_message)
 {
 	const char *start, *nul;
@@ -118,7 +104,7 @@ int frame_buffer_next(struct frame_buffer *buffer, json_t **ret_message)
 		buffer->scanned = buffer->end;
 		return 0;
 	}
-	message = parse_object(start, size);
+	message = json_object_load(start, size);
 	wipe(buffer, buffer->start, size);
 	buffer->start += size + 1;
 	buffer->scanned = buffer->start;
