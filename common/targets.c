@@ -6,7 +6,7 @@
  * what is excluded) is cut out, which may split it; so a /8 costs what a single address costs.
  * Names, and single addresses as long as there are no others, are compared one by one: each is
  * hashed while the list is made, and names that were there before are noted in their term as
- * dropped; the hashes are freed afterwards.
+ * dropped; the hashes are freed afterwards. One word that is alone has nothing to be compared with.
  */
 #include "common/targets-internal.h"
 
@@ -347,11 +347,39 @@ static bool is_new_name(struct making *making, const char *name)
 	return is_new;
 }
 
+/* Nobody is named twice where the numbers of each bracket rise, and each but the last ends where
+ * something else than a digit begins. */
+static bool has_no_twins(const struct term *term)
+{
+	for (size_t i = 0; i < term->bracket_count; i++) {
+		const struct bracket *bracket = &term->brackets[i];
+
+		for (size_t j = 1; j < bracket->span_count; j++)
+			if (bracket->spans[j].first <= bracket->spans[j - 1].last)
+				return false;
+		if (i + 1 < term->bracket_count &&
+		    (bracket[1].at == bracket->at ||
+		     isdigit((unsigned char)term->text[bracket->at])))
+			return false;
+	}
+	return true;
+}
+
+static void append_names(struct making *making, struct term *written)
+{
+	append(making, written);
+	*written = (struct term){.type = TERM_NAMES};
+}
+
 /* Takes the names of a term over into the list, or into what is excluded. */
 static void add_names(struct making *making, struct term *written, bool is_kept)
 {
 	char name[TARGET_TEXT_MAX];
 
+	if (making->is_alone && has_no_twins(written)) {
+		append_names(making, written);
+		return;
+	}
 	for (uint64_t i = 0; i < written->count; i++) {
 		term_name(written, i, name);
 		if (is_new_name(making, name) || !is_kept)
@@ -363,8 +391,7 @@ static void add_names(struct making *making, struct term *written, bool is_kept)
 	if (!is_kept || written->dropped_count == written->count)
 		return;
 	written->count -= written->dropped_count;
-	append(making, written);
-	*written = (struct term){.type = TERM_NAMES};
+	append_names(making, written);
 }
 
 static void add_addresses(struct making *making, const struct term *term, bool is_kept)

@@ -90,6 +90,10 @@ static void test_once(void **state)
 	      "::1 ::ffff:0.0.0.0 255.255.255.255");
 	/* 1|11 and 11|1 are one name */
 	check("r[1,11][1,11]", "", "r11 r111 r1111");
+	check("r[1,11]1[1,11]", "", "r111 r1111 r11111");
+	check("r[1,11]-1[1,11]", "", "r1-11 r1-111 r11-11 r11-111");
+	check("r[1-3,2-4]", "", "r1 r2 r3 r4");
+	check("r[3,1-3]", "", "r3 r1 r2");
 }
 
 static void test_exclude(void **state)
