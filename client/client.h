@@ -5,7 +5,8 @@
  *   main      the table of commands       options  words -> the interface's parameters
  *   talk      the connection              targets-file  @FILE and inventories
  *   render    tables and JSON             results  what Receive gives, for people
- *   progress  the bar                     cmd-*    one command each
+ *   progress  the bar                     groups   targets with something in common
+ *   text-diff what changed in a text      cmd-*    one command each
  */
 #pragma once
 
@@ -131,6 +132,9 @@ json_t *talk_answer(void);
 /* With "more": fn gets each reply; it returns false to leave. */
 typedef bool talk_fn(json_t *reply, bool continues, void *context);
 void talk_stream(const char *method, json_t *parameters, talk_fn *fn, void *context);
+/* All records of a selector, whatever was received; a page is in memory, and no position moves. */
+typedef void record_fn(json_t *record, void *context);
+void talk_records(const char *selector, record_fn *fn, void *context);
 /* Error replies from here on begin with what they are about, such as "line 7 of x"; it stays the
  * caller's. NULL: as they are. */
 void talk_about(const char *what);
@@ -196,6 +200,22 @@ void results_receive(json_t *parameters, const struct results_options *options,
 extern const struct option_row results_options[];
 struct results_options results_options_of(const struct words *words, bool is_single);
 
+/* --- Groups (groups.c) --- */
+
+/* Targets that have a text in common, in the order in which the texts came. */
+struct group;
+void group_add(struct group **groups, const char *text, size_t size, const char *target);
+typedef void group_fn(const char *targets, size_t count, const char *text, size_t size,
+		      void *context);
+/* Calls fn for each, with its targets folded, and frees them. */
+void groups_print(struct group **groups, group_fn *fn, void *context);
+
+/* --- Differences (text-diff.c) --- */
+
+/* A unified diff of two texts that are not the same, without its heading. The caller frees. */
+char *text_diff(const char *before, size_t before_size, const char *after, size_t after_size,
+		int64_t context, size_t *ret_size);
+
 /* --- Summaries (summary.c) --- */
 
 struct summary;
@@ -231,6 +251,7 @@ enum status cmd_resume(struct words *words);
 enum status cmd_adjust(struct words *words);
 enum status cmd_retry(struct words *words);
 enum status cmd_remove(struct words *words);
+enum status cmd_diff(struct words *words);
 enum status cmd_export(struct words *words);
 enum status cmd_import(struct words *words);
 enum status cmd_profiles(struct words *words);

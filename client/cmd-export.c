@@ -30,23 +30,10 @@ static bool print_tasks(json_t *reply, bool continues, void *context)
 	return true;
 }
 
-static void print_records(const char *id)
+static void print_record(json_t *record, void *context)
 {
-	json_t *parameters = json_pack("{s:{s:[s]}, s:b, s:b}", "selection", "selectors", id,
-				       "again", 1, "keep", 1);
-	bool is_end;
-
-	do {
-		json_t *page = talk("Receive", parameters);
-		json_t *records = json_object_get(page, "records");
-
-		for (size_t i = 0; i < json_array_size(records); i++)
-			print_member("record", json_array_get(records, i));
-		is_end = json_is_true(json_object_get(page, "isEnd"));
-		parameters = json_pack("{s:O}", "confirm", json_object_get(page, "position"));
-		json_decref(page);
-	} while (!is_end);
-	json_decref(parameters);
+	(void)context;
+	print_member("record", record);
 }
 
 static void export_job(json_t *job)
@@ -55,7 +42,7 @@ static void export_job(json_t *job)
 
 	print_member("job", job);
 	talk_stream("ListTasks", json_pack("{s:s}", "selector", id), print_tasks, NULL);
-	print_records(id);
+	talk_records(id, print_record, NULL);
 }
 
 enum status cmd_export(struct words *words)

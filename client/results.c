@@ -12,7 +12,6 @@
 
 #include "common/hash.h"
 #include "common/protocol.h"
-#include "common/targets.h"
 #include "common/util.h"
 
 #include <errno.h>
@@ -47,18 +46,10 @@ struct pending {
 	UT_hash_handle hh;
 };
 
-/* Targets whose output is the same, for --group. */
-struct group {
-	char *output;
-	size_t size;
-	json_t *targets;
-	UT_hash_handle hh;
-};
-
 struct results {
 	struct results_options options;
 	struct pending *pending;
-	struct group *groups;
+	struct group *groups; /* of the same output, for --group */
 	struct summary *summary;
 	bool is_failed;
 };
@@ -180,44 +171,15 @@ static void write_file(const struct results *results, const json_t *record, cons
 
 /* --- Groups --- */
 
-static void add_to_group(struct results *results, const struct pending *pending)
+static void print_group(const char *targets, size_t count, const char *output, size_t size,
+			void *context)
 {
-	struct group *group;
-	size_t size = pending->held[0].size;
-	const char *output = size > 0 ? pending->held[0].bytes : "";
-
-	HASH_FIND(hh, results->groups, output, size, group);
-	if (!group) {
-		group = xcalloc(1, sizeof(*group));
-		group->output = xmemdup(output, size);
-		group->size = size;
-		group->targets = json_array();
-		HASH_ADD_KEYPTR(hh, results->groups, group->output, size, group);
-	}
-	(void)json_array_append_new(group->targets, json_string(pending->target));
-}
-
-static void print_groups(struct results *results)
-{
-	struct group *group, *next;
-
-	HASH_ITER (hh, results->groups, group, next) {
-		size_t count = json_array_size(group->targets);
-		autofree const char **names = xcalloc(count, sizeof(*names));
-
-		for (size_t i = 0; i < count; i++)
-			names[i] = json_string_value(json_array_get(group->targets, i));
-		autofree char *folded = target_fold(names, count);
-		printf("%s--- %s (%zu)%s\n", color(stdout, COLOR_BOLD), folded, count,
-		       color(stdout, COLOR_OFF));
-		print_clean(stdout, group->output, group->size);
-		if (group->size > 0 && group->output[group->size - 1] != '\n')
-			(void)fputc('\n', stdout);
-		HASH_DEL(results->groups, group);
-		json_decref(group->targets);
-		free(group->output);
-		free(group);
-	}
+	(void)context;
+	printf("%s--- %s (%zu)%s\n", color(stdout, COLOR_BOLD), targets, count,
+	       color(stdout, COLOR_OFF));
+	print_clean(stdout, output, size);
+	if (size > 0 && output[size - 1] != '\n')
+		(void)fputc('\n', stdout);
 }
 
 /* --- The end of a task --- */
@@ -326,7 +288,8 @@ static void take_end(struct results *results, const json_t *record, const json_t
 		if (ssh && has_succeeded && number_of(ssh, "stdoutBytes") == 0)
 			write_file(results, record, "", 0);
 	} else if (results->options.is_group && (has_output || (ssh && has_succeeded))) {
-		add_to_group(results, pending);
+		group_add(&results->groups, has_output ? pending->held[0].bytes : "",
+			  pending->held[0].size, pending->target);
 	} else {
 		print_lines(pending, 0, true, 0);
 	}
@@ -390,7 +353,7 @@ static void print_rest(struct results *results)
 		print_lines(pending, 1, true, 0);
 		drop_pending(results, pending);
 	}
-	print_groups(results);
+	groups_print(&results->groups, print_group, NULL);
 	summary_print(&results->summary);
 }
 

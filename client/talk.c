@@ -379,3 +379,24 @@ void talk_stream(const char *method, json_t *parameters, talk_fn *fn, void *cont
 		json_decref(reply);
 	} while (continues && goes_on);
 }
+
+void talk_records(const char *selector, record_fn *fn, void *context)
+{
+	json_t *parameters = json_pack("{s:{s:[s]}, s:b, s:b}", "selection", "selectors", selector,
+				       "again", 1, "keep", 1);
+	bool is_end;
+
+	do {
+		json_t *page = talk("Receive", parameters);
+		json_t *records = json_object_get(page, "records"), *record;
+		size_t index;
+
+		json_array_foreach (records, index, record) {
+			fn(record, context);
+		}
+		is_end = json_is_true(json_object_get(page, "isEnd"));
+		parameters = json_pack("{s:O}", "confirm", json_object_get(page, "position"));
+		json_decref(page);
+	} while (!is_end);
+	json_decref(parameters);
+}

@@ -1,0 +1,178 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# What changed between two runs, on a real sshd whose "configurations" are files.
+
+bats_require_minimum_version 1.5.0
+load ../lib/common
+
+setup() {
+	common_setup
+	test_user
+	chmod 711 "$BATS_RUN_TMPDIR" "$BATS_FILE_TMPDIR" "$BATS_TEST_TMPDIR" 2>/dev/null || :
+	mkdir -m 755 "$BATS_TEST_TMPDIR/configs"
+}
+
+teardown() {
+	common_teardown
+}
+
+# config LAST LINE...: what the router 127.0.1.LAST is asked for; no lines: it has nothing
+config() {
+	local file=$BATS_TEST_TMPDIR/configs/127.0.1.$1
+	shift
+	rm -f "$file"
+	[ $# -eq 0 ] || printf '%s\n' "$@" >"$file"
+}
+
+# show_run JOB TARGET...: without what the job did not succeed with
+show_run() {
+	local name=$1
+	shift
+	jobctl start ssh --wait --quiet --raw --name "$name" --login "$TEST_USER" --port "$SSH_PORT" "$@" -- \
+		"set -- \$SSH_CONNECTION; cat $BATS_TEST_TMPDIR/configs/\$3" >/dev/null || :
+}
+
+# Two jobs, "before" and "after", of four routers and one more each
+two_jobs() {
+	local i
+	start_sshd
+	for i in 1 2 3 4 5 6; do
+		known "127.0.1.$i"
+		config "$i" "hostname r$i" 'ntp server 10.0.0.1' 'snmp on' 'line vty' end
+	done
+	start_jobd
+	show_run before '127.0.1.[1-5]'
+	for i in 1 2; do config "$i" "hostname r$i" 'ntp server 10.0.0.2' 'snmp on' 'line vty' end; done
+	config 3
+	show_run after '127.0.1.[1-4,6]'
+}
+
+@test "diff: what changed, for each target, as diff -u says it; the same is not told" {
+	two_jobs
+	run -1 --separate-stderr jobctl diff before after
+	[ "$output" = "--- 1/127.0.1.1
++++ 2/127.0.1.1
+@@ -1,5 +1,5 @@
+ hostname r1
+-ntp server 10.0.0.1
++ntp server 10.0.0.2
+ snmp on
+ line vty
+ end
+--- 1/127.0.1.2
++++ 2/127.0.1.2
+@@ -1,5 +1,5 @@
+ hostname r2
+-ntp server 10.0.0.1
++ntp server 10.0.0.2
+ snmp on
+ line vty
+ end
+127.0.1.3: succeeded, then failed (exit): exit status 1
+--- 1/127.0.1.3
++++ 2/127.0.1.3
+@@ -1,5 +0,0 @@
+-hostname r3
+-ntp server 10.0.0.1
+-snmp on
+-line vty
+-end
+--- 1/127.0.1.3 (stderr)
++++ 2/127.0.1.3 (stderr)
+@@ -0,0 +1 @@
++cat: $BATS_TEST_TMPDIR/configs/127.0.1.3: No such file or directory
+only in 1: 127.0.1.5
+only in 2: 127.0.1.6" ]
+	[ "$stderr" = "jobctl: 3 changed, 1 the same, 1 only in 1, 1 only in 2" ]
+	# A name is that of its newest job
+	show_run before 127.0.1.4
+	config 4 'hostname r4' end
+	show_run after 127.0.1.4
+	run -1 --separate-stderr jobctl diff before after
+	[ "$stderr" = "jobctl: 1 changed, 0 the same" ]
+	# Who was not reached wrote nothing, which is no change of what it writes
+	show_run before 127.0.1.7
+	known 127.0.1.7
+	config 7 'hostname r7'
+	show_run after 127.0.1.7
+	run -1 --separate-stderr jobctl diff before after
+	[ "$output" = '127.0.1.7: failed (host-key), then succeeded' ]
+}
+
+@test "diff --group: the same change of many targets is told once" {
+	two_jobs
+	for i in 1 2 4; do config "$i" 'ntp server 10.0.0.2' "end"; done
+	show_run third '127.0.1.[1-4]'
+	for i in 1 2 4; do config "$i" 'ntp server 10.0.0.3' "end"; done
+	show_run fourth '127.0.1.[1-4]'
+	run -1 jobctl diff --quiet --group third fourth
+	[ "$output" = "--- 3/127.0.1.[1-2,4] (3)
++++ 4/127.0.1.[1-2,4] (3)
+@@ -1,2 +1,2 @@
+-ntp server 10.0.0.2
++ntp server 10.0.0.3
+ end" ]
+	run -1 jobctl diff --quiet --group --context 0 before after
+	[ "$(grep -c '^@@ -2 +2 @@$' <<<"$output")" -eq 1 ]
+	grep -qxF -- '--- 1/127.0.1.[1-2] (2)' <<<"$output"
+	grep -qxF '127.0.1.3 (1): succeeded, then failed (exit)' <<<"$output"
+}
+
+@test "diff: of one word, or a schedule, the two newest jobs that have ended" {
+	two_jobs
+	show_run before 127.0.1.1
+	run -1 --separate-stderr jobctl diff
+	[ "$stderr" = "jobctl: 0 changed, 1 the same, 4 only in 2" ]
+	show_run before 127.0.1.[1-2]
+	jobctl start ssh --name before --login "$TEST_USER" --port "$SSH_PORT" 127.0.1.1 -- sleep 1000
+	run -1 --separate-stderr jobctl diff before
+	[ "$stderr" = "jobctl: 0 changed, 1 the same, 1 only in 4" ]
+	run -0 --separate-stderr jobctl diff before/127.0.1.1
+	[ "$stderr" = "jobctl: 0 changed, 1 the same" ]
+	jobctl stop @last
+	schedule=$(jobctl start ping --every 1h 127.0.0.1)
+	jobctl schedules run "$schedule"
+	jobctl wait --schedule "$schedule"
+	run -0 --separate-stderr jobctl diff --schedule "$schedule"
+	[ "$stderr" = "jobctl: 0 changed, 1 the same" ]
+}
+
+@test "diff: nothing changed is status 0; single targets; JSON; bytes that are no text" {
+	two_jobs
+	run -0 jobctl diff --quiet 1 1
+	[ -z "$output" ]
+	run -0 --separate-stderr jobctl diff 1/127.0.1.4 2/127.0.1.4
+	[ "$stderr" = "jobctl: 0 changed, 1 the same" ]
+	run -1 --separate-stderr jobctl diff 1/127.0.1.1 2/127.0.1.1
+	[ "$stderr" = "jobctl: 1 changed, 0 the same" ]
+	run -1 --separate-stderr jobctl diff --json 1 2
+	[ -z "$stderr" ]
+	[ "$(jq -sc 'map(.target)' <<<"$output")" = \
+		'["127.0.1.1","127.0.1.2","127.0.1.3","127.0.1.5","127.0.1.6"]' ]
+	jq -se '.[0] | .before == "succeeded" and .after == "succeeded" and
+		(.stdoutDiff | startswith("@@ -1,5 +1,5 @@\n")) and (has("stderrDiff") | not)' <<<"$output"
+	jq -se '.[2] | .after == "failed (exit)" and has("stderrDiff")' <<<"$output"
+	jq -se '(.[3] | has("after") | not) and (.[4] | has("before") | not)' <<<"$output"
+	printf '\0\377' >"$BATS_TEST_TMPDIR/configs/127.0.1.4"
+	show_run binary 127.0.1.4
+	run -1 jobctl diff --quiet 1/127.0.1.4 binary
+	[ "$output" = '--- 1/127.0.1.4
++++ 3/127.0.1.4
+Binary files differ' ]
+}
+
+@test "diff: wrong words, and no diff(1)" {
+	two_jobs
+	for words in '1 2 1' '1 2 --state failed' '1 -- x' '1-2 1' "1,2 1" "'b*' 1" '/127.0.1.1 1' '--context x 1 2'; do
+		eval "run -2 jobctl diff $words"
+		[ "${#lines[@]}" -eq 1 ]
+	done
+	run -1 jobctl diff 1 9
+	[ "$output" = 'jobctl: no job 9; `jobctl list` shows yours' ]
+	run -1 jobctl diff before
+	[ "$output" = 'jobctl: there are no two jobs to compare in before: two that have ended' ]
+	run -1 jobctl diff 1 nobody
+	[[ $output == *nobody* ]]
+	run -1 env PATH=/nowhere "$JOBCTL_PROGRAM" diff 1 2
+	[[ $output == *"diff(1) failed; is the package diffutils there?" ]]
+}
