@@ -6,7 +6,8 @@
  *   talk      the connection              targets-file  @FILE and inventories
  *   render    tables and JSON             results  what Receive gives, for people
  *   progress  the bar                     groups   targets with something in common
- *   text-diff what changed in a text      cmd-*    one command each
+ *   text-diff what changed in a text      screen   the whole terminal
+ *   cmd-*     one command each
  */
 #pragma once
 
@@ -245,6 +246,7 @@ enum status cmd_list(struct words *words);
 enum status cmd_show(struct words *words);
 enum status cmd_receive(struct words *words);
 enum status cmd_wait(struct words *words);
+enum status cmd_watch(struct words *words);
 enum status cmd_stop(struct words *words);
 enum status cmd_pause(struct words *words);
 enum status cmd_resume(struct words *words);

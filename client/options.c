@@ -5,6 +5,7 @@
  */
 #include "client/client.h"
 
+#include "client/screen.h"
 #include "common/states.h"
 #include "common/units.h"
 #include "common/util.h"
@@ -161,6 +162,7 @@ void fail(enum status status, const char *format, ...)
 {
 	va_list arguments;
 
+	screen_end();
 	(void)fflush(stdout);
 	(void)fputs("jobctl: ", stderr);
 	va_start(arguments, format);

@@ -6,6 +6,7 @@
  */
 #include "client/client.h"
 
+#include "client/screen.h"
 #include "common/error.h"
 #include "common/paths.h"
 #include "common/protocol.h"
@@ -186,6 +187,7 @@ void talk_check_interrupt(void)
 {
 	if (!is_interrupted)
 		return;
+	screen_end();
 	progress_clear();
 	if (interrupt_line && !globals.is_quiet)
 		(void)fprintf(stderr, "%s\n", interrupt_line);

@@ -30,6 +30,7 @@ BEGIN {
 	place["openssl/"] = "daemon/ssh-known-hosts\\.c"
 	place["ini\\.h"] = "daemon/(config|profile)\\.c"
 	place["libsmartcols/"] = "client/render\\.c"
+	place["ncurses\\.h"] = "client/screen\\.c"
 	json = "common/(json-plain|protocol)\\..|client/.*|daemon/(connection|fields|interface|jobs|jobs-control|json-text|kind|kind-.*|main|method(s|-.*)|request|schedules|select(-parts)?|server|service|walk)\\.."
 }
 

@@ -1,0 +1,660 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * jobctl watch: jobs, the tasks of one, the output of one of these, each a view of the whole
+ * terminal. What is seen is asked for twice a second, and nothing else: the rows of a list that are
+ * on the screen, and of an output what came since.
+ */
+#include "client/client.h"
+
+#include "client/lines.h"
+#include "client/screen.h"
+#include "common/protocol.h"
+#include "common/units.h"
+#include "common/util.h"
+
+enum {
+	REFRESH_MS = 500,
+	JOBS_MAX = 200,     /* the newest of them */
+	TASKS_MAX = 1000,   /* of those that did not succeed the first */
+	PAGES_AT_ONCE = 16, /* of an output, before keys are looked at */
+	SKIP = 8,
+	BAR = 30,
+};
+
+enum view { VIEW_JOBS, VIEW_TASKS, VIEW_OUTPUT };
+
+/* Where a list is: its first row on the screen, and the chosen one. */
+struct place {
+	size_t top, at;
+};
+
+/* What a task wrote, and what of it is seen. */
+struct output {
+	struct lines *lines;
+	json_t *next; /* parameters of the next call */
+	struct place place;
+	size_t skip; /* columns at the left that are not seen */
+	bool is_following;
+};
+
+struct watch {
+	enum view view, root;
+	json_t *selection; /* parameters of List */
+	json_t *jobs;
+	struct place job_place;
+	int64_t job; /* the one whose tasks are seen */
+	json_t *job_row;
+	json_t *tasks; /* those on the screen, from first on */
+	size_t first, task_count;
+	struct place task_place;
+	bool is_failed_only;
+	char *target; /* whose output is seen */
+	struct output output;
+	int question; /* the key that waits for y */
+};
+
+/* --- Asking --- */
+
+static void keep(json_t **kept, json_t *reply, const char *member)
+{
+	json_decref(*kept);
+	*kept = json_incref(json_object_get(reply, member));
+	json_decref(reply);
+}
+
+static void fetch_jobs(struct watch *watch)
+{
+	keep(&watch->jobs, talk("List", json_incref(watch->selection)), "jobs");
+}
+
+static json_t *selection_of(int64_t job, const char *target)
+{
+	autofree char *selector = target ? xasprintf("%lld/%s", (long long)job, target)
+					 : xasprintf("%lld", (long long)job);
+
+	return json_pack("{s:[s]}", "selectors", selector);
+}
+
+static void fetch_job(struct watch *watch)
+{
+	json_t *jobs = NULL;
+
+	keep(&jobs,
+	     talk("List",
+		  json_pack("{s:o, s:i}", "selection", selection_of(watch->job, NULL), "limit", 1)),
+	     "jobs");
+	json_decref(watch->job_row);
+	watch->job_row = json_incref(json_array_get(jobs, 0));
+	json_decref(jobs);
+}
+
+/* Rows between those at the top and the one at the bottom. */
+static size_t list_rows(const struct watch *watch)
+{
+	static const size_t others[] = {[VIEW_JOBS] = 3, [VIEW_TASKS] = 5, [VIEW_OUTPUT] = 2};
+	size_t rows = screen_rows(), other = others[watch->view];
+
+	return rows > other ? rows - other : 1;
+}
+
+static void fetch_tasks(struct watch *watch)
+{
+	autofree char *selector = xasprintf("%lld", (long long)watch->job);
+	json_t *parameters = json_pack("{s:s}", "selector", selector);
+	size_t limit = watch->is_failed_only ? TASKS_MAX : list_rows(watch);
+
+	fetch_job(watch);
+	watch->first = watch->is_failed_only ? 0 : watch->task_place.top;
+	if (limit > TASKS_MAX)
+		limit = TASKS_MAX;
+	(void)json_object_set_new(parameters, "limit", json_integer((json_int_t)limit));
+	if (watch->is_failed_only)
+		(void)json_object_set_new(
+			parameters, "states",
+			json_pack("[s, s, s]", "failed", "stopped", "interrupted"));
+	if (watch->first > 0)
+		(void)json_object_set_new(parameters, "after",
+					  json_integer((json_int_t)watch->first - 1));
+	keep(&watch->tasks, talk("ListTasks", parameters), "tasks");
+	watch->task_count = watch->is_failed_only ? json_array_size(watch->tasks)
+						  : (size_t)number_of(watch->job_row, "tasks");
+}
+
+/* --- Output --- */
+
+/* What came of it, in short. */
+static char *outcome_of(const json_t *task)
+{
+	const json_t *ping = json_object_get(task, "ping"), *ssh = json_object_get(task, "ssh");
+	const char *error = text_of(task, "error"), *message = text_of(task, "message");
+	char class[32], size[UNITS_TEXT_MAX];
+
+	if (*error)
+		return xasprintf("%s: %s", for_people(error, class), message);
+	if (*message)
+		return xstrdup(message);
+	if (number_of(ping, "received") > 0)
+		return xasprintf("%lld/%lld replies, avg %.2f ms",
+				 (long long)number_of(ping, "received"),
+				 (long long)number_of(ping, "sent"),
+				 (double)number_of(ping, "avgUsec") / 1e3);
+	if (ssh)
+		return xstrdup(size_text(
+			number_of(ssh, "stdoutBytes") + number_of(ssh, "stderrBytes"), size));
+	return xstrdup("");
+}
+
+/* What was written, or how the task ended. */
+static void take_record(struct lines *lines, const json_t *record)
+{
+	const json_t *task = json_object_get(record, "task");
+	autofree char *text = NULL;
+	size_t size;
+
+	if (task) {
+		autofree char *outcome = outcome_of(task);
+
+		text = xasprintf("%s%s%s\n", text_of(task, "state"), *outcome ? ", " : "", outcome);
+		lines_add(lines, !streq(text_of(task, "state"), "succeeded"), text, strlen(text));
+	} else if (bytes_from_json(record, &text, &size) == 0) {
+		lines_add(lines, streq(text_of(record, "stream"), "stderr"), text, size);
+	}
+}
+
+/* What came since, a part of it at a time. */
+static void fetch_output(struct watch *watch)
+{
+	struct output *output = &watch->output;
+	bool has_more = true;
+
+	fetch_job(watch); /* one that is removed ends the view */
+	for (unsigned page = 0; has_more && page < PAGES_AT_ONCE; page++) {
+		json_t *reply = talk("Receive", output->next), *record;
+		json_t *records = json_object_get(reply, "records");
+		size_t index;
+
+		json_array_foreach (records, index, record) {
+			take_record(output->lines, record);
+		}
+		has_more = json_is_true(json_object_get(reply, "hasMore"));
+		output->next = json_pack("{s:O}", "confirm", json_object_get(reply, "position"));
+		json_decref(reply);
+	}
+}
+
+static void drop_output(struct watch *watch)
+{
+	lines_free(watch->output.lines);
+	json_decref(watch->output.next);
+	watch->output = (struct output){.is_following = true};
+	free(watch->target);
+	watch->target = NULL;
+}
+
+/* --- Drawing --- */
+
+static enum look look_of_state(const char *state)
+{
+	if (streq(state, "failed") || streq(state, "interrupted"))
+		return LOOK_RED;
+	return streq(state, "completed") || streq(state, "succeeded") ? LOOK_GREEN : LOOK_PLAIN;
+}
+
+/* The columns of a list: as wide as what is seen of them, up to a width; the last has the rest. */
+struct field {
+	const char *title;
+	size_t width_max;
+	bool is_number;
+};
+
+enum { FIELDS_MAX = 8 };
+
+struct table {
+	const struct field *fields;
+	size_t field_count, state; /* which of them is a state */
+	size_t count;
+	char *(*texts)[FIELDS_MAX]; /* of each row */
+};
+
+static void table_done(struct table *table)
+{
+	for (size_t i = 0; i < table->count; i++)
+		for (size_t j = 0; j < table->field_count; j++)
+			free(table->texts[i][j]);
+	free(table->texts);
+}
+
+static size_t width_of(const struct table *table, size_t field)
+{
+	size_t width = strlen(table->fields[field].title);
+
+	if (field + 1 == table->field_count)
+		return screen_columns();
+	for (size_t i = 0; i < table->count; i++) {
+		size_t wide = screen_width(table->texts[i][field]);
+
+		if (wide > width)
+			width = wide;
+	}
+	return width < table->fields[field].width_max ? width : table->fields[field].width_max;
+}
+
+static void draw_field(size_t row, size_t column, size_t width, bool is_number, enum look look,
+		       const char *text)
+{
+	size_t size = strlen(text);
+	size_t indent = is_number && size < width ? width - size : 0;
+
+	screen_text(row, column + indent, width - indent, look, text, size, 0);
+}
+
+/* From a row of the screen on: the titles, and each row; chosen: one of them. */
+static void draw_table(size_t first, const struct table *table, size_t chosen)
+{
+	size_t column = 0;
+
+	if (chosen < table->count)
+		screen_fill(first + 1 + chosen, LOOK_CHOSEN);
+	for (size_t i = 0; i < table->field_count; i++) {
+		const struct field *field = &table->fields[i];
+		size_t width = width_of(table, i);
+
+		draw_field(first, column, width, field->is_number, LOOK_BOLD, field->title);
+		for (size_t j = 0; j < table->count; j++) {
+			const char *text = table->texts[j][i];
+			enum look look = j == chosen         ? LOOK_CHOSEN
+					 : i == table->state ? look_of_state(text)
+							     : LOOK_PLAIN;
+
+			draw_field(first + 1 + j, column, width, field->is_number, look, text);
+		}
+		column += width + 1;
+	}
+}
+
+static void draw_top(char *text)
+{
+	screen_fill(0, LOOK_CHOSEN);
+	screen_text(0, 0, SIZE_MAX, LOOK_CHOSEN, text, strlen(text), 0);
+	free(text);
+}
+
+static int64_t done_of(const json_t *job)
+{
+	return number_of(job, "tasks") - number_of(job, "queued") - number_of(job, "running");
+}
+
+static int64_t failed_of(const json_t *job)
+{
+	return number_of(job, "failed") + number_of(job, "interrupted");
+}
+
+static void set_job_texts(char *texts[static FIELDS_MAX], const json_t *job)
+{
+	const char *command = text_of(job, "command");
+	char ago[UNITS_TEXT_MAX];
+
+	texts[0] = xasprintf("%lld", (long long)number_of(job, "id"));
+	texts[1] = xstrdup(text_of(job, "name"));
+	texts[2] = xstrdup(text_of(job, "kind"));
+	texts[3] = xstrdup(text_of(job, "state"));
+	texts[4] =
+		xasprintf("%lld/%lld", (long long)done_of(job), (long long)number_of(job, "tasks"));
+	texts[5] = failed_of(job) > 0 ? xasprintf("%lld", (long long)failed_of(job)) : xstrdup("-");
+	texts[6] = xstrdup(ago_text(number_of(job, "createdUsec"), now_real_us(), ago));
+	texts[7] = xasprintf("%s%s%s", text_of(job, "targets"), *command ? " -- " : "", command);
+}
+
+static void draw_jobs(const struct watch *watch)
+{
+	static const struct field fields[] = {{"ID", 12, true},       {"NAME", 20, false},
+					      {"KIND", 4, false},     {"STATE", 9, false},
+					      {"DONE", 15, true},     {"FAILED", 8, true},
+					      {"CREATED", 14, false}, {"TARGETS", 0, false}};
+	struct table table = {.fields = fields, .field_count = ARRAY_SIZE(fields), .state = 3};
+	size_t rows = list_rows(watch), count = json_array_size(watch->jobs), running = 0;
+
+	for (size_t i = 0; i < count; i++)
+		running += number_of(json_array_get(watch->jobs, i), "running") > 0;
+	draw_top(xasprintf("jobs: %s%zu, of them running: %zu",
+			   count == JOBS_MAX ? "the newest " : "", count, running));
+	table.texts = xcalloc(rows, sizeof(*table.texts));
+	for (; table.count < rows && watch->job_place.top + table.count < count; table.count++)
+		set_job_texts(table.texts[table.count],
+			      json_array_get(watch->jobs, watch->job_place.top + table.count));
+	draw_table(1, &table, watch->job_place.at - watch->job_place.top);
+	table_done(&table);
+}
+
+/* "[#####.....] 15/30, 1 failed, 10 running" */
+static char *progress_of(const json_t *job)
+{
+	static const char full[] = "##############################";
+	static const char empty[] = "..............................";
+	int64_t total = number_of(job, "tasks"), done = done_of(job);
+	int filled = total > 0 ? (int)(done * BAR / total) : 0;
+
+	return xasprintf("[%.*s%.*s] %lld/%lld, %lld succeeded, %lld failed, %lld running", filled,
+			 full, BAR - filled, empty, (long long)done, (long long)total,
+			 (long long)number_of(job, "succeeded"), (long long)failed_of(job),
+			 (long long)number_of(job, "running"));
+}
+
+static char *job_heading(const json_t *job)
+{
+	const char *name = text_of(job, "name"), *command = text_of(job, "command");
+
+	return xasprintf("job %lld%s%s (%s): %s, %s%s%s", (long long)number_of(job, "id"),
+			 *name ? " " : "", name, text_of(job, "kind"), text_of(job, "state"),
+			 text_of(job, "targets"), *command ? " -- " : "", command);
+}
+
+static char *took_text(const json_t *task)
+{
+	int64_t start_us = number_of(task, "startedUsec"), end_us = number_of(task, "endedUsec");
+	char text[UNITS_TEXT_MAX];
+
+	if (start_us == 0)
+		return xstrdup("-");
+	if (end_us == 0)
+		end_us = now_real_us();
+	return xstrdup(duration_text(end_us > start_us ? end_us - start_us : 0, text));
+}
+
+static void set_task_texts(char *texts[static FIELDS_MAX], const json_t *task)
+{
+	texts[0] = xasprintf("%lld", (long long)number_of(task, "index"));
+	texts[1] = xstrdup(text_of(task, "target"));
+	texts[2] = xstrdup(text_of(task, "state"));
+	texts[3] = xasprintf("%lld", (long long)number_of(task, "attempts"));
+	texts[4] = took_text(task);
+	texts[5] = outcome_of(task);
+}
+
+static void draw_tasks(const struct watch *watch)
+{
+	static const struct field fields[] = {{"TASK", 8, true},    {"TARGET", 40, false},
+					      {"STATE", 11, false}, {"TRIES", 5, true},
+					      {"TOOK", 12, true},   {"RESULT", 0, false}};
+	struct table table = {.fields = fields, .field_count = ARRAY_SIZE(fields), .state = 2};
+	autofree char *progress = progress_of(watch->job_row);
+	const char *reason = text_of(watch->job_row, "reason");
+	size_t rows = list_rows(watch), skipped = watch->task_place.top - watch->first;
+
+	draw_top(job_heading(watch->job_row));
+	screen_text(1, 0, SIZE_MAX, LOOK_PLAIN, progress, strlen(progress), 0);
+	screen_text(2, 0, SIZE_MAX, LOOK_RED, reason, strlen(reason), 0);
+	table.texts = xcalloc(rows, sizeof(*table.texts));
+	for (; table.count < rows && skipped + table.count < json_array_size(watch->tasks);
+	     table.count++)
+		set_task_texts(table.texts[table.count],
+			       json_array_get(watch->tasks, skipped + table.count));
+	draw_table(3, &table, watch->task_place.at - watch->task_place.top);
+	table_done(&table);
+}
+
+static void draw_output(const struct watch *watch)
+{
+	const struct output *output = &watch->output;
+	size_t rows = list_rows(watch), count = lines_count(output->lines);
+
+	draw_top(xasprintf("%lld/%s: %zu lines%s", (long long)watch->job, watch->target, count,
+			   output->is_following ? "" : ", End follows"));
+	for (size_t i = 0; i < rows && output->place.top + i < count; i++) {
+		const struct line *line = lines_at(output->lines, output->place.top + i);
+
+		screen_text(i + 1, 0, SIZE_MAX, line->is_error ? LOOK_RED : LOOK_PLAIN, line->text,
+			    line->size, output->skip);
+	}
+}
+
+static void draw_bottom(const struct watch *watch)
+{
+	static const char *const keys[] = {
+		[VIEW_JOBS] = "Enter: its tasks  s: stop  p: pause, go on  q: quit",
+		[VIEW_TASKS] =
+			"Enter: output  f: failed only  s: stop  p: pause, go on  Esc: back  "
+			"q: quit",
+		[VIEW_OUTPUT] = "arrows, pages: move  End: follow  Esc: back  q: quit"};
+	autofree char *question =
+		xasprintf("stop job %lld? y: yes, any other key: no", (long long)watch->job);
+	const char *text = watch->question ? question : keys[watch->view];
+
+	if (watch->view == VIEW_TASKS && watch->is_failed_only && !watch->question)
+		text = "Enter: output  f: all tasks  s: stop  p: pause, go on  Esc: back  q: quit";
+
+	screen_text(screen_rows() - 1, 0, SIZE_MAX, watch->question ? LOOK_RED : LOOK_BOLD, text,
+		    strlen(text), 0);
+}
+
+/* --- Moving --- */
+
+static void clamp(struct place *place, size_t count, size_t rows)
+{
+	if (place->at >= count)
+		place->at = count > 0 ? count - 1 : 0;
+	if (place->top > place->at)
+		place->top = place->at;
+	if (place->at >= place->top + rows)
+		place->top = place->at - rows + 1;
+}
+
+/* By a key; false where it is none of these. */
+static bool move(struct place *place, int key, size_t count, size_t rows)
+{
+	size_t before = place->at;
+
+	switch (key) {
+	case SCREEN_UP:
+		place->at -= before > 0;
+		break;
+	case SCREEN_DOWN:
+		place->at++;
+		break;
+	case SCREEN_PAGE_UP:
+		place->at -= before < rows ? before : rows;
+		break;
+	case SCREEN_PAGE_DOWN:
+		place->at += rows;
+		break;
+	case SCREEN_HOME:
+		place->at = 0;
+		break;
+	case SCREEN_END:
+		place->at = count;
+		break;
+	default:
+		return false;
+	}
+	clamp(place, count, rows);
+	return true;
+}
+
+/* There the place is the first row: no line is chosen. */
+static void move_output(struct watch *watch, int key)
+{
+	struct output *output = &watch->output;
+	struct place *place = &output->place;
+	size_t rows = list_rows(watch), lines = lines_count(output->lines);
+	size_t count = lines > rows ? lines - rows + 1 : 1;
+
+	if (key == SCREEN_LEFT)
+		output->skip -= output->skip < SKIP ? output->skip : SKIP;
+	else if (key == SCREEN_RIGHT)
+		output->skip += SKIP;
+	else if (move(place, key, count, rows))
+		output->is_following = place->at + 1 == count;
+	if (output->is_following)
+		place->at = count - 1;
+	clamp(place, count, 1);
+	place->top = place->at;
+}
+
+static void open_tasks(struct watch *watch, int64_t job)
+{
+	watch->view = VIEW_TASKS;
+	watch->job = job;
+	watch->task_place = (struct place){0};
+	watch->is_failed_only = false;
+}
+
+static void open_output(struct watch *watch)
+{
+	size_t at = watch->task_place.at;
+	const json_t *task =
+		at >= watch->first ? json_array_get(watch->tasks, at - watch->first) : NULL;
+
+	if (!task)
+		return;
+	drop_output(watch);
+	watch->view = VIEW_OUTPUT;
+	watch->target = xstrdup(text_of(task, "target"));
+	watch->output.lines = lines_new();
+	watch->output.next =
+		json_pack("{s:o, s:b, s:b}", "selection", selection_of(watch->job, watch->target),
+			  "again", 1, "keep", 1);
+}
+
+static void go_back(struct watch *watch)
+{
+	if (watch->view > watch->root)
+		watch->view--;
+}
+
+/* --- Acting --- */
+
+static void act(struct watch *watch, const char *method)
+{
+	json_decref(talk(method, json_pack("{s:o}", "selection", selection_of(watch->job, NULL))));
+}
+
+static void pause_or_resume(struct watch *watch)
+{
+	fetch_job(watch);
+	act(watch, streq(text_of(watch->job_row, "state"), "paused") ? "Resume" : "Pause");
+}
+
+/* The job that s and p are about. */
+static bool choose_job(struct watch *watch)
+{
+	if (watch->view == VIEW_JOBS)
+		watch->job = number_of(json_array_get(watch->jobs, watch->job_place.at), "id");
+	return watch->job > 0 && watch->view != VIEW_OUTPUT;
+}
+
+/* Not about moving; false: the end. */
+static bool take_command(struct watch *watch, int key)
+{
+	switch (key) {
+	case 'q':
+		return false;
+	case SCREEN_BACK:
+		go_back(watch);
+		break;
+	case '\n':
+		if (watch->view == VIEW_JOBS && choose_job(watch))
+			open_tasks(watch, watch->job);
+		else if (watch->view == VIEW_TASKS)
+			open_output(watch);
+		break;
+	case 'f':
+		if (watch->view == VIEW_TASKS) {
+			watch->is_failed_only = !watch->is_failed_only;
+			watch->task_place = (struct place){0};
+		}
+		break;
+	case 's':
+		if (choose_job(watch))
+			watch->question = key;
+		break;
+	case 'p':
+		if (choose_job(watch))
+			pause_or_resume(watch);
+		break;
+	default:
+		break;
+	}
+	return true;
+}
+
+static bool take_key(struct watch *watch, int key)
+{
+	if (key == SCREEN_INTERRUPT) {
+		screen_end();
+		exit(STATUS_INTERRUPTED);
+	}
+	if (watch->question && key != SCREEN_NONE) {
+		if (key == 'y')
+			act(watch, "Stop");
+		watch->question = 0;
+		return true;
+	}
+	if (watch->view == VIEW_OUTPUT)
+		move_output(watch, key);
+	else if (watch->view == VIEW_JOBS &&
+		 move(&watch->job_place, key, json_array_size(watch->jobs), list_rows(watch)))
+		return true;
+	else if (watch->view == VIEW_TASKS &&
+		 move(&watch->task_place, key, watch->task_count, list_rows(watch)))
+		return true;
+	return take_command(watch, key);
+}
+
+static void fetch(struct watch *watch)
+{
+	switch (watch->view) {
+	case VIEW_JOBS:
+		fetch_jobs(watch);
+		clamp(&watch->job_place, json_array_size(watch->jobs), list_rows(watch));
+		break;
+	case VIEW_TASKS:
+		fetch_tasks(watch);
+		clamp(&watch->task_place, watch->task_count, list_rows(watch));
+		break;
+	case VIEW_OUTPUT:
+		fetch_output(watch);
+		move_output(watch, SCREEN_NONE);
+		break;
+	}
+}
+
+static void draw(const struct watch *watch)
+{
+	static void (*const views[])(const struct watch *watch) = {
+		[VIEW_JOBS] = draw_jobs, [VIEW_TASKS] = draw_tasks, [VIEW_OUTPUT] = draw_output};
+
+	screen_clear();
+	views[watch->view](watch);
+	draw_bottom(watch);
+	screen_show();
+}
+
+enum status cmd_watch(struct words *words)
+{
+	static struct watch watch; /* the lines are many */
+
+	if (globals.is_json)
+		fail(STATUS_WORDS, "watch is for people: list, show and receive have --json");
+	words_select(words);
+	(void)json_object_set_new(words->parameters, "limit", json_integer(JOBS_MAX));
+	watch.selection = words->parameters;
+	watch.output.is_following = true;
+	talk_on_interrupt(NULL);
+	/* What is wrong is told before the screen is there. */
+	fetch_jobs(&watch);
+	if (words->argument_count == 1 && json_array_size(watch.jobs) == 1) {
+		open_tasks(&watch, number_of(json_array_get(watch.jobs, 0), "id"));
+		watch.root = VIEW_TASKS;
+	}
+	screen_begin();
+	do {
+		fetch(&watch);
+		draw(&watch);
+	} while (take_key(&watch, screen_key(REFRESH_MS)));
+	screen_end();
+	drop_output(&watch);
+	json_decref(watch.jobs);
+	json_decref(watch.job_row);
+	json_decref(watch.tasks);
+	return STATUS_OK;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The newest lines of what a task writes, for a screen. One thread. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct line {
+	char *text; /* without its end; no NUL follows */
+	size_t size;
+	bool is_error; /* of standard error */
+};
+
+struct lines;
+struct lines *lines_new(void);
+/* NULL is fine. */
+void lines_free(struct lines *lines);
+/* Bytes of standard output or error, in pieces; lines stay whole where the two are mixed. */
+void lines_add(struct lines *lines, bool is_error, const char *bytes, size_t size);
+/* At most LINES_MAX: of more, the oldest are gone. */
+enum { LINES_MAX = 10000 };
+size_t lines_count(const struct lines *lines);
+/* Until the next record. */
+const struct line *lines_at(const struct lines *lines, size_t number);

@@ -1,0 +1,211 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The live view, in a real terminal (tmux) that is looked at.
+
+bats_require_minimum_version 1.5.0
+load ../lib/common
+
+setup() {
+	common_setup
+	export LC_ALL=C.UTF-8
+	test_user
+	chmod 711 "$BATS_RUN_TMPDIR" "$BATS_FILE_TMPDIR" "$BATS_TEST_TMPDIR" 2>/dev/null || :
+	printf '[jobd]\nping-parallel = 100\n' >"$BATS_TEST_TMPDIR/jobd.conf"
+}
+
+teardown() {
+	close_terminal
+	common_teardown
+}
+
+terminal() {
+	tmux -S "$BATS_TEST_TMPDIR/tmux.$TERMINAL" -f /dev/null "$@" 3>&- 4>&-
+}
+
+close_terminal() {
+	[ -z "${TERMINAL:-}" ] || terminal kill-server
+}
+
+# on_terminal COLUMNS ROWS COMMAND: on a new terminal of this size; its exit status is then shown
+on_terminal() {
+	close_terminal
+	TERMINAL=$((${TERMINAL:-0} + 1))
+	terminal new-session -d -x "$1" -y "$2" "$3; echo \"status \$?\"; exec sleep 1000"
+}
+
+# watch COLUMNS ROWS WORD...
+watch() {
+	on_terminal "$1" "$2" "'$JOBCTL_PROGRAM' watch ${*:3}"
+}
+
+screen() {
+	terminal capture-pane -p
+}
+
+shows() {
+	screen | grep -qE -- "$1"
+}
+
+shows_no() {
+	! shows "$1"
+}
+
+# see REGEX: the screen comes to show it
+see() {
+	wait_until "$BOUND" shows "$1" || {
+		screen >&2
+		return 1
+	}
+}
+
+press() {
+	terminal send-keys "$@"
+}
+
+@test "jobs as they go on, the tasks of one, the output of one of these, and back" {
+	start_sshd
+	known 127.0.0.1
+	start_jobd
+	jobctl start ping --name sweep '127.0.0.[1-60]'
+	jobctl start ssh --name föö-日本語 --login "$TEST_USER" --port "$SSH_PORT" 127.0.0.1 -- \
+		'for i in $(seq 2000); do echo "this is line $i"; sleep 0.02; done'
+	watch 80 24
+	see '^jobs: 2, of them running: 1'
+	see '^ 2 föö-日本語 ssh  running +0/1 '
+	see '^ 1 sweep +ping completed 60/60 '
+	# A job that comes meanwhile
+	jobctl start ping --name third 127.0.0.1
+	see '^ 3 third '
+	# The chosen row is the first; two further down is the sweep
+	press Down Down Enter
+	see '^job 1 sweep \(ping\): completed, 127\.0\.0\.\[1-60\]'
+	see '^\[#{30}\] 60/60, 60 succeeded, 0 failed, 0 running'
+	see '^ +0 127\.0\.0\.1 +succeeded +1 .* 1/1 replies, avg'
+	# Its last row is on the screen only by going there
+	shows_no '^ +59 127\.0\.0\.60 '
+	press End
+	see '^ +59 127\.0\.0\.60 +succeeded'
+	press PageUp PageUp
+	see '^ +22 127\.0\.0\.23 +succeeded'
+	press f
+	see 'f: all tasks'
+	shows_no '127\.0\.0\.1 +succeeded'
+	press Escape
+	see '^jobs: 3'
+	press Up Enter
+	see '^job 2 föö-日本語 '
+	# What is written comes; the view follows, until it is moved
+	press Enter
+	see '^2/127\.0\.0\.1: [0-9]+ lines$'
+	see '^this is line 30$'
+	shows_no '^this is line 1$'
+	see '^this is line 60$'
+	press Home
+	see '^this is line 1$'
+	see 'End follows$'
+	press Right
+	see '^line 1$'
+	press End Left
+	see '^2/127\.0\.0\.1: [0-9]+ lines$'
+	see '^this is line 1[0-9][0-9]$'
+	shows_no '^this is line 1$'
+	press Escape
+	see '^job 2 '
+	press Escape
+	see '^jobs: 3'
+	press Escape q
+	see '^status 0$'
+}
+
+@test "the size of the terminal: small, and another meanwhile" {
+	start_jobd --config "$BATS_TEST_TMPDIR/jobd.conf"
+	jobctl start ping --name sweep '127.0.0.[1-60]'
+	watch 30 4 1
+	see '^job 1 sweep'
+	press Down End Home PageDown f f Enter Escape s n
+	see '^job 1 sweep'
+	terminal resize-window -x 120 -y 30
+	see '^ +24 127\.0\.0\.25 .* 1/1 replies'
+	terminal resize-window -x 10 -y 2
+	see '^job 1 swee$'
+	terminal resize-window -x 100 -y 10
+	see '^\[#+\] 60/60'
+	# Of one job there is no way back to others
+	press Escape
+	see '^\[#+\] 60/60'
+	press q
+	# A terminal that became larger may put it behind what was there
+	see 'status 0'
+}
+
+@test "stop, after a question; pause, and go on" {
+	start_jobd --config "$BATS_TEST_TMPDIR/jobd.conf"
+	jobctl start ping --count 0 127.0.0.1
+	watch 80 12
+	see '^ 1 +ping running'
+	press p
+	see '^ 1 +ping paused'
+	press p
+	see '^ 1 +ping running'
+	press s
+	see '^stop job 1\? y: yes, any other key: no'
+	press n
+	see 'q: quit'
+	is_state 1 running
+	press s
+	see '^stop job 1\?'
+	press y
+	see '^ 1 +ping stopped'
+	press C-c
+	see '^status 130$'
+}
+
+@test "what a far side wrote does not steer the terminal; standard error and long lines" {
+	start_sshd
+	known 127.0.0.1
+	start_jobd
+	jobctl start ssh --wait --quiet --login "$TEST_USER" --port "$SSH_PORT" 127.0.0.1 -- \
+		'printf "clear\033[2J\033]0;title\007\tend\r\n\377\n"; seq -s " " 100; printf half; echo err >&2; sleep 0.2; echo " whole"' \
+		>"$BATS_TEST_TMPDIR/out" 2>&1
+	watch 80 20 1
+	see '^ +0 127\.0\.0\.1 +succeeded +1 .* [0-9]+ B'
+	press Enter
+	see '^clear\\x1b\[2J\\x1b\]0;title\\x07 +end$'
+	see '^\\xff$'
+	see '^1 2 3 .* 28 29 30$|^1 2 3 .* [0-9]+ ?$'
+	see '^half whole$'
+	see '^err$'
+	see '^succeeded, [0-9]+ B$'
+	[ "$(screen | grep -c .)" -eq 8 ]
+	jobctl start ping 240.0.0.1
+	watch 80 20 2
+	see '^ +0 240.0.0.1 +failed .* unreachable: '
+	press Enter
+	see '^failed, unreachable: '
+}
+
+@test "no terminal, one that cannot be drawn on, wrong words, and jobd gone: one line each" {
+	start_jobd
+	jobctl start ping 127.0.0.1
+	run -2 jobctl watch </dev/null
+	[ "$output" = 'jobctl: this is for a terminal: elsewhere use list, show and receive' ]
+	run -2 jobctl watch --json
+	[[ $output == *"list, show and receive have --json" ]]
+	run -1 jobctl watch 9
+	[ "$output" = 'jobctl: no job 9; `jobctl list` shows yours' ]
+	on_terminal 80 10 "TERM=nonsense '$JOBCTL_PROGRAM' watch"
+	see "^jobctl: cannot draw on a terminal of type 'nonsense': set TERM$"
+	see '^status 1$'
+	watch 80 10 1
+	see '^job 1 '
+	jobctl remove 1
+	see '^jobctl: no job 1; `jobctl list` shows yours$'
+	see '^status 1$'
+	watch 80 10
+	see '^jobs: 0'
+	press Enter s p f Up Down End Home
+	see '^jobs: 0'
+	kill9_jobd
+	see '^jobctl: jobd closed the connection'
+	see '^status 4$'
+}
