@@ -6,6 +6,7 @@
 
 #include "common/util.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 /* Targets that are stopped in a turn: each is a change or two of its commit. */
@@ -191,6 +192,12 @@ void method_resume(struct call *call)
 
 /* --- Remove --- */
 
+/* Stopped by us, and removed once it has ended. */
+struct ending_job {
+	uint64_t id;
+	bool has_ended;
+};
+
 struct removal {
 	struct walk walk;
 	struct job_watcher watcher; /* with force: until the stopped jobs have ended */
@@ -198,8 +205,8 @@ struct removal {
 	bool is_force;
 	bool is_walked;
 	struct call *call;
-	uint64_t *waited; /* stopped by us, not yet ended */
-	size_t waited_count;
+	struct ending_job *endings;        /* descending by id, as the walk meets them */
+	size_t ending_count, waited_count; /* of these waited for: have not ended */
 	json_t *removed, *left;
 };
 
@@ -209,7 +216,7 @@ static void removal_free(void *state)
 
 	if (removal->is_watching)
 		jobs_unwatch(&removal->watcher);
-	free(removal->waited);
+	free(removal->endings);
 	json_decref(removal->removed);
 	json_decref(removal->left);
 	walk_free(removal);
@@ -239,39 +246,55 @@ static void finish_removal(struct removal *removal)
 						    "left", removal->left));
 }
 
+static int compare_endings(const void *a, const void *b)
+{
+	const struct ending_job *left = a, *right = b;
+
+	return left->id > right->id ? -1 : left->id < right->id;
+}
+
 static void removal_changed(struct job_watcher *watcher, const struct job_row *row, bool is_removed)
 {
 	struct removal *removal = watcher->context;
+	struct ending_job key = {.id = row->id};
+	struct ending_job *job;
 
-	for (size_t i = 0; i < removal->waited_count; i++) {
-		if (removal->waited[i] != row->id ||
-		    (!is_removed && !job_state_is_final(row->state)))
-			continue;
-		removal->waited[i] = removal->waited[--removal->waited_count];
-		if (!is_removed)
-			remove_now(removal, row->id);
-		finish_removal(removal);
+	if (removal->waited_count == 0 || (!is_removed && !job_state_is_final(row->state)))
 		return;
-	}
+	job = bsearch(&key, removal->endings, removal->ending_count, sizeof(key), compare_endings);
+	if (!job || job->has_ended)
+		return;
+	job->has_ended = true;
+	removal->waited_count--;
+	if (!is_removed)
+		remove_now(removal, row->id);
+	finish_removal(removal);
+}
+
+/* Stops it, and then waits for its end. */
+static void end_job(struct removal *removal, struct job *job)
+{
+	size_t count = removal->ending_count;
+
+	assert(count == 0 || removal->endings[count - 1].id > job->row.id);
+	jobs_stop(removal->call->daemon->jobs, job, 0);
+	removal->endings = xgrow(removal->endings, count, sizeof(*removal->endings));
+	removal->endings[removal->ending_count++] = (struct ending_job){.id = job->row.id};
+	removal->waited_count++;
 }
 
 static int removal_each(const struct job_row *row, void *context)
 {
 	struct call *call = context;
 	struct removal *removal = call->state;
-	struct jobs *jobs = call->daemon->jobs;
-	struct job *job = jobs_find(jobs, row->id);
+	struct job *job = jobs_find(call->daemon->jobs, row->id);
 
-	if (!job) {
+	if (!job)
 		remove_now(removal, row->id);
-	} else if (!removal->is_force) {
+	else if (removal->is_force)
+		end_job(removal, job);
+	else
 		leave(removal, &job->row);
-	} else {
-		jobs_stop(jobs, job, 0);
-		removal->waited = xrealloc(removal->waited,
-					   (removal->waited_count + 1) * sizeof(*removal->waited));
-		removal->waited[removal->waited_count++] = row->id;
-	}
 	return 0;
 }
 

@@ -240,16 +240,18 @@ enum { STOPPED = 3000, AT_ONCE_MAX = 1000, LATER = 10 };
 #define NAMED_1 "127.1.0.1-127.1.0.200"
 #define NAMED_2 "127.1.0.150-127.1.11.184"
 
-/* By user 7; in this turn a piece of it. second may be NULL. */
-static void call_stop(struct call *call, const char *first, const char *second)
+/* By user 7; takes over the parameters. */
+static void prepare_call(struct call *call, json_t *parameters)
 {
 	daemon_of_test = (struct daemon){.store = box.store, .jobs = table.jobs};
-	*call = (struct call){
-		.daemon = &daemon_of_test,
-		.uid = 7,
-		.parameters = json_pack("{s:{s:[s, s*]}}", "selection", "selectors", first, second),
-	};
+	*call = (struct call){.daemon = &daemon_of_test, .uid = 7, .parameters = parameters};
 	said = NULL;
+}
+
+/* In this turn a piece of it. second may be NULL. */
+static void call_stop(struct call *call, const char *first, const char *second)
+{
+	prepare_call(call, json_pack("{s:{s:[s, s*]}}", "selection", "selectors", first, second));
 	method_stop(call);
 }
 
@@ -354,6 +356,54 @@ static void test_stop_many_left(void **state)
 	jobs_stop(table.jobs, job, 0);
 	(void)finish(job);
 	box_check();
+}
+
+/* --- Removing very many --- */
+
+enum { MANY = 1200 };
+
+/* All but the last are running when they are to be removed, by user 7; in this turn a page. */
+static struct job *begin_remove(struct call *call)
+{
+	struct job *last = NULL;
+
+	for (unsigned i = 0; i <= MANY; i++)
+		last = start("[\"127.0.0.1\"]", "{\"count\": 0}");
+	prepare_call(call,
+		     json_pack("{s:{s:[s]}, s:b}", "selection", "selectors", "1-1200", "force", 1));
+	method_remove(call);
+	return last;
+}
+
+/* Stopped some a turn, and each is removed once, when it has ended; others stay as they are. */
+static void test_remove_many(void **state)
+{
+	int64_t end_us = now_monotonic_us() + WAIT_MS * US_PER_MS;
+	const json_t *removed;
+	struct call call;
+	struct job *other = begin_remove(&call);
+
+	(void)state;
+	/* Newest first */
+	assert_int_equal(jobs_find(table.jobs, MANY)->row.state, JOB_STOPPING);
+	assert_int_equal(jobs_find(table.jobs, 1)->row.state, JOB_RUNNING);
+	jobs_stop(table.jobs, other, 0);
+	while (!said || jobs_find(table.jobs, MANY + 1)) {
+		commit();
+		take_reports();
+		if (call.step)
+			call.step(&call);
+		assert_true(now_monotonic_us() < end_us);
+	}
+	removed = json_object_get(said, "removed");
+	assert_int_equal(json_array_size(removed), MANY);
+	assert_int_equal(json_array_size(json_object_get(said, "left")), 0);
+	commit();
+	assert_int_equal(box_number("SELECT count(*) FROM job WHERE id <= 1200"), 0);
+	assert_int_equal(box_number("SELECT count(*) FROM removed"), MANY);
+	end_call(&call);
+	expect_task(MANY + 1, 0, TASK_STOPPED, 1);
+	assert_int_equal(box_number("SELECT count(*) FROM job"), 1);
 }
 
 /* --- Deadlines --- */
@@ -472,6 +522,7 @@ int main(void)
 		TABLE_TEST(test_stop_many),
 		TABLE_TEST(test_stop_many_left),
 		TABLE_TEST(test_stop_far),
+		TABLE_TEST(test_remove_many),
 		TABLE_TEST(test_deadline_at_once),
 		TABLE_TEST(test_received),
 		TABLE_TEST(test_received_on_full_disk),
