@@ -546,7 +546,14 @@ void jobs_committed(struct jobs *jobs)
 
 void jobs_commit_failed(struct jobs *jobs)
 {
+	struct job_watcher *watcher, *next;
+
 	job_tell_workers(jobs, false);
+	for (watcher = LIST_FIRST(&jobs->watchers); watcher; watcher = next) {
+		next = LIST_NEXT(watcher, link);
+		if (watcher->failed)
+			watcher->failed(watcher);
+	}
 }
 
 void jobs_watch(struct jobs *jobs, struct job_watcher *watcher)

@@ -122,7 +122,7 @@ void jobs_report(struct jobs *jobs, struct report *report);
  * The end of a turn, if jobs_has_changes. jobs_flush, right before store_commit: picks the tasks
  * that begin (none while the store is failing) and puts changed job rows into the queue; true where
  * more tasks could begin at once. jobs_committed, after it: lets tasks run, acknowledges output,
- * tells watchers. jobs_commit_failed instead: only stops what is to stop.
+ * tells watchers. jobs_commit_failed instead: only stops what is to stop, and tells watchers that.
  */
 bool jobs_has_changes(const struct jobs *jobs);
 bool jobs_flush(struct jobs *jobs);
@@ -139,6 +139,9 @@ struct job_watcher {
 	LIST_ENTRY(job_watcher) link;
 	/* row as committed; is_removed: it is gone. Must not free watchers other than itself. */
 	void (*changed)(struct job_watcher *watcher, const struct job_row *row, bool is_removed);
+	/* A commit failed, and is tried again later; NULL: the owner goes on waiting. The same
+	 * holds for it. */
+	void (*failed)(struct job_watcher *watcher);
 	/* The fields the owner needs */
 	void *context;
 };

@@ -271,6 +271,23 @@ static void removal_changed(struct job_watcher *watcher, const struct job_row *r
 	finish_removal(removal);
 }
 
+/*
+ * A full disk may stay so for long. What was to be removed so far is tried again with the rest of
+ * the commit; nothing else is removed, since nobody would hear of it.
+ */
+static void removal_failed(struct job_watcher *watcher)
+{
+	const struct removal *removal = watcher->context;
+	struct error error = {0};
+
+	(void)error_set(&error, ERROR_STORAGE_FAILED, NULL,
+			"%s; %zu of the jobs are removed once that can be stored: remove the "
+			"others again, of which %zu were stopped",
+			store_error(removal->call->daemon->store),
+			json_array_size(removal->removed), removal->waited_count);
+	call_error(removal->call, &error);
+}
+
 /* Stops it, and then waits for its end. */
 static void end_job(struct removal *removal, struct job *job)
 {
@@ -317,6 +334,7 @@ void method_remove(struct call *call)
 	removal->removed = json_array();
 	removal->left = json_array();
 	removal->watcher.changed = removal_changed;
+	removal->watcher.failed = removal_failed;
 	removal->watcher.context = removal;
 	if (refuse_empty(call, &removal->walk, "remove") ||
 	    refuse_tasks(call, &removal->walk, "remove"))

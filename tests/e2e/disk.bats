@@ -151,6 +151,30 @@ end_job_on_full_disk() {
 	run -1 jobctl list 1
 }
 
+@test "full while remove --force waits: it is told what will be removed, and the rest has only been stopped" {
+	small_disk 4M
+	start_jobd
+	jobctl start ping --wait 127.0.0.1
+	for _ in 1 2; do jobctl start ping --count 60000 127.0.0.1; done
+	wait_until "$BOUND" running_tasks 2 1
+	wait_until "$BOUND" running_tasks 3 1
+	dd if=/dev/zero of="$MOUNTED/filler" bs=64K 2>/dev/null || :
+	run -4 timeout "$BOUND" "$JOBCTL_PROGRAM" remove --all --force
+	[[ $output == *"its disk is full"*"; 1 of the jobs are removed once "*", of which 2 were stopped" ]]
+	# So far all is there
+	[ "$(jobctl list --json | jq -s length)" -eq 3 ]
+	[ "$(jobctl receive 1 --again --keep | wc -l)" -eq 1 ]
+	wait_until "$BOUND" has_ended_in_memory
+	rm "$MOUNTED/filler"
+	wait_until "$BOUND" is_state 2 stopped
+	is_state 3 stopped
+	run -1 jobctl list 1
+	run -0 jobctl receive --keep
+	[ "$output" = $'127.0.0.1: stopped\n127.0.0.1: stopped' ]
+	run -0 jobctl remove --all --force
+	[ -z "$(jobctl list --json)" ]
+}
+
 @test "full at the end: what could not be stored is said, and the exit status is 1" {
 	end_job_on_full_disk
 	status=0

@@ -219,6 +219,8 @@ static void test_stop_meets_crash(void **state)
 
 /* What stands in for the server: the turns are the test's. */
 static json_t *said;
+static struct error refused;
+static bool may_be_refused;
 
 void call_reply(struct call *call, json_t *parameters)
 {
@@ -228,8 +230,10 @@ void call_reply(struct call *call, json_t *parameters)
 
 void call_error(struct call *call, struct error *error)
 {
-	(void)call;
-	fail_msg("%s", error->sentence);
+	if (!may_be_refused)
+		fail_msg("%s", error->sentence);
+	call->step = NULL;
+	refused = *error;
 }
 
 static struct daemon daemon_of_test;
@@ -362,6 +366,13 @@ static void test_stop_many_left(void **state)
 
 enum { MANY = 1200 };
 
+static void call_remove(struct call *call, const char *selector)
+{
+	prepare_call(call,
+		     json_pack("{s:{s:[s]}, s:b}", "selection", "selectors", selector, "force", 1));
+	method_remove(call);
+}
+
 /* All but the last are running when they are to be removed, by user 7; in this turn a page. */
 static struct job *begin_remove(struct call *call)
 {
@@ -369,9 +380,7 @@ static struct job *begin_remove(struct call *call)
 
 	for (unsigned i = 0; i <= MANY; i++)
 		last = start("[\"127.0.0.1\"]", "{\"count\": 0}");
-	prepare_call(call,
-		     json_pack("{s:{s:[s]}, s:b}", "selection", "selectors", "1-1200", "force", 1));
-	method_remove(call);
+	call_remove(call, "1-1200");
 	return last;
 }
 
@@ -404,6 +413,61 @@ static void test_remove_many(void **state)
 	end_call(&call);
 	expect_task(MANY + 1, 0, TASK_STOPPED, 1);
 	assert_int_equal(box_number("SELECT count(*) FROM job"), 1);
+}
+
+/* Another program has the database. */
+static sqlite3 *lock_database(void)
+{
+	sqlite3 *other;
+
+	assert_int_equal(sqlite3_open(box.path, &other), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+	return other;
+}
+
+static void unlock_database(sqlite3 *other)
+{
+	assert_int_equal(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_close(other), SQLITE_OK);
+}
+
+static void fail_to_commit(void)
+{
+	(void)jobs_flush(table.jobs);
+	assert_true(store_commit(box.store) < 0);
+	jobs_commit_failed(table.jobs);
+}
+
+/* Nothing can be stored any more: it is answered then, and no more is removed than it says. */
+static void test_remove_while_commits_fail(void **state)
+{
+	struct call call;
+	uint64_t ended = finish(start("[\"127.0.0.1\"]", FAILING));
+	uint64_t stopped = start("[\"127.0.0.1\"]", "{\"count\": 0}")->row.id;
+	sqlite3 *lock;
+
+	(void)state;
+	call_remove(&call, "1-2");
+	lock = lock_database();
+	may_be_refused = true;
+	fail_to_commit();
+	may_be_refused = false;
+	assert_null(said);
+	assert_int_equal(refused.id, ERROR_STORAGE_FAILED);
+	assert_non_null(strstr(refused.sentence, "is locked by another program"));
+	assert_non_null(strstr(refused.sentence, "; 1 of the jobs are removed"));
+	assert_non_null(strstr(refused.sentence, " 1 were stopped"));
+	error_done(&refused);
+	end_call(&call);
+	await_reports();
+	take_reports();
+	fail_to_commit();
+	unlock_database(lock);
+	commit();
+	assert_int_equal(ended, 1);
+	assert_int_equal(box_number("SELECT min(id) FROM job"), stopped);
+	expect_task(stopped, 0, TASK_STOPPED, 1);
+	box_check();
 }
 
 /* --- Deadlines --- */
@@ -469,11 +533,9 @@ static void test_received_on_full_disk(void **state)
 	enum { TIMES = 20000, BYTES_MAX = 5 * 1024 * 1024 };
 	uint64_t id = finish(start("[\"127.0.0.1\"]", FAILING));
 	struct job_row row = read_row(id);
-	sqlite3 *other;
+	sqlite3 *lock = lock_database();
 
 	(void)state;
-	assert_int_equal(sqlite3_open(box.path, &other), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
 	store_put_cursor(box.store, 7, "", id, 1);
 	assert_true(store_commit(box.store) < 0);
 	for (unsigned i = 0; i < TIMES; i++)
@@ -482,8 +544,7 @@ static void test_received_on_full_disk(void **state)
 	for (unsigned i = 0; i < TIMES; i++)
 		store_put_cursor(box.store, 7, "", id, 1);
 	assert_true(store_queued_bytes(box.store) < BYTES_MAX);
-	assert_int_equal(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
-	assert_int_equal(sqlite3_close(other), SQLITE_OK);
+	unlock_database(lock);
 	box_commit();
 	job_row_done(&row);
 	row = read_row(id);
@@ -523,6 +584,7 @@ int main(void)
 		TABLE_TEST(test_stop_many_left),
 		TABLE_TEST(test_stop_far),
 		TABLE_TEST(test_remove_many),
+		TABLE_TEST(test_remove_while_commits_fail),
 		TABLE_TEST(test_deadline_at_once),
 		TABLE_TEST(test_received),
 		TABLE_TEST(test_received_on_full_disk),
