@@ -234,6 +234,8 @@ void progress_clear(void);
 
 /* --- Shared by commands --- */
 
+/* What is for whole jobs alone: the end, where a selector has a task part. verb: as in "export". */
+void words_refuse_tasks(const struct words *words, const char *verb);
 /* Selectors from the arguments into parameters.selection. */
 void words_select(struct words *words);
 /* A random token, for calls that may be repeated; a new string value. */

@@ -91,6 +91,7 @@ enum status cmd_adjust(struct words *words)
 	const char *selector = only_argument(words, "adjust");
 	int64_t id;
 
+	words_refuse_tasks(words, "adjust");
 	if (json_object_size(words->parameters) == 0)
 		fail(STATUS_WORDS, "what should change? see jobctl adjust --help");
 	if (number_parse(selector, 1, INT64_MAX / 2, &id) < 0) {

@@ -49,6 +49,7 @@ enum status cmd_export(struct words *words)
 {
 	bool has_older = true;
 
+	words_refuse_tasks(words, "export");
 	words_select(words);
 	talk_on_interrupt(NULL);
 	(void)json_object_set_new(words->parameters, "details", json_true());

@@ -501,6 +501,16 @@ void words_done(struct words *words)
 	free(words->arguments);
 }
 
+void words_refuse_tasks(const struct words *words, const char *verb)
+{
+	for (size_t i = 0; i < words->argument_count; i++)
+		if (strchr(words->arguments[i], '/'))
+			fail(STATUS_WORDS,
+			     "'%.64s': there is no way to %s single tasks of a job; name the whole "
+			     "job",
+			     words->arguments[i], verb);
+}
+
 void words_select(struct words *words)
 {
 	json_t *selection = json_object_get(words->parameters, "selection");

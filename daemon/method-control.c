@@ -114,21 +114,6 @@ static bool refuse_empty(struct call *call, const struct walk *walk, const char 
 	return true;
 }
 
-/* What is for whole jobs alone would do more than was asked for. */
-static bool refuse_tasks(struct call *call, const struct walk *walk, const char *verb)
-{
-	const char *word = selection_task_word(walk->selection);
-	struct error error = {0};
-
-	if (!word)
-		return false;
-	(void)error_set(&error, ERROR_INVALID_SELECTOR, word,
-			"'%.64s': there is no way to %s single tasks of a job; name the whole job",
-			word, verb);
-	call_error(call, &error);
-	return true;
-}
-
 /*
  * Of very many targets some are stopped later than others, and meanwhile none of those is to begin.
  * Where the client leaves before the reply, what was not done yet is not, as with many jobs.
@@ -161,7 +146,7 @@ static void control(struct call *call, const char *verb,
 	control->act = act;
 	control->grace_us = json_integer_value(json_object_get(call->parameters, "graceUsec"));
 	if (!refuse_empty(call, &control->walk, verb) &&
-	    (act == stop_job || !refuse_tasks(call, &control->walk, verb)))
+	    (act == stop_job || !walk_refuse_tasks(call, verb)))
 		walk_start(call, control_each, control_done);
 }
 
@@ -336,8 +321,7 @@ void method_remove(struct call *call)
 	removal->watcher.changed = removal_changed;
 	removal->watcher.failed = removal_failed;
 	removal->watcher.context = removal;
-	if (refuse_empty(call, &removal->walk, "remove") ||
-	    refuse_tasks(call, &removal->walk, "remove"))
+	if (refuse_empty(call, &removal->walk, "remove") || walk_refuse_tasks(call, "remove"))
 		return;
 	jobs_watch(call->daemon->jobs, &removal->watcher);
 	removal->is_watching = true;

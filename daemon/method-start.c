@@ -106,11 +106,13 @@ static void start_again(struct call *call)
 	struct error error = {0};
 
 	if (json_array_size(retrying->targets) == 0) {
+		const char *word = selection_task_word(retrying->walk.selection);
 		char id[24];
 
 		(void)snprintf(id, sizeof(id), "%llu", (unsigned long long)retrying->row.id);
 		(void)error_set(&error, ERROR_WRONG_STATE, id,
-				"every task of job %s succeeded: there is nothing to retry", id);
+				"every task of %s%.64s succeeded: there is nothing to retry",
+				word ? "" : "job ", word ? word : id);
 		json_decref(parameters);
 		call_error(call, &error);
 		return;

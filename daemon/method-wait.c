@@ -207,7 +207,7 @@ void method_wait(struct call *call)
 {
 	struct waiting *waiting = walk_new(call, sizeof(*waiting), waiting_free);
 
-	if (!waiting)
+	if (!waiting || walk_refuse_tasks(call, "wait for"))
 		return;
 	waiting->call = call;
 	waiting->watcher.changed = waiting_changed;

@@ -44,6 +44,21 @@ void *walk_new_one(struct call *call, size_t state_size, void (*free_state)(void
 	return walk;
 }
 
+bool walk_refuse_tasks(struct call *call, const char *verb)
+{
+	const struct walk *walk = call->state;
+	const char *word = selection_task_word(walk->selection);
+	struct error error = {0};
+
+	if (!word)
+		return false;
+	(void)error_set(&error, ERROR_INVALID_SELECTOR, word,
+			"'%.64s': there is no way to %s single tasks of a job; name the whole job",
+			word, verb);
+	call_error(call, &error);
+	return true;
+}
+
 static void walk_step(struct call *call)
 {
 	struct walk *walk = call->state;

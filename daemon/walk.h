@@ -30,6 +30,9 @@ struct walk {
  * "selection". NULL: the call has been answered with an error. free must end with walk_done.
  */
 void *walk_new(struct call *call, size_t state_size, void (*free_state)(void *state));
+/* What is for whole jobs alone would do more than was asked for: true where a selector has a task
+ * part, and the call is answered with an error. verb: as in "remove". */
+bool walk_refuse_tasks(struct call *call, const char *verb);
 void walk_start(struct call *call, job_row_fn *each, void (*done)(struct call *call));
 /* The same, from the parameter "selector": one job. */
 void *walk_new_one(struct call *call, size_t state_size, void (*free_state)(void *state));

@@ -151,11 +151,14 @@ way_past() {
 	jobctl start ping 127.0.0.1 127.0.0.2
 	jobctl wait
 	id=$(endless)
-	for words in 'remove 1/127.0.0.1' 'remove 1/127.0.0.1 2 --force' "pause $id/0" "resume $id/0"; do
+	for words in 'remove 1/127.0.0.1' 'remove 1/127.0.0.1 2 --force' "pause $id/0" "resume $id/0" \
+		'wait 1/127.0.0.1' "wait 1 $id/0" "adjust $id/0 --name other" 'export 1/0' 'export 1 1/none'; do
 		# shellcheck disable=SC2086 # words
 		run -2 jobctl $words
 		[[ $output == *"single tasks"* ]]
+		[ "${#lines[@]}" -eq 1 ]
 	done
+	[ "$(jobctl list "$id" --json | jq .name)" = null ]
 	[ "$(jobctl list --json | jq -r .state | paste -sd ' ')" = "running completed" ]
 	[ "$(jobctl receive 1 | wc -l)" -eq 2 ]
 	jobctl stop "$id/0"
@@ -246,7 +249,12 @@ interrupt() {
 	run -0 jobctl wait 2
 	jobctl list 2 --json | jq -e '.tasks == 2 and .succeeded == 2 and .retryOf == 1'
 	run -1 jobctl retry 2
-	[[ $output == *"nothing to retry"* ]]
+	[ "$output" = "jobctl: every task of job 2 succeeded: there is nothing to retry" ]
+	# Of these, such as are named
+	run -1 jobctl retry 1/127.0.0.1
+	[ "$output" = "jobctl: every task of 1/127.0.0.1 succeeded: there is nothing to retry" ]
+	run -0 jobctl retry 1/10.9.9.1
+	jobctl show 3 --json | jq -e '[.taskList[].target] == ["10.9.9.1"]'
 }
 
 @test "--retries tries a failed task again, with attempts counted" {
@@ -290,11 +298,16 @@ interrupt() {
 	run -2 jobctl list 3-1
 	# As jobctl(1) says under EXIT STATUS
 	for command in list receive wait; do
-		for selector in 9 nobody 8-9 1/127.7.7.7 '1/127.7.*'; do
+		for selector in 9 nobody 8-9; do
 			run -1 jobctl "$command" "$selector"
 		done
 		for selector in 2-9 'none-*' --state=failed; do
 			run -0 jobctl "$command" "$selector"
+		done
+	done
+	for command in list receive show; do
+		for selector in 1/127.7.7.7 '1/127.7.*'; do
+			run -1 jobctl "$command" "$selector"
 		done
 	done
 	# What would leave none never means all
