@@ -220,20 +220,27 @@ void job_cut_off(struct live_job *job, const struct cut_off *why)
 	jobs_stop(job->jobs, &job->job, 0);
 }
 
+/* libevent counts from when its pass began, so that the timer may go off a turn too early; then it
+ * is set once more. */
 static void on_deadline(evutil_socket_t fd, short what, void *context)
 {
 	struct live_job *job = context;
+	int64_t left_us = job->deadline_at_us - now_monotonic_us();
+	const struct timeval delay = timeval_of(left_us);
 
 	(void)fd;
 	(void)what;
 	if (job_state_is_final(job->job.row.state))
 		return;
-	job_cut_off(job, &job_past_deadline);
+	if (left_us > 0)
+		(void)event_add(job->deadline_timer, &delay);
+	else
+		job_cut_off(job, &job_past_deadline);
 }
 
 void job_arm_deadline(struct live_job *job)
 {
-	int64_t deadline_us = job->job.options->deadline_us;
+	int64_t left_us, deadline_us = job->job.options->deadline_us;
 	struct timeval delay;
 
 	if (deadline_us == 0) {
@@ -241,8 +248,11 @@ void job_arm_deadline(struct live_job *job)
 			(void)event_del(job->deadline_timer);
 		return;
 	}
-	/* Counted by the wall clock, since it goes on while jobd is down. */
-	delay = timeval_of(job->job.row.created_us + deadline_us - now_real_us());
+	/* By the wall clock, since it goes on while jobd is down; while jobd runs, a clock that is
+	 * set moves it no more. */
+	left_us = job->job.row.created_us + deadline_us - now_real_us();
+	delay = timeval_of(left_us);
+	job->deadline_at_us = now_monotonic_us() + left_us;
 	if (!job->deadline_timer)
 		job->deadline_timer = event_new(job->jobs->base, -1, 0, on_deadline, job);
 	if (!job->deadline_timer)

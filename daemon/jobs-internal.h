@@ -72,9 +72,10 @@ struct live_job {
 	struct skipped_task *skipped;              /* at next_index or above */
 	uint64_t gate;                             /* no task at or above begins yet */
 	struct event *look_timer, *deadline_timer; /* made when first needed */
-	int64_t look_us; /* when look_timer goes off, monotonic; 0: it is not set */
-	unsigned holds;  /* jobs_hold; more than 0: no task begins */
-	int64_t turn_us; /* by the job's rate, when the next task may begin; monotonic */
+	int64_t look_us;        /* when look_timer goes off, monotonic; 0: it is not set */
+	int64_t deadline_at_us; /* the same of deadline_timer, where there is one */
+	unsigned holds;         /* jobs_hold; more than 0: no task begins */
+	int64_t turn_us;        /* by the job's rate, when the next task may begin; monotonic */
 	const struct cut_off *cut_off; /* why jobd itself ends it, or NULL */
 	bool is_removed;
 	struct job_row *new_row; /* in the store's queue, until the end of its turn */

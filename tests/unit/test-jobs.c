@@ -472,30 +472,74 @@ static void test_remove_while_commits_fail(void **state)
 
 /* --- Deadlines --- */
 
-/* In the turn that made the job: its row is new then, and says why nothing was tried. */
-static void test_deadline_at_once(void **state)
+/* The job, which has not begun when it ends. */
+static uint64_t start_until(int64_t deadline_us)
 {
-	json_t *parameters = json_pack("{s:s, s:[s], s:i}", "kind", "ping", "targets", "127.0.0.1",
-				       "deadlineUsec", (int)US_PER_MS);
+	json_t *parameters = json_pack("{s:s, s:[s], s:I}", "kind", "ping", "targets", "127.0.0.1",
+				       "deadlineUsec", (json_int_t)deadline_us);
 	struct job_request request = {.uid = 7, .parameters = parameters};
-	int64_t end_us = now_monotonic_us() + WAIT_MS * US_PER_MS;
 	struct error error = {0};
-	struct job_row row;
 	uint64_t id, tasks;
 	bool is_new;
 
-	(void)state;
 	assert_int_equal(jobs_start(table.jobs, &request, &id, &tasks, &is_new, &error), 0);
 	json_decref(parameters);
+	return id;
+}
+
+/* Its row, when its deadline has passed. */
+static struct job_row await_deadline(uint64_t id)
+{
+	int64_t end_us = now_monotonic_us() + WAIT_MS * US_PER_MS;
+	struct job_row row;
+
 	while (jobs_find(table.jobs, id)) {
 		(void)event_base_loop(table.base, EVLOOP_ONCE);
 		assert_true(now_monotonic_us() < end_us);
 	}
 	commit();
 	assert_int_equal(store_read_job(box.store, id, &row), 0);
+	return row;
+}
+
+/* In the turn that made the job: its row is new then, and says why nothing was tried. */
+static void test_deadline_at_once(void **state)
+{
+	struct job_row row = await_deadline(start_until(US_PER_MS));
+
+	(void)state;
 	assert_int_equal(row.state, JOB_FAILED);
 	assert_non_null(row.reason);
 	assert_string_equal(row.reason, job_past_deadline.reason);
+	job_row_done(&row);
+}
+
+#define LONG_TURN_US (20 * US_PER_MS)
+
+/* The turn has lasted long when it makes the job. */
+static void start_late(evutil_socket_t fd, short what, void *context)
+{
+	int64_t late_us = now_monotonic_us() + LONG_TURN_US;
+
+	(void)fd;
+	(void)what;
+	while (now_monotonic_us() < late_us)
+		;
+	*(uint64_t *)context = start_until(LONG_TURN_US);
+}
+
+/* It never comes before its time, whatever time libevent takes for now. */
+static void test_deadline_in_long_turn(void **state)
+{
+	static const struct timeval at_once;
+	uint64_t id = 0;
+	struct job_row row;
+
+	(void)state;
+	assert_int_equal(event_base_once(table.base, -1, EV_TIMEOUT, start_late, &id, &at_once), 0);
+	(void)event_base_loop(table.base, EVLOOP_ONCE);
+	row = await_deadline(id);
+	assert_true(row.ended_us - row.created_us >= LONG_TURN_US);
 	job_row_done(&row);
 }
 
@@ -586,6 +630,7 @@ int main(void)
 		TABLE_TEST(test_remove_many),
 		TABLE_TEST(test_remove_while_commits_fail),
 		TABLE_TEST(test_deadline_at_once),
+		TABLE_TEST(test_deadline_in_long_turn),
 		TABLE_TEST(test_received),
 		TABLE_TEST(test_received_on_full_disk),
 		TABLE_TEST(test_pruned_once),
