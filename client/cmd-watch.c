@@ -50,7 +50,8 @@ struct watch {
 	bool is_failed_only;
 	char *target; /* whose output is seen */
 	struct output output;
-	int question; /* the key that waits for y */
+	int question;   /* the key that waits for y */
+	int64_t due_us; /* when to ask again; monotonic */
 };
 
 /* --- Asking --- */
@@ -493,6 +494,7 @@ static void move_output(struct watch *watch, int key)
 static void open_tasks(struct watch *watch, int64_t job)
 {
 	watch->view = VIEW_TASKS;
+	watch->due_us = 0;
 	watch->job = job;
 	watch->task_place = (struct place){0};
 	watch->is_failed_only = false;
@@ -508,6 +510,7 @@ static void open_output(struct watch *watch)
 		return;
 	drop_output(watch);
 	watch->view = VIEW_OUTPUT;
+	watch->due_us = 0;
 	watch->target = xstrdup(text_of(task, "target"));
 	watch->output.lines = lines_new();
 	watch->output.next =
@@ -519,6 +522,7 @@ static void go_back(struct watch *watch)
 {
 	if (watch->view > watch->root)
 		watch->view--;
+	watch->due_us = 0;
 }
 
 /* --- Acting --- */
@@ -526,6 +530,7 @@ static void go_back(struct watch *watch)
 static void act(struct watch *watch, const char *method)
 {
 	json_decref(talk(method, json_pack("{s:o}", "selection", selection_of(watch->job, NULL))));
+	watch->due_us = 0;
 }
 
 static void pause_or_resume(struct watch *watch)
@@ -561,6 +566,7 @@ static bool take_command(struct watch *watch, int key)
 		if (watch->view == VIEW_TASKS) {
 			watch->is_failed_only = !watch->is_failed_only;
 			watch->task_place = (struct place){0};
+			watch->due_us = 0;
 		}
 		break;
 	case 's':
@@ -589,18 +595,21 @@ static bool take_key(struct watch *watch, int key)
 		watch->question = 0;
 		return true;
 	}
-	if (watch->view == VIEW_OUTPUT)
+	if (watch->view == VIEW_OUTPUT) {
 		move_output(watch, key);
-	else if (watch->view == VIEW_JOBS &&
-		 move(&watch->job_place, key, json_array_size(watch->jobs), list_rows(watch)))
+	} else if (watch->view == VIEW_JOBS) {
+		if (move(&watch->job_place, key, json_array_size(watch->jobs), list_rows(watch)))
+			return true;
+	} else if (move(&watch->task_place, key, watch->task_count, list_rows(watch))) {
+		/* Other rows, unless all of them are here. */
+		if (!watch->is_failed_only && watch->task_place.top != watch->first)
+			watch->due_us = 0;
 		return true;
-	else if (watch->view == VIEW_TASKS &&
-		 move(&watch->task_place, key, watch->task_count, list_rows(watch)))
-		return true;
+	}
 	return take_command(watch, key);
 }
 
-static void fetch(struct watch *watch)
+static void fetch_view(struct watch *watch)
 {
 	switch (watch->view) {
 	case VIEW_JOBS:
@@ -616,6 +625,26 @@ static void fetch(struct watch *watch)
 		move_output(watch, SCREEN_NONE);
 		break;
 	}
+}
+
+/* What takes long to ask for is asked for seldom. */
+static void fetch(struct watch *watch)
+{
+	int64_t start_us = now_monotonic_us(), took_us;
+
+	if (start_us < watch->due_us)
+		return;
+	fetch_view(watch);
+	took_us = now_monotonic_us() - start_us;
+	watch->due_us = start_us + (took_us < REFRESH_MS * 100 ? REFRESH_MS * 1000 : 10 * took_us);
+}
+
+/* The next key, or none where it is time to ask again. */
+static int next_key(const struct watch *watch)
+{
+	int64_t left_ms = (watch->due_us - now_monotonic_us()) / 1000 + 1;
+
+	return screen_key(left_ms > 0 ? (int)left_ms : 0);
 }
 
 static void draw(const struct watch *watch)
@@ -650,7 +679,7 @@ enum status cmd_watch(struct words *words)
 	do {
 		fetch(&watch);
 		draw(&watch);
-	} while (take_key(&watch, screen_key(REFRESH_MS)));
+	} while (take_key(&watch, next_key(&watch)));
 	screen_end();
 	drop_output(&watch);
 	json_decref(watch.jobs);

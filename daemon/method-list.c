@@ -100,12 +100,13 @@ struct task_listing {
 	struct walk walk;
 	struct job_row row;
 	struct target_list *list;
-	unsigned states; /* bits; 0: all */
-	size_t limit;
-	int64_t after;
-	int64_t filled;        /* tasks up to here are in `tasks`, or left out */
+	unsigned states;       /* bits; 0: all */
+	size_t limit;          /* tasks of the reply; 0: of each page, all */
+	int64_t filled;        /* tasks up to here are in the reply, or left out */
+	int64_t end;           /* of this turn */
 	struct json_text text; /* the reply that is being made */
 	size_t count;          /* tasks in it */
+	uint64_t left;         /* of the job, so many at most are still to come */
 };
 
 static void task_listing_free(void *state)
@@ -129,6 +130,12 @@ static void add_task(struct task_listing *listing, const struct task_row *row)
 	json_text_next(&listing->text);
 	view_task(row, listing->row.kind, target, &listing->text);
 	listing->count++;
+	listing->left--;
+}
+
+static bool is_full(const struct task_listing *listing)
+{
+	return listing->limit > 0 && listing->count >= listing->limit;
 }
 
 /* Tasks without a row, up to and without `end`: they were never begun, or are of a kind that makes
@@ -140,11 +147,11 @@ static void fill_gap(struct task_listing *listing, int64_t end)
 		job == JOB_STOPPING || job_state_is_final(job) ? TASK_STOPPED : TASK_QUEUED;
 	struct task_row row = {.key.job = listing->row.id};
 
-	while (++listing->filled < end) {
-		bool is_begun = !job_state_is_final(job) &&
-				(uint64_t)listing->filled < listing->row.next_index;
+	while (listing->filled + 1 < end && !is_full(listing)) {
+		uint64_t index = (uint64_t)++listing->filled;
+		bool is_begun = !job_state_is_final(job) && index < listing->row.next_index;
 
-		row.key.index = (uint32_t)listing->filled;
+		row.key.index = (uint32_t)index;
 		row.state = is_begun ? TASK_RUNNING : never_begun;
 		row.attempts = is_begun;
 		add_task(listing, &row);
@@ -154,12 +161,14 @@ static void fill_gap(struct task_listing *listing, int64_t end)
 static int list_task(const struct task_row *row, void *context)
 {
 	struct task_listing *listing = context;
-	int64_t end = listing->after + 1 + TASKS_STEP;
 
-	if ((int64_t)row->key.index >= end)
+	if ((int64_t)row->key.index >= listing->end)
 		return 1;
 	fill_gap(listing, row->key.index);
+	if (is_full(listing))
+		return 1;
 	add_task(listing, row);
+	listing->filled = row->key.index;
 	return 0;
 }
 
@@ -183,22 +192,21 @@ static void list_tasks_step(struct call *call)
 {
 	struct task_listing *listing = call->state;
 	int64_t total = (int64_t)target_list_count(listing->list);
-	int64_t end = listing->after + 1 + TASKS_STEP;
 	struct error error = {0};
 
-	if (end > total)
-		end = total;
-	listing->filled = listing->after;
-	if (store_read_tasks(call->daemon->store, listing->row.id, listing->after, TASKS_STEP,
+	listing->end = listing->filled + 1 + TASKS_STEP;
+	if (listing->end > total)
+		listing->end = total;
+	if (store_read_tasks(call->daemon->store, listing->row.id, listing->filled, TASKS_STEP,
 			     list_task, listing) < 0) {
 		(void)store_refuse_read(call->daemon->store, &error);
 		call_error(call, &error);
 		return;
 	}
-	fill_gap(listing, end);
-	listing->after = end - 1;
-	if (end >= total || (!call->is_more && listing->count >= listing->limit)) {
-		call_reply_text(call, end_tasks(listing, end < total));
+	fill_gap(listing, listing->end);
+	if (listing->filled + 1 >= total || listing->left == 0 || is_full(listing)) {
+		call_reply_text(
+			call, end_tasks(listing, listing->filled + 1 < total && listing->left > 0));
 		return;
 	}
 	if (call->is_more && listing->count > 0) {
@@ -207,6 +215,19 @@ static void list_tasks_step(struct call *call)
 	}
 	call->step = list_tasks_step;
 	call_schedule(call);
+}
+
+/* Of an ended job its row tells how many there are in a state. */
+static uint64_t count_listed(const struct task_listing *listing)
+{
+	uint64_t count = 0;
+
+	if (listing->states == 0 || !job_state_is_final(listing->row.state))
+		return UINT64_MAX;
+	for (unsigned state = 0; state < TASK_STATE_COUNT; state++)
+		if (listing->states & 1U << state)
+			count += listing->row.counts[state];
+	return count;
 }
 
 static void list_tasks(struct call *call)
@@ -218,8 +239,9 @@ static void list_tasks(struct call *call)
 		call_error(call, &error);
 		return;
 	}
-	if (listing->after < -1 || listing->after >= (int64_t)target_list_count(listing->list))
-		listing->after = (int64_t)target_list_count(listing->list) - 1;
+	if (listing->filled < -1 || listing->filled >= (int64_t)target_list_count(listing->list))
+		listing->filled = (int64_t)target_list_count(listing->list) - 1;
+	listing->left = count_listed(listing);
 	list_tasks_step(call);
 }
 
@@ -232,8 +254,8 @@ void method_list_tasks(struct call *call)
 	if (!listing)
 		return;
 	begin_tasks(listing);
-	listing->limit = limit_of(call, TASKS_LIMIT, TASKS_LIMIT_MAX);
-	listing->after = json_is_integer(after) ? json_integer_value(after) : -1;
+	listing->limit = call->is_more ? 0 : limit_of(call, TASKS_LIMIT, TASKS_LIMIT_MAX);
+	listing->filled = json_is_integer(after) ? json_integer_value(after) : -1;
 	for (size_t i = 0; i < json_array_size(states); i++)
 		listing->states |= 1U << word_find(task_state_words,
 						   json_string_value(json_array_get(states, i)));

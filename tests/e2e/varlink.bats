@@ -56,6 +56,42 @@ call() {
 	call org.jobd.Remove '{"selection": {"selectors": ["1"]}}' | jq -e '.parameters.removed == [1]'
 }
 
+# tasks PARAMETERS [FLAG]: of job 1, as "index ..." and whether there are more, a line a reply
+tasks() {
+	call org.jobd.ListTasks "$(jq -c '. + {selector: "1"}' <<<"$1")" "${@:2}" |
+		jq -r '.parameters | [.tasks[].index, if .hasMore then "more" else "end" end] | join(" ")'
+}
+
+@test "ListTasks: a reply has no more than limit, and whatever is asked for is told once" {
+	# Tasks 5 and 2003 fail; more tasks than are looked through in a turn
+	call org.jobd.Start '{"kind": "ping", "targets":
+		["127.1.0.[1-5]", "240.0.0.1", "127.1.[1-8].[1-249]", "127.2.0.[1-5]", "240.0.0.2", "127.3.0.1"]}'
+	run -3 jobctl wait 1
+	[ "$(tasks '{"limit": 3}')" = '0 1 2 more' ]
+	[ "$(tasks '{"limit": 3, "after": 2}')" = '3 4 5 more' ]
+	[ "$(tasks '{"limit": 3, "after": 2000}')" = '2001 2002 2003 more' ]
+	[ "$(tasks '{"limit": 1, "after": 2003}')" = '2004 end' ]
+	[ "$(tasks '{"limit": 3, "after": 2004}')" = end ]
+	[ "$(tasks '{"states": ["failed"]}')" = '5 2003 end' ]
+	[ "$(tasks '{"states": ["failed"], "limit": 1}')" = '5 more' ]
+	# That there may be others, who knows
+	[[ $(tasks '{"states": ["failed"], "limit": 1, "after": 5}') == '2003 '* ]]
+	[ "$(tasks '{"states": ["stopped", "queued"]}')" = end ]
+	[ "$(tasks '{}')" = "$(seq -s ' ' 0 999) more" ]
+	[ "$(tasks '{"limit": 1500, "after": 499}')" = "$(seq -s ' ' 500 1999) more" ]
+	[ "$(tasks '{"limit": 1}' more | wc -l)" -eq 3 ]
+	[ "$(tasks '{}' more | sed 's/ [a-z]*$//' | tr '\n' ' ')" = "$(seq -s ' ' 0 2004) " ]
+	[ "$(tasks '{"states": ["failed"]}' more | tr '\n' ' ')" = '5 more 2003 end ' ]
+	# Tasks that never began have no rows
+	call org.jobd.Start '{"kind": "ping", "parallel": 1, "ping": {"count": 0}, "targets": ["127.0.0.[1-9]"]}'
+	run -0 call org.jobd.ListTasks '{"selector": "2", "states": ["queued"], "limit": 4, "after": 2}'
+	jq -e '.parameters | [.tasks[].index] == [3, 4, 5, 6] and .hasMore' <<<"$output"
+	jobctl stop 2
+	jobctl wait 2 || :
+	run -0 call org.jobd.ListTasks '{"selector": "2", "states": ["stopped"], "limit": 4, "after": 6}'
+	jq -e '.parameters | [.tasks[].index] == [7, 8] and (.hasMore | not)' <<<"$output"
+}
+
 # receive_all PARAMETERS: positions of all that there is, where each page is confirmed far beyond it
 receive_all() {
 	{
