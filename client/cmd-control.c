@@ -64,19 +64,25 @@ enum status cmd_remove(struct words *words)
 	return status;
 }
 
-/* The one job that a command is about. */
-static const char *only_argument(const struct words *words, const char *verb)
+/* The one job that a command is about: an id, a name or @last, perhaps with a task part. */
+static json_t *only_argument(const struct words *words, const char *verb)
 {
-	if (words->argument_count != 1 || words->has_rest)
+	const char *word = words->argument_count == 1 ? words->arguments[0] : "";
+	size_t job_size = strcspn(word, "/");
+	bool is_range = *word >= '0' && *word <= '9' && strcspn(word, "-") < job_size;
+
+	/* Of several the newest would be taken, and the others without a word be left. */
+	if (words->argument_count != 1 || words->has_rest || is_range ||
+	    strcspn(word, "*?[") < job_size)
 		fail(STATUS_WORDS, "jobctl %s takes one job: jobctl %s 7", verb, verb);
-	return words->arguments[0];
+	return text_value(word, "a selector");
 }
 
 enum status cmd_retry(struct words *words)
 {
-	const char *selector = only_argument(words, "retry");
+	json_t *selector = only_argument(words, "retry");
 	json_t *reply =
-		talk("Retry", json_pack("{s:s, s:o}", "selector", selector, "token", new_token()));
+		talk("Retry", json_pack("{s:o, s:o}", "selector", selector, "token", new_token()));
 
 	if (globals.is_json)
 		print_json(reply);
@@ -88,22 +94,24 @@ enum status cmd_retry(struct words *words)
 
 enum status cmd_adjust(struct words *words)
 {
-	const char *selector = only_argument(words, "adjust");
+	json_t *selector = only_argument(words, "adjust");
+	const char *word = json_string_value(selector);
 	int64_t id;
 
 	words_refuse_tasks(words, "adjust");
 	if (json_object_size(words->parameters) == 0)
 		fail(STATUS_WORDS, "what should change? see jobctl adjust --help");
-	if (number_parse(selector, 1, INT64_MAX / 2, &id) < 0) {
+	if (number_parse(word, 1, INT64_MAX / 2, &id) < 0) {
 		/* A name or @last: its id first. */
-		json_t *reply = talk("List", json_pack("{s:{s:[s]}, s:i}", "selection", "selectors",
+		json_t *reply = talk("List", json_pack("{s:{s:[O]}, s:i}", "selection", "selectors",
 						       selector, "limit", 1));
 
 		id = number_of(json_array_get(json_object_get(reply, "jobs"), 0), "id");
 		json_decref(reply);
 		if (id == 0)
-			fail(STATUS_REFUSED, "no job is called '%.80s'", selector);
+			fail(STATUS_REFUSED, "no job is called '%.80s'", word);
 	}
+	json_decref(selector);
 	(void)json_object_set_new(words->parameters, "id", json_integer(id));
 	print_reply(talk("Adjust", json_incref(words->parameters)));
 	return STATUS_OK;

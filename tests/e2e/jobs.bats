@@ -239,6 +239,26 @@ interrupt() {
 	jobctl show "$id" --json | jq -e '.taskList[2].state == "stopped" and .taskList[2].attempts == 0'
 }
 
+@test "adjust and retry are of one job: what names several, or none, changes nothing" {
+	jobctl start ping --name one --count 0 127.0.0.1
+	jobctl start ping --name two --count 0 127.0.0.1
+	for job in 1-2 '*' 'tw?' $'\xff' ''; do
+		run -2 jobctl adjust "$job" --name other
+		[ "${#lines[@]}" -eq 1 ]
+		run -2 jobctl retry "$job"
+		[ "${#lines[@]}" -eq 1 ]
+	done
+	run -2 jobctl adjust two/127.0.0.1 --name other
+	[[ $output == *"whole job"* ]]
+	[ "$(jobctl list --json | jq -r .name | xargs)" = "two one" ]
+	jobctl adjust two --name core-2
+	jobctl adjust core-2 --name core-3
+	jobctl stop --all
+	jobctl wait || :
+	# A name with a '-' is no range, and a task part may name several
+	run -0 jobctl retry 'core-3/127.0.0.[1-1]'
+}
+
 @test "retry makes a job of just what did not succeed" {
 	jobctl start ping 127.0.0.1 10.9.9.1 10.9.9.2
 	run -3 jobctl wait
