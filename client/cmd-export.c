@@ -68,7 +68,5 @@ enum status cmd_export(struct words *words)
 				json_integer(number_of(json_array_get(jobs, count - 1), "id")));
 		json_decref(reply);
 	}
-	if (fflush(stdout) != 0)
-		fail(STATUS_REFUSED, "cannot write the output: %m");
 	return STATUS_OK;
 }

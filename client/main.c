@@ -274,6 +274,7 @@ static enum status run(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	enum status status;
+	const char *why;
 
 	stdio_occupy();
 	if (argc == 2 && streq(argv[1], "--dump-options")) {
@@ -281,7 +282,7 @@ int main(int argc, char **argv)
 		return STATUS_OK;
 	}
 	status = run(argc, argv);
-	if (fflush(stdout) != 0 && status == STATUS_OK)
-		fail(STATUS_REFUSED, "cannot write the output: %m");
+	if (!is_written(stdout, &why) && status == STATUS_OK)
+		fail(STATUS_REFUSED, "cannot write the output: %s", why);
 	return (int)status;
 }

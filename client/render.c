@@ -5,6 +5,7 @@
 #include "common/util.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <libsmartcols/libsmartcols.h>
 #include <locale.h>
 
@@ -80,6 +81,16 @@ void print_clean(FILE *file, const char *bytes, size_t size)
 		(void)fprintf(file, "\\x%02x", (unsigned char)bytes[i]);
 		step = 1;
 	}
+}
+
+bool is_written(FILE *file, const char **ret_why)
+{
+	*ret_why = NULL;
+	if (fflush(file) != 0)
+		*ret_why = strerror(errno);
+	else if (ferror(file))
+		*ret_why = "a part of it was not taken";
+	return !*ret_why;
 }
 
 /* --- JSON --- */

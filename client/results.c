@@ -70,9 +70,19 @@ struct results_options results_options_of(const struct words *words, bool is_sin
 	};
 }
 
+/*
+ * stderr is not buffered: what was printed before goes out first, or where both are one file a line
+ * would stand in the middle of another. Whether that went well flush_output finds.
+ */
+static FILE *error_file(void)
+{
+	(void)fflush(stdout);
+	return stderr;
+}
+
 static FILE *stream_file(int stream)
 {
-	return stream == 0 ? stdout : stderr;
+	return stream == 0 ? stdout : error_file();
 }
 
 static struct pending *find_pending(struct results *results, const json_t *record)
@@ -262,7 +272,7 @@ static void print_end(const struct results *results, const char *target, const j
 		if (!results->options.is_raw)
 			print_ping(target, task);
 	} else if (!streq(state, "succeeded")) {
-		print_failure(stderr, target, task);
+		print_failure(error_file(), target, task);
 	}
 }
 
@@ -374,13 +384,15 @@ static int64_t written_position(const struct results *results, int64_t position)
 
 static void flush_output(void)
 {
+	const char *why;
+
 	/* What went wrong, and what a command wrote there, goes to stderr. */
-	if (fflush(stdout) == 0 && !ferror(stdout) && fflush(stderr) == 0 && !ferror(stderr))
+	if (is_written(stdout, &why) && is_written(stderr, &why))
 		return;
 	talk_check_interrupt();
 	if (errno == EPIPE)
 		exit(STATUS_REFUSED);
-	fail(STATUS_REFUSED, "cannot write the output: %m; the next receive gives it again");
+	fail(STATUS_REFUSED, "cannot write the output: %s; the next receive gives it again", why);
 }
 
 /* Confirms, and asks for the next page. */

@@ -117,6 +117,45 @@ way_past() {
 	[[ $output == "127.0.0.1: failed"* ]]
 }
 
+@test "output and errors in one file: in their order, and no line stands within another" {
+	jobctl start ping 127.0.0.0/24
+	jobctl wait --quiet
+	jobctl start ssh --port 9 127.0.0.1 -- true
+	jobctl wait --quiet || :
+	jobctl receive >"$BATS_TEST_TMPDIR/both" 2>&1
+	[ "$(wc -l <"$BATS_TEST_TMPDIR/both")" -eq 255 ]
+	run -1 grep -vE '^127.0.0.[0-9]+: (1/1 replies, 0% loss, min/avg/max [0-9./]+ ms|failed .*)$' "$BATS_TEST_TMPDIR/both"
+	tail -n 1 "$BATS_TEST_TMPDIR/both" | grep '^127.0.0.1: failed (refused)'
+}
+
+# slow_reader COMMAND...: at the end of a pipe that does not block; how much came, and the status
+slow_reader() {
+	python3 - "$@" <<-'END'
+		import fcntl, os, subprocess, sys, time
+		reader, writer = os.pipe()
+		os.set_blocking(writer, False)
+		fcntl.fcntl(writer, 1031, 4096) # F_SETPIPE_SZ
+		child = subprocess.Popen(sys.argv[1:], stdout=writer)
+		os.close(writer)
+		size = 0
+		while part := os.read(reader, 65536):
+		    size += len(part)
+		    time.sleep(0.0005)
+		print(size, child.wait())
+	END
+}
+
+@test "output of which a part is not taken is told, wherever the hole is" {
+	jobctl start ping 127.0.0.0/21
+	jobctl wait --quiet
+	whole=$(jobctl show 1 --json | wc -c)
+	[ "$whole" -gt 100000 ]
+	for i in $(seq 20); do
+		read -r size status < <(slow_reader "$JOBCTL_PROGRAM" show 1 --json --quiet)
+		[ "$status" -eq 1 ] || [ "$size" -eq "$whole" ]
+	done
+}
+
 @test "receive --wait streams until the end, and --failed leaves out what succeeded" {
 	jobctl start ping 127.0.0.1 10.9.9.9
 	run -3 jobctl receive --wait --keep
