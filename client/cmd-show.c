@@ -9,8 +9,11 @@ enum { TASKS_SHOWN = 50 };
 
 static void print_field(const char *name, const char *value)
 {
-	if (*value)
-		printf("%12s: %s\n", name, value);
+	if (!*value)
+		return;
+	printf("%12s: ", name);
+	print_clean_text(stdout, value);
+	printf("\n");
 }
 
 static void print_counts(const json_t *job)
@@ -57,7 +60,9 @@ static void print_option(const char *name, const json_t *value)
 	if (size > 4 && streq(name + size - 4, "Usec")) {
 		printf(" %s\n", duration_text(json_integer_value(value), text));
 	} else if (json_is_string(value)) {
-		printf(" %s\n", json_string_value(value));
+		printf(" ");
+		print_clean_text(stdout, json_string_value(value));
+		printf("\n");
 	} else if (json_is_true(value)) {
 		printf("\n");
 	} else {
@@ -181,7 +186,8 @@ static void print_ping(const json_t *task)
 
 	if (!ping)
 		return;
-	printf("\n%12s: %s\n", "target", text_of(task, "target"));
+	printf("\n");
+	print_field("target", text_of(task, "target"));
 	for (size_t i = 0; i < json_array_size(addresses); i++)
 		print_result(json_object_get(json_array_get(addresses, i), "ping"));
 	if (json_array_size(addresses) == 0)

@@ -83,6 +83,11 @@ void print_clean(FILE *file, const char *bytes, size_t size)
 	}
 }
 
+void print_clean_text(FILE *file, const char *text)
+{
+	print_clean(file, text, strlen(text));
+}
+
 bool is_written(FILE *file, const char **ret_why)
 {
 	*ret_why = NULL;

@@ -114,7 +114,9 @@ static void print_line(const char *target, int stream, const char *bytes, size_t
 {
 	FILE *file = stream_file(stream);
 
-	(void)fprintf(file, "%s%s:%s ", color(file, COLOR_BOLD), target, color(file, COLOR_OFF));
+	(void)fputs(color(file, COLOR_BOLD), file);
+	print_clean_text(file, target);
+	(void)fprintf(file, ":%s ", color(file, COLOR_OFF));
 	print_clean(file, bytes, size);
 	if (bytes[size - 1] != '\n')
 		(void)fputc('\n', file);
@@ -185,8 +187,9 @@ static void print_group(const char *targets, size_t count, const char *output, s
 			void *context)
 {
 	(void)context;
-	printf("%s--- %s (%zu)%s\n", color(stdout, COLOR_BOLD), targets, count,
-	       color(stdout, COLOR_OFF));
+	printf("%s--- ", color(stdout, COLOR_BOLD));
+	print_clean_text(stdout, targets);
+	printf(" (%zu)%s\n", count, color(stdout, COLOR_OFF));
 	print_clean(stdout, output, size);
 	if (size > 0 && output[size - 1] != '\n')
 		(void)fputc('\n', stdout);
@@ -194,26 +197,20 @@ static void print_group(const char *targets, size_t count, const char *output, s
 
 /* --- The end of a task --- */
 
-static void print_message(FILE *file, const json_t *task)
-{
-	const char *message = text_of(task, "message");
-
-	print_clean(file, message, strlen(message));
-}
-
 /* "r07: failed (host-key): the key of r07 changed; ..." */
 static void print_failure(FILE *file, const char *target, const json_t *task)
 {
 	const char *error = text_of(task, "error"), *message = text_of(task, "message");
 	char class[32];
 
-	(void)fprintf(file, "%s: %s%s%s", target, color(file, COLOR_RED), text_of(task, "state"),
+	print_clean_text(file, target);
+	(void)fprintf(file, ": %s%s%s", color(file, COLOR_RED), text_of(task, "state"),
 		      color(file, COLOR_OFF));
 	if (*error)
 		(void)fprintf(file, " (%s)", for_people(error, class));
 	if (*message)
 		(void)fputs(": ", file);
-	print_message(file, task);
+	print_clean_text(file, message);
 	(void)fputc('\n', file);
 }
 
@@ -227,10 +224,11 @@ static void print_replies(const char *target, const json_t *task)
 		print_failure(stdout, target, task);
 		return;
 	}
-	printf("%s: ", target);
+	print_clean_text(stdout, target);
+	(void)fputs(": ", stdout);
 	if (received == 0) {
 		(void)fputs(color(stdout, COLOR_RED), stdout);
-		print_message(stdout, task);
+		print_clean_text(stdout, text_of(task, "message"));
 		(void)fputs(color(stdout, COLOR_OFF), stdout);
 	} else {
 		printf("%lld/%lld replies, %lld%% loss, min/avg/max %.2f/%.2f/%.2f ms",
@@ -241,7 +239,7 @@ static void print_replies(const char *target, const json_t *task)
 		       (double)number_of(ping, "maxUsec") / 1e3);
 		if (!streq(text_of(task, "state"), "succeeded")) {
 			(void)fputs(" (", stdout);
-			print_message(stdout, task);
+			print_clean_text(stdout, text_of(task, "message"));
 			(void)fputc(')', stdout);
 		}
 	}

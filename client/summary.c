@@ -151,8 +151,11 @@ static void print_times(struct summary *summary)
 		return;
 	print_histogram(summary);
 	printf("slowest:");
-	for (size_t i = 0; i < count && i < SLOWEST; i++)
-		printf("%s %s %.3f", i > 0 ? "," : "", timings[i].target, ms(timings[i].us));
+	for (size_t i = 0; i < count && i < SLOWEST; i++) {
+		printf("%s ", i > 0 ? "," : "");
+		print_clean_text(stdout, timings[i].target);
+		printf(" %.3f", ms(timings[i].us));
+	}
 	printf("\n");
 }
 

@@ -130,6 +130,19 @@ imported_as() {
 	is_state 1 stopped
 }
 
+@test "no user steers the terminal of who looks at the job" {
+	other start ssh --login $'\e[31mroot' --jump $'a\e[32m' --port 9 127.0.0.1 -- $'\e]0;x\a'
+	other start ping --source $'\e[33m' --name $'n\xc2\x9b34m' $'h\xc2\x9b35m'
+	run -3 jobctl wait 3 --timeout "$BOUND"
+	for words in 'show 2-3' 'list 2-3' 'receive 3' 'receive 3 --again --summary'; do
+		# shellcheck disable=SC2086
+		LC_ALL=C.UTF-8 run -0 on_terminal 200 "$JOBCTL_PROGRAM" $words
+		[[ $output == *x9b3[45]m* ]]
+		[[ $output != *$'\e'* ]]
+		[[ $output != *$'\xc2\x9b'* ]]
+	done
+}
+
 @test "one user cannot take every connection from the others" {
 	printf '[jobd]\nmax-clients = 16\n' >"$BATS_TEST_TMPDIR/jobd.conf"
 	stop_jobd

@@ -119,6 +119,24 @@ kill9_jobd() {
 	has_ended "$JOBD_PID" || :
 }
 
+# on_terminal COLUMNS COMMAND...: what it writes on a terminal of that width
+on_terminal() {
+	python3 - "$@" <<-'END'
+		import fcntl, os, pty, struct, sys, termios
+		pid, terminal = pty.fork()
+		if pid == 0:
+		    size = struct.pack("HHHH", 24, int(sys.argv[1]), 0, 0)
+		    fcntl.ioctl(1, termios.TIOCSWINSZ, size)
+		    os.execvp(sys.argv[2], sys.argv[2:])
+		try:
+		    while True:
+		        os.write(1, os.read(terminal, 4096))
+		except OSError:
+		    pass
+		sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+	END
+}
+
 state_of() {
 	jobctl list "$1" --json | jq -r .state
 }
