@@ -91,6 +91,8 @@ void words_parse(struct words *words, int count, char **values,
 bool words_flag(const struct words *words, const char *name);
 const char *words_text(const struct words *words, const char *name);
 void words_done(struct words *words);
+/* For commands that take no "--". */
+void words_no_rest(const struct words *words);
 /* The option that an option's row put into words, or NULL. */
 const json_t *words_value(const struct words *words, const struct option_row *row);
 /* A text as JSON; one that is not UTF-8 ends the program. what: where it is from, for the sentence.
@@ -203,7 +205,8 @@ void results_receive(json_t *parameters, const struct results_options *options,
 		     bool *ret_is_failed);
 /* How results are shown: --group, --summary, --raw, --dir. */
 extern const struct option_row results_options[];
-struct results_options results_options_of(const struct words *words, bool is_single);
+/* Their words are checked: before anything is asked for. is_single is the caller's to say. */
+struct results_options results_options_of(const struct words *words);
 
 /* --- Groups (groups.c) --- */
 

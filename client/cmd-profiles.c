@@ -18,13 +18,15 @@ static const json_t *find(const json_t *list, const char *name)
 
 enum status cmd_profiles(struct words *words)
 {
-	json_t *reply = talk("ListProfiles", NULL);
-	const json_t *list = json_object_get(reply, "profiles");
+	const json_t *list;
 	size_t i;
-	json_t *profile;
+	json_t *reply, *profile;
 
+	words_no_rest(words);
 	if (words->argument_count > 1)
 		fail(STATUS_WORDS, "jobctl profiles takes one name at most");
+	reply = talk("ListProfiles", NULL);
+	list = json_object_get(reply, "profiles");
 	if (words->argument_count == 1 && globals.is_json) {
 		print_json(find(list, words->arguments[0]));
 	} else if (words->argument_count == 1) {

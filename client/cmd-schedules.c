@@ -94,8 +94,7 @@ enum status cmd_schedules(struct words *words)
 {
 	json_t *schedules;
 
-	if (words->has_rest)
-		fail(STATUS_WORDS, "'--' and what follows has no meaning here");
+	words_no_rest(words);
 	if (words->argument_count > 0 && word_find(actions, words->arguments[0]) >= 0)
 		return change(words);
 	(void)json_object_set_new(words->parameters, "selectors", named(words, 0));

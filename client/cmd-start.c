@@ -218,9 +218,8 @@ static void tell_reason(json_t *selection)
  * Stays until the end: results as they come, and their status. Where progress is shown, which takes
  * the line that results would go to, it comes first.
  */
-static enum status wait_and_receive(const struct words *words, int64_t id, bool is_single)
+static enum status wait_and_receive(const struct results_options *options, int64_t id)
 {
-	struct results_options options = results_options_of(words, is_single);
 	autofree char *line = xasprintf("jobctl: job %lld runs on: jobctl wait %lld", (long long)id,
 					(long long)id);
 	autofree char *selector = xasprintf("%lld", (long long)id);
@@ -232,7 +231,7 @@ static enum status wait_and_receive(const struct words *words, int64_t id, bool 
 	talk_on_interrupt(line);
 	if (progress_is_shown())
 		json_decref(wait_for(json_pack("{s:O}", "selection", selection)));
-	results_receive(json_pack("{s:O, s:b}", "selection", selection, "wait", 1), &options,
+	results_receive(json_pack("{s:O, s:b}", "selection", selection, "wait", 1), options,
 			&is_failed);
 	/* Of what was never begun there are no results. */
 	sums = wait_for(json_pack("{s:O}", "selection", selection));
@@ -269,9 +268,10 @@ static bool check_schedule(const struct words *words)
 enum status cmd_start(struct words *words)
 {
 	const char *kind = words->argument_count > 0 ? words->arguments[0] : NULL;
+	struct results_options options;
 	json_t *reply;
 	int64_t id;
-	bool is_single, is_schedule;
+	bool is_schedule;
 
 	if (!kind)
 		fail(STATUS_WORDS, "which kind? jobctl start ping TARGET..., or jobctl start ssh "
@@ -279,6 +279,7 @@ enum status cmd_start(struct words *words)
 	if (word_find(kind_words, kind) < 0)
 		unknown_kind(kind);
 	check_options(words, kind);
+	options = results_options_of(words);
 	is_schedule = check_schedule(words);
 	if (words->argument_count < 2)
 		fail(STATUS_WORDS, "no target: jobctl start %s TARGET...", kind);
@@ -292,13 +293,13 @@ enum status cmd_start(struct words *words)
 	(void)json_object_set_new(words->parameters, "token", new_token());
 	reply = talk("Start", json_incref(words->parameters));
 	id = number_of(reply, "id");
-	is_single = number_of(reply, "tasks") == 1;
+	options.is_single = number_of(reply, "tasks") == 1;
 	if (globals.is_json)
 		print_json(reply);
 	(void)fflush(stdout);
 	json_decref(reply);
 	if (words_flag(words, "wait"))
-		return wait_and_receive(words, id, is_single);
+		return wait_and_receive(&options, id);
 	if (!globals.is_json)
 		printf("%s%lld\n", is_schedule ? "s" : "", (long long)id);
 	return STATUS_OK;

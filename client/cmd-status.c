@@ -17,14 +17,15 @@ static void print_number(const char *name, int64_t value)
 
 enum status cmd_status(struct words *words)
 {
-	json_t *status = talk("GetStatus", NULL);
-	json_t *limits = json_object_get(status, "limits");
+	json_t *status, *limits, *value;
 	char text[UNITS_TEXT_MAX];
 	const char *name;
-	json_t *value;
 
+	words_no_rest(words);
 	if (words->argument_count > 0)
 		fail(STATUS_WORDS, "jobctl status takes no argument");
+	status = talk("GetStatus", NULL);
+	limits = json_object_get(status, "limits");
 	if (globals.is_json) {
 		print_json(status);
 		json_decref(status);

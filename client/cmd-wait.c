@@ -104,8 +104,8 @@ enum status cmd_receive(struct words *words)
 	bool is_failed;
 
 	words_select(words);
-	options = results_options_of(words,
-				     is_single(json_object_get(words->parameters, "selection")));
+	options = results_options_of(words);
+	options.is_single = is_single(json_object_get(words->parameters, "selection"));
 	talk_on_interrupt(NULL);
 	results_receive(json_incref(words->parameters), &options, &is_failed);
 	return is_wait && is_failed ? STATUS_FAILED : STATUS_OK;

@@ -199,7 +199,7 @@ static void set_globals(const struct words *words)
 		fail(STATUS_WORDS, "--user and --system do not go together");
 }
 
-static const struct command *find_command(const char *name)
+static const struct command *find_command(const char *name, bool has_options_before)
 {
 	const char *names[ARRAY_SIZE(commands) + 1];
 	const char *meant;
@@ -213,6 +213,9 @@ static const struct command *find_command(const char *name)
 	meant = nearest(name, names);
 	if (meant)
 		fail(STATUS_WORDS, "unknown command '%.80s'; did you mean '%s'?", name, meant);
+	if (has_options_before)
+		fail(STATUS_WORDS,
+		     "unknown command '%.80s': the command comes first, then its options", name);
 	fail(STATUS_WORDS, "unknown command '%.80s'; see jobctl --help", name);
 }
 
@@ -247,12 +250,12 @@ static enum status run(int argc, char **argv)
 	}
 	if (streq(argv[place], "help")) {
 		if (place + 1 < argc)
-			print_command_help(find_command(argv[place + 1]));
+			print_command_help(find_command(argv[place + 1], false));
 		else
 			print_help();
 		return STATUS_OK;
 	}
-	command = find_command(argv[place]);
+	command = find_command(argv[place], place > 1);
 	/* Options before the command are global ones: they move behind it. */
 	for (int i = place; i > 1; i--)
 		argv[i] = argv[i - 1];

@@ -255,6 +255,13 @@ static _Noreturn void bad_value(const struct option_row *row, const char *value,
 	fail(STATUS_WORDS, "--%s takes %s, not '%.80s'", row->name, what, value);
 }
 
+/* As a script's variable is that was never set: it would stand for the usual, or for all. */
+static _Noreturn void empty_value(const struct option_row *row)
+{
+	fail(STATUS_WORDS, "--%s got an empty value: say --%s %s", row->name, row->name,
+	     row->argument);
+}
+
 static const char *check_word(const struct option_row *row, const char *value)
 {
 	const char *meant;
@@ -332,8 +339,12 @@ static json_t *parse_list(const struct option_row *row, const char *value, json_
 			append_item(row, array, start);
 		start = at + 1;
 		if (is_end)
-			return array;
+			break;
 	}
+	/* --exclude may leave out nothing. */
+	if (row->type != OPTION_LIST && json_array_size(array) == 0)
+		empty_value(row);
+	return array;
 }
 
 static json_t *parse_value(const struct option_row *row, const char *value, json_t *before)
@@ -372,6 +383,8 @@ static json_t *parse_value(const struct option_row *row, const char *value, json
 	case OPTION_WORD:
 		return interface_word(check_word(row, value));
 	case OPTION_TEXT:
+		if (!*value)
+			empty_value(row);
 		return option_text(row, value);
 	case OPTION_NUMBERS:
 	case OPTION_WORDS:
@@ -511,13 +524,18 @@ void words_refuse_tasks(const struct words *words, const char *verb)
 			     words->arguments[i], verb);
 }
 
+void words_no_rest(const struct words *words)
+{
+	if (words->has_rest)
+		fail(STATUS_WORDS, "'--' and what follows has no meaning here");
+}
+
 void words_select(struct words *words)
 {
 	json_t *selection = json_object_get(words->parameters, "selection");
 	json_t *selectors;
 
-	if (words->has_rest)
-		fail(STATUS_WORDS, "'--' and what follows has no meaning here");
+	words_no_rest(words);
 	if (words->argument_count == 0)
 		return;
 	if (!selection) {

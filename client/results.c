@@ -54,14 +54,20 @@ struct results {
 	bool is_failed;
 };
 
-struct results_options results_options_of(const struct words *words, bool is_single)
+struct results_options results_options_of(const struct words *words)
 {
+	if (words_text(words, "dir") && globals.is_json)
+		fail(STATUS_WORDS, "--dir and --json do not go together: no file would be written");
+	if (words_text(words, "dir") && words_flag(words, "summary"))
+		fail(STATUS_WORDS, "--dir and --summary do not go together: no file would be "
+				   "written");
+	if (words_flag(words, "raw") && words_flag(words, "group"))
+		fail(STATUS_WORDS, "--raw and --group do not go together");
 	if (words_flag(words, "summary") && globals.is_json)
 		fail(STATUS_WORDS, "--summary is for people: --json has every result");
 	if (words_flag(words, "summary") && json_object_get(words->parameters, "remove"))
 		fail(STATUS_WORDS, "--summary leaves the results: it does not go with --remove");
 	return (struct results_options){
-		.is_single = is_single,
 		.is_group = words_flag(words, "group"),
 		.is_summary = words_flag(words, "summary"),
 		.is_raw = words_flag(words, "raw"),

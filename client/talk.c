@@ -119,6 +119,9 @@ static _Noreturn void no_daemon(const char *path, int number)
 {
 	if (number == -EACCES)
 		fail(STATUS_DAEMON, "you may not talk to the jobd on %s", path);
+	if (number == -ENAMETOOLONG)
+		fail(STATUS_DAEMON,
+		     "the path %.80s... is too long for a socket: name a shorter one", path);
 	fail(STATUS_DAEMON, "no jobd listens on %s: start it with `jobd --socket %s`", path, path);
 }
 
@@ -278,13 +281,14 @@ static enum status status_of(int error)
 	}
 }
 
-/* A sentence of jobd begins with the parameter's name; people know the option's. */
+/* A sentence of jobd begins with the parameter's name, and people know the option's; or it names
+ * the option already. */
 static _Noreturn void tell_option(const char *parameter, const char *message)
 {
 	const char *option = option_of_parameter(parameter);
 	size_t size = strlen(parameter);
 
-	if (!option)
+	if (!option || strncmp(message, "--", 2) == 0)
 		fail(STATUS_WORDS, "%s", message);
 	if (strncmp(message, parameter, size) == 0 && strchr(": ", message[size]))
 		fail(STATUS_WORDS, "--%s%s", option, message + size);

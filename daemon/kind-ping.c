@@ -60,7 +60,7 @@ static int check_success(struct ping_options *options, struct error *ret_error)
 
 	if (options->success && options->max_loss >= 0)
 		return error_set(ret_error, ERROR_INVALID_OPTION, "maxLossPercent",
-				 "maxLossPercent: it does not go together with success, which "
+				 "maxLossPercent: it does not go together with --success, which "
 				 "says the same");
 	if (options->max_loss >= 0)
 		options->success_percent = 100 - (int)options->max_loss;

@@ -421,6 +421,53 @@ jobctl_closed() {
 	[ "${#lines[@]}" -eq 1 ]
 }
 
+# refuses WORDS SENTENCE: with one line and status 2, before anything else
+refuses() {
+	# shellcheck disable=SC2086
+	run -2 jobctl $1
+	[ "$output" = "jobctl: $2" ]
+}
+
+@test "ways to show results that do not go together are refused before anything begins" {
+	for command in 'start ping --wait 127.0.0.1' receive; do
+		refuses "$command --json --dir x" "--dir and --json do not go together: no file would be written"
+		refuses "$command --summary --dir x" "--dir and --summary do not go together: no file would be written"
+		refuses "$command --raw --group" "--raw and --group do not go together"
+		refuses "$command --summary --json" "--summary is for people: --json has every result"
+	done
+	[ -z "$(jobctl list --json)" ]
+}
+
+@test "an empty value is none, and stands neither for the usual nor for all" {
+	jobctl start ping 127.0.0.1
+	jobctl wait --quiet
+	refuses '--socket= list' '--socket got an empty value: say --socket PATH'
+	refuses 'list --state=' '--state got an empty value: say --state LIST'
+	refuses 'remove --newest 1 --state ,' '--state got an empty value: say --state LIST'
+	refuses 'receive --cursor=' '--cursor got an empty value: say --cursor NAME'
+	refuses 'start ssh --success-codes= 127.0.0.1 -- true' \
+		'--success-codes got an empty value: say --success-codes LIST'
+	run -0 jobctl receive
+	[ "${#lines[@]}" -eq 1 ]
+	run -0 jobctl start ping --exclude= 127.0.0.1
+}
+
+@test "what is wrong with the words is told without a daemon, and each option once" {
+	for words in 'status x' 'profiles x y' 'status -- x' 'profiles -- x' 'receive --summary --json'; do
+		# shellcheck disable=SC2086
+		run -2 jobctl --socket "$BATS_TEST_TMPDIR/none.sock" $words
+		[ "${#lines[@]}" -eq 1 ]
+	done
+	refuses '--timeout 5s wait' "unknown command '5s': the command comes first, then its options"
+	refuses 'start ssh --enable 127.0.0.1 -- x' \
+		'--enable is for a shell: name its profile with --shell, or --shell auto'
+	refuses 'start ssh --answer x 127.0.0.1 -- x' "--answer: 'x' is not of the form PATTERN=TEXT"
+	refuses 'start ping --max-loss 5% --success all 127.0.0.1' \
+		'--max-loss: it does not go together with --success, which says the same'
+	run -4 jobctl --socket "/$(printf '%0200d' 0)" list
+	[[ $output == *"too long for a socket"* ]]
+}
+
 @test "targets from a file, from standard input, from an inventory; --exclude; twice is once" {
 	printf '127.0.0.1 # first\n\n127.0.0.2\n127.0.0.1\n' >"$BATS_TEST_TMPDIR/list"
 	jobctl start ping @"$BATS_TEST_TMPDIR/list"
