@@ -44,8 +44,10 @@ static void append_rate(char *text, size_t size, int64_t done, int64_t total)
 	if (progress <= 0 || elapsed_us < US_PER_SEC / 2)
 		return;
 	rate = (double)progress * 1e6 / (double)elapsed_us;
-	(void)snprintf(text + used, size - used, ", %.1f/s, %s left", rate,
-		       duration_text((int64_t)((double)(total - done) / rate) * US_PER_SEC, left));
+	/* Whole seconds, begun ones too: as long as it goes on it is not 0. */
+	(void)snprintf(
+		text + used, size - used, ", %.1f/s, %s left", rate,
+		duration_text(((int64_t)((double)(total - done) / rate) + 1) * US_PER_SEC, left));
 }
 
 void progress_draw(const json_t *sums)
@@ -53,7 +55,7 @@ void progress_draw(const json_t *sums)
 	int64_t total = number_of(sums, "tasks");
 	int64_t failed = number_of(sums, "failed") + number_of(sums, "interrupted");
 	int64_t done = total - number_of(sums, "queued") - number_of(sums, "running");
-	char bar[BAR_MAX + 1], text[160];
+	char bar[BAR_MAX + 1], text[160], line[sizeof(bar) + sizeof(text) + 2];
 	unsigned width = terminal_width(), room;
 	size_t filled;
 
@@ -75,7 +77,9 @@ void progress_draw(const json_t *sums)
 	memset(bar, '.', room);
 	memset(bar, '#', filled);
 	bar[room] = '\0';
-	(void)fprintf(stderr, "\r\033[K[%s]%s", bar, text);
+	(void)snprintf(line, sizeof(line), "[%s]%s", bar, text);
+	/* A line that goes over the edge could not be drawn over. */
+	(void)fprintf(stderr, "\r\033[K%.*s", (int)width - 1, line);
 	(void)fflush(stderr);
 	is_drawn = true;
 }

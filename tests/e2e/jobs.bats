@@ -216,6 +216,15 @@ slow_reader() {
 	jq -e '.isTimedOut and .jobsEnded == 2' <<<"$output"
 }
 
+@test "the bar stays within one line of a narrow terminal, and tells how long it will take" {
+	jobctl start ping --rate 20 '127.0.0.[1-40]'
+	on_terminal 24 "$JOBCTL_PROGRAM" wait 1 >"$BATS_TEST_TMPDIR/drawn"
+	# One line each time that it is drawn
+	sed 's/\r\x1b\[K/\n/g' "$BATS_TEST_TMPDIR/drawn" >"$BATS_TEST_TMPDIR/lines"
+	grep -qE '^\[[#.]*\] [0-9]+/40, [0-9.]+/s' "$BATS_TEST_TMPDIR/lines"
+	run -1 grep -E '.{24}| 0 us' "$BATS_TEST_TMPDIR/lines"
+}
+
 @test "interrupted while waiting: 130, and the job runs on" {
 	# A shell sets SIGINT aside for what it runs in the background; env gives it back
 	env --default-signal=INT "$JOBCTL_PROGRAM" start ping --wait --count 60000 127.0.0.1 \
