@@ -26,7 +26,15 @@ page_options() {
 }
 
 if command -v mandoc >/dev/null; then
-	mandoc -T lint -W warning client/jobctl.1 daemon/jobd.8 daemon/jobd.conf.5 daemon/jobd.profile.5 || status=1
+	pages="client/jobctl.1 daemon/jobd.8 daemon/jobd.conf.5 daemon/jobd.profile.5"
+	# shellcheck disable=SC2086
+	mandoc -T lint -W warning $pages || status=1
+	# A sign that mdoc takes for punctuation slips out of its quotes
+	# shellcheck disable=SC2086
+	if mandoc -T utf8 $pages | grep -n -e "‘’" -e "’’" -e '“”'; then
+		echo "nothing, or too little, is quoted there: write \\&; for ;"
+		status=1
+	fi
 else
 	echo "mandoc is missing: apt-get install mandoc"
 	exit 77
