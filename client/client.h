@@ -175,6 +175,7 @@ const char *for_people(const char *word, char buffer[static 32]);
 /* Bytes as they are; on a terminal with what would steer it made visible. */
 void print_clean(FILE *file, const char *bytes, size_t size);
 void print_clean_text(FILE *file, const char *text);
+unsigned terminal_width(FILE *file); /* 80 where it is none */
 /* Did all of it go out? A disk that was full for a while, or a pipe that does not block, may leave
  * holes, which the last fflush(3) alone does not tell of. ret_why: if not, why. */
 bool is_written(FILE *file, const char **ret_why);

@@ -5,9 +5,6 @@
 #include "common/units.h"
 #include "common/util.h"
 
-#include <sys/ioctl.h>
-#include <unistd.h>
-
 enum { BAR_MAX = 40 };
 
 static bool is_drawn;
@@ -16,13 +13,6 @@ static int64_t start_us, start_done;
 bool progress_is_shown(void)
 {
 	return !globals.is_quiet && !globals.is_json && globals.is_terminal[1];
-}
-
-static unsigned terminal_width(void)
-{
-	struct winsize size;
-
-	return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
 void progress_clear(void)
@@ -56,7 +46,7 @@ void progress_draw(const json_t *sums)
 	int64_t failed = number_of(sums, "failed") + number_of(sums, "interrupted");
 	int64_t done = total - number_of(sums, "queued") - number_of(sums, "running");
 	char bar[BAR_MAX + 1], text[160], line[sizeof(bar) + sizeof(text) + 2];
-	unsigned width = terminal_width(), room;
+	unsigned width = terminal_width(stderr), room;
 	size_t filled;
 
 	if (!progress_is_shown() || total == 0)

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <libsmartcols/libsmartcols.h>
 #include <locale.h>
+#include <sys/ioctl.h>
 
 int64_t number_of(const json_t *object, const char *member)
 {
@@ -86,6 +87,13 @@ void print_clean(FILE *file, const char *bytes, size_t size)
 void print_clean_text(FILE *file, const char *text)
 {
 	print_clean(file, text, strlen(text));
+}
+
+unsigned terminal_width(FILE *file)
+{
+	struct winsize size;
+
+	return ioctl(fileno(file), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
 bool is_written(FILE *file, const char **ret_why)
@@ -269,6 +277,30 @@ static char *one_line(const char *text)
 	return line;
 }
 
+/* On a terminal at most that part of its width, which leaves the other columns theirs. */
+static char *cut_line(const char *text, unsigned part)
+{
+	char *line = one_line(text);
+	size_t most = terminal_width(stdout) / part, count = 0;
+
+	if (!globals.is_terminal[0])
+		return line;
+	/* By characters, so that none is cut in two; the mark takes the room of the last three. */
+	for (char *at = line, *end = line; *at; at++) {
+		bool is_first = (*at & 0xc0) != 0x80;
+
+		if (is_first && count + 3 == most)
+			end = at;
+		if (is_first && count++ == most) {
+			*end = '\0';
+			at = xasprintf("%s...", line);
+			free(line);
+			return at;
+		}
+	}
+	return line;
+}
+
 /* The targets, and the command where there is one. */
 static char *what_text(const json_t *object)
 {
@@ -301,7 +333,7 @@ void print_job_table(const json_t *jobs)
 		if (!line)
 			abort();
 		set_cell(line, 0, xasprintf("%lld", (long long)number_of(job, "id")));
-		set_cell(line, 1, one_line(text_of(job, "name")));
+		set_cell(line, 1, cut_line(text_of(job, "name"), 4));
 		set_cell(line, 2, xstrdup(text_of(job, "kind")));
 		set_state(line, 3, text_of(job, "state"));
 		set_cell(line, 4,
@@ -365,7 +397,7 @@ void print_schedule_table(const json_t *schedules)
 		if (!line)
 			abort();
 		set_cell(line, 0, xasprintf("s%lld", (long long)number_of(schedule, "id")));
-		set_cell(line, 1, one_line(text_of(schedule, "name")));
+		set_cell(line, 1, cut_line(text_of(schedule, "name"), 6));
 		set_cell(line, 2, xstrdup(text_of(schedule, "kind")));
 		set_cell(line, 3, rule_text(json_object_get(schedule, "rule")));
 		set_cell(line, 4, next_text(schedule, now_us));
@@ -398,7 +430,7 @@ void print_task_table(const json_t *tasks)
 		if (!line)
 			abort();
 		set_cell(line, 0, xasprintf("%lld", (long long)number_of(task, "index")));
-		set_cell(line, 1, one_line(text_of(task, "target")));
+		set_cell(line, 1, cut_line(text_of(task, "target"), 2));
 		set_state(line, 2, text_of(task, "state"));
 		set_cell(line, 3, xasprintf("%lld", (long long)number_of(task, "attempts")));
 		set_cell(line, 4,

@@ -36,6 +36,23 @@ endless() {
 	run -0 jobctl status
 }
 
+@test "a table fits a terminal of 80 columns, whatever names are in it; in a pipe it is whole" {
+	long=a-name-as-long-as-names-may-be-which-is-$(printf '%024d' 0)
+	jobctl start ping --name "$long" "$long.$long"
+	jobctl start ping --name "$(printf 'é%.0s' {1..30})" 127.0.0.1
+	jobctl wait || :
+	for words in list 'show 1/0'; do
+		# shellcheck disable=SC2086
+		LC_ALL=C.UTF-8 run -0 on_terminal 80 "$JOBCTL_PROGRAM" $words
+		grep -E '^ *(ID|TASK|[0-9]) ' <<<"${output//$'\r'/}" >"$BATS_TEST_TMPDIR/rows"
+		LC_ALL=C.UTF-8 run -1 grep -E '.{81}' "$BATS_TEST_TMPDIR/rows"
+		grep -qF ... "$BATS_TEST_TMPDIR/rows"
+	done
+	jobctl list | grep -w "$long"
+	jobctl show 1 | grep "$long.$long failed"
+	LC_ALL=C.UTF-8 on_terminal 300 "$JOBCTL_PROGRAM" list | grep -w "$long"
+}
+
 @test "receive gives each result once; --keep, --again and --cursor" {
 	jobctl start ping 127.0.0.1
 	jobctl wait
