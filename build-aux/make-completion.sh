@@ -15,28 +15,48 @@ options() {
 	printf '%s\n' "$rows" | awk -F '\t' -v c="$1" '$1 == c && $2 != "" {printf "%s ", $2}'
 }
 
+# valued COMMAND: those of them that take a value
+valued() {
+	printf '%s\n' "$rows" | awk -F '\t' -v c="$1" '$1 == c && $2 != "" && $3 != "" {printf "%s ", $2}'
+}
+
+arguments() {
+	printf '%s\n' "$rows" | awk -F '\t' -v c="$1" '$1 == c && $2 == "" {print $3}'
+}
+
 case $shell in
 bash)
 	say "# SPDX-License-Identifier: LGPL-2.1-or-later"
 	say "# Made by \`make completion\` from the tables of jobctl."
 	say "_jobctl()"
 	say "{"
-	say "	local cur=\${COMP_WORDS[COMP_CWORD]} options="
+	say "	local cur=\${COMP_WORDS[COMP_CWORD]} words= options= valued="
 	say "	if ((COMP_CWORD == 1)); then"
 	say "		mapfile -t COMPREPLY < <(compgen -W '$commands' -- \"\$cur\")"
 	say "		return"
 	say "	fi"
 	say "	case \${COMP_WORDS[1]} in"
 	for command in $commands; do
-		say "	$command) options='$(options "$command")' ;;"
+		say "	$command)"
+		say "		options='$(options "$command")'"
+		say "		valued=' $(valued "$command")'"
+		case $command,$(arguments "$command") in
+		start,*) say "		((COMP_CWORD == 2)) && words='ping ssh' || words=\$options" ;;
+		schedules,*) say "		words=\"pause resume run remove \$(_jobctl_ids s schedules)\"" ;;
+		*ID* | *SELECTOR*) say "		words=\$(_jobctl_ids '' list)" ;;
+		esac
+		say "		;;"
 	done
 	say "	esac"
-	say "	if [[ \${COMP_WORDS[1]} == start ]] && ((COMP_CWORD == 2)); then"
-	say "		options='ping ssh'"
-	say "	elif [[ \$cur != -* && \${COMP_WORDS[1]} != start ]]; then"
-	say "		options=\$(jobctl list --json 2>/dev/null | sed -n 's/^{\"id\":\\([0-9]*\\).*/\\1/p')"
-	say "	fi"
-	say "	mapfile -t COMPREPLY < <(compgen -W \"\$options\" -- \"\$cur\")"
+	# What an option wants is no job; where there are no words, bash takes files
+	say "	[[ \$valued != *\" \${COMP_WORDS[COMP_CWORD-1]} \"* ]] || words="
+	say "	[[ \$cur != -* ]] || words=\$options"
+	say "	mapfile -t COMPREPLY < <(compgen -W \"\$words\" -- \"\$cur\")"
+	say "}"
+	# Whoever presses a key wants no daemon started
+	say "_jobctl_ids()"
+	say "{"
+	say "	JOBD=/dev/null jobctl \"\$2\" --json 2>/dev/null | sed -n \"s/^{\\\"id\\\":\\([0-9]*\\).*/\$1\\1/p\""
 	say "}"
 	say "complete -o default -F _jobctl jobctl"
 	;;

@@ -518,6 +518,38 @@ refuses() {
 	[[ $output == *"no group or host 'nowhere'"* ]]
 }
 
+# completes WORD...: what bash offers for the last
+completes() {
+	COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
+	_jobctl
+	echo "${COMPREPLY[*]}"
+}
+
+@test "bash completes jobs where jobs are wanted, schedules where those are, and starts no daemon" {
+	# shellcheck source=/dev/null
+	source "$TESTS/../completion/jobctl"
+	jobctl start ping --every 1h 127.0.0.1
+	jobctl start ping 127.0.0.1
+	[ "$(completes jobctl sta)" = "start status" ]
+	[ "$(completes jobctl start '')" = "ping ssh" ]
+	[ "$(completes jobctl show '')" = "3 2" ]
+	[ "$(completes jobctl schedules '')" = "pause resume run remove s1" ]
+	[ "$(completes jobctl receive --ke)" = "--keep" ]
+	[[ $(completes jobctl start ping --cou) = --count ]]
+	for words in import profiles status 'receive --dir' 'start ssh --identity'; do
+		# shellcheck disable=SC2086
+		[ -z "$(completes jobctl $words '')" ]
+	done
+	stop_jobd
+	unset JOBD_SOCKET
+	export JOBD=$JOBD_PROGRAM
+	[ -z "$(completes jobctl show '')" ]
+	[ ! -e "$XDG_RUNTIME_DIR/jobd.sock" ] || {
+		kill "$(jobctl status --json | jq .pid)"
+		false
+	}
+}
+
 @test "no daemon: 4 and what to do" {
 	stop_jobd
 	run -4 jobctl list
