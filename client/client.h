@@ -146,7 +146,20 @@ void talk_on_interrupt(const char *line);
 /* Where a call of the system came back early: the end, if it was for Ctrl-C. */
 void talk_check_interrupt(void);
 
-/* --- Targets from files (targets-file.c) --- */
+/* --- Files that a user wrote (targets-file.c) --- */
+
+/* The lines of a file, or of standard input ("-"). What cannot be read, and what is no text, ends
+ * the program with STATUS_WORDS; what: which lines these are, for the sentence. */
+struct lines {
+	FILE *file;
+	const char *path, *what;
+	char *line;
+	size_t capacity;
+	unsigned number; /* of the line, from 1 */
+};
+void lines_open(struct lines *lines, const char *path, const char *what);
+/* The next one, until the call after it; NULL: there is none, and nothing is open. */
+char *lines_next(struct lines *lines);
 
 /* The words of a target list; @FILE, @- and @FILE:GROUP are read. Appended to the array. hosts:
  * what an inventory says of some in particular is appended there (SshHost of the interface); NULL:

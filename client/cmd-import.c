@@ -59,7 +59,9 @@ static void send_piece(struct import *import, bool is_end)
 	reply = talk("Import", import->piece);
 	import->piece = json_object();
 	import->lines = import->bytes = 0;
-	if (is_end)
+	if (is_end && globals.is_json)
+		print_json(reply);
+	else if (is_end)
 		printf("%lld\n", (long long)number_of(reply, "id"));
 	json_decref(reply);
 	talk_about(NULL);

@@ -67,24 +67,19 @@ static json_t *kind_object(struct words *words, const char *kind)
 }
 
 /* The lines of a file, each a command; blank ones and comments are left out. */
-static void read_commands(json_t *lines, const char *path)
+static void read_commands(json_t *list, const char *path)
 {
-	FILE *file = fopen(path, "re");
-	autofree char *line = NULL;
-	size_t size = 0;
+	struct lines lines;
+	char *line;
 
-	if (!file)
-		fail(STATUS_WORDS, "cannot read the commands of @%s: %m", path);
-	for (unsigned number = 1; getline(&line, &size, file) >= 0; number++) {
-		autofree char *what = xasprintf("line %u of @%s", number, path);
+	lines_open(&lines, path, "commands");
+	while ((line = lines_next(&lines))) {
+		autofree char *what = xasprintf("line %u of @%s", lines.number, path);
 
 		line[strcspn(line, "\r\n")] = '\0';
 		if (line[strspn(line, " \t")] != '\0' && line[0] != '#')
-			(void)json_array_append_new(lines, text_value(line, what));
+			(void)json_array_append_new(list, text_value(line, what));
 	}
-	if (ferror(file))
-		fail(STATUS_WORDS, "cannot read the commands of @%s: %m", path);
-	(void)fclose(file);
 }
 
 /* --command, @FILE and what stands behind "--". */

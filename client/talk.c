@@ -220,6 +220,27 @@ static void wait_for_bytes(void)
 
 /* --- Calling --- */
 
+/* jobd closes a connection that is sent too much: better told before, with the limit. */
+static void check_size(size_t size)
+{
+	enum { LOWEST_LIMIT = 4096 };
+	static int64_t limit;
+
+	if (size <= LOWEST_LIMIT)
+		return;
+	if (limit == 0) {
+		json_t *status = talk("GetStatus", NULL);
+
+		limit = number_of(json_object_get(status, "limits"), "max-message");
+		json_decref(status);
+	}
+	if ((int64_t)size > limit)
+		fail(STATUS_REFUSED,
+		     "what jobd is to be told has %zu bytes, and max-message of jobd.conf allows "
+		     "%lld: give less at once, or raise it",
+		     size, (long long)limit);
+}
+
 static void send_call(const char *method, json_t *parameters, bool is_more)
 {
 	autofree char *name = xasprintf("org.jobd.%s", method);
@@ -228,6 +249,7 @@ static void send_call(const char *method, json_t *parameters, bool is_more)
 	autofree char *text = message_encode(message, &size);
 
 	json_decref(message);
+	check_size(size);
 	connect_once();
 	while (sent < size) {
 		ssize_t part = send(connection, text + sent, size - sent, MSG_NOSIGNAL);

@@ -1,10 +1,53 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Targets from files, read here with the user's rights: plain lists, and inventories. */
+/* Files that a user wrote, read here with the rights of the user: hosts, inventories, commands. */
 #include "client/client.h"
 
 #include "common/util.h"
 
 #include <unistd.h>
+
+/* --- Lines --- */
+
+static const char byte_order_mark[] = "\xef\xbb\xbf";
+
+static _Noreturn void is_no_text(unsigned line, const char *path)
+{
+	fail(STATUS_WORDS, "line %u of @%s has a NUL byte: save it as UTF-8", line, path);
+}
+
+void lines_open(struct lines *lines, const char *path, const char *what)
+{
+	*lines = (struct lines){
+		.file = streq(path, "-") ? stdin : fopen(path, "re"),
+		.path = path,
+		.what = what,
+	};
+	if (!lines->file)
+		fail(STATUS_WORDS, "cannot read the %s of @%s: %m", what, path);
+}
+
+char *lines_next(struct lines *lines)
+{
+	ssize_t size = getline(&lines->line, &lines->capacity, lines->file);
+	bool is_marked;
+
+	if (size < 0) {
+		if (ferror(lines->file))
+			fail(STATUS_WORDS, "cannot read the %s of @%s: %m", lines->what,
+			     lines->path);
+		if (lines->file != stdin)
+			(void)fclose(lines->file);
+		free(lines->line);
+		return NULL;
+	}
+	lines->number++;
+	/* What stands behind it would be lost without a word. */
+	if (strlen(lines->line) < (size_t)size)
+		is_no_text(lines->number, lines->path);
+	is_marked = lines->number == 1 &&
+		    strncmp(lines->line, byte_order_mark, strlen(byte_order_mark)) == 0;
+	return lines->line + (is_marked ? strlen(byte_order_mark) : 0);
+}
 
 static void add(json_t *targets, const char *word, const char *path, unsigned line)
 {
@@ -13,34 +56,20 @@ static void add(json_t *targets, const char *word, const char *path, unsigned li
 	(void)json_array_append_new(targets, text_value(word, what));
 }
 
-static FILE *open_list(const char *path)
-{
-	FILE *file = streq(path, "-") ? stdin : fopen(path, "re");
-
-	if (!file)
-		fail(STATUS_WORDS, "cannot read the targets of @%s: %m", path);
-	return file;
-}
-
 /* One or more a line, '#' begins a comment. */
 static void read_plain(json_t *targets, const char *path)
 {
-	autofree char *line = NULL;
-	FILE *file = open_list(path);
-	size_t size = 0, before = json_array_size(targets);
+	size_t before = json_array_size(targets);
+	struct lines lines;
+	char *rest, *word;
 
-	for (unsigned number = 1; getline(&line, &size, file) >= 0; number++) {
-		char *rest = line, *word;
-
-		line[strcspn(line, "#\n")] = '\0';
+	lines_open(&lines, path, "targets");
+	while ((rest = lines_next(&lines))) {
+		rest[strcspn(rest, "#\n")] = '\0';
 		while ((word = strsep(&rest, " \t\r")))
 			if (*word)
-				add(targets, word, path, number);
+				add(targets, word, path, lines.number);
 	}
-	if (ferror(file))
-		fail(STATUS_WORDS, "cannot read the targets of @%s: %m", path);
-	if (file != stdin)
-		(void)fclose(file);
 	if (json_array_size(targets) == before)
 		fail(STATUS_WORDS, "@%s has no target in it", path);
 }
@@ -49,18 +78,21 @@ static void read_plain(json_t *targets, const char *path)
 
 static void read_inventory(json_t *targets, json_t *hosts, const char *path, const char *pattern)
 {
-	FILE *file = open_list(path);
 	autofree char *text = NULL;
-	size_t size = 0;
+	FILE *out;
+	struct lines lines;
+	size_t size;
+	char *line;
 
-	if (getdelim(&text, &size, '\0', file) < 0) {
-		if (ferror(file))
-			fail(STATUS_WORDS, "cannot read the targets of @%s: %m", path);
+	lines_open(&lines, path, "targets");
+	out = open_memstream(&text, &size);
+	while (out && (line = lines_next(&lines)))
+		(void)fputs(line, out);
+	if (!out || fclose(out) != 0)
+		abort();
+	if (size == 0)
 		fail(STATUS_WORDS, "the inventory %s is empty", path);
-	}
 	inventory_read(targets, hosts, path, text, pattern);
-	if (file != stdin)
-		(void)fclose(file);
 }
 
 /* The colon between file and pattern, both of which may have some: the first that leaves a file. */

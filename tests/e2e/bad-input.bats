@@ -144,6 +144,43 @@ except (BrokenPipeError, ConnectionResetError):
 	goes_on
 }
 
+@test "jobctl tells before it asks for too much, and names the limit" {
+	start_jobd
+	head -c 20000000 /dev/zero | tr '\0' x >"$BATS_TEST_TMPDIR/long"
+	for words in '--stdin long 127.0.0.1' '--command @long 127.0.0.1' '@long'; do
+		# shellcheck disable=SC2086
+		run -1 jobctl start ssh ${words//long/"$BATS_TEST_TMPDIR/long"} -- true
+		[ "${#lines[@]}" -eq 1 ]
+		[[ $output == *"max-message of jobd.conf allows 16777216"* ]]
+	done
+	# What is long and allowed is done
+	printf '127.0.%s.1\n' {1..250} >"$BATS_TEST_TMPDIR/hosts"
+	printf '127.1.%s.1\n' {1..250} >>"$BATS_TEST_TMPDIR/hosts"
+	[ "$(wc -c <"$BATS_TEST_TMPDIR/hosts")" -gt 4096 ]
+	run -0 jobctl start ping "@$BATS_TEST_TMPDIR/hosts"
+}
+
+@test "files that are no text are refused; a byte-order mark and a line's end of elsewhere are none of it" {
+	start_jobd
+	cd "$BATS_TEST_TMPDIR"
+	printf '127.0.0.1\0 127.0.0.2\n' >nul
+	printf '\xef\xbb\xbf127.0.0.1\r\n' >marked
+	printf '\xef\xbb\xbf[core]\r\n127.0.0.1\r\n' >inventory
+	printf '[core]\n127.0.0.1\n\0[edge]\n127.0.0.2\n' >torn
+	printf '\xef\xbb\xbfshow version\r\n' >commands
+	for words in 'ping @nul' 'ping 127.0.0.1 --exclude @nul' 'ssh 127.0.0.1 --command @nul' 'ping @torn:all'; do
+		# shellcheck disable=SC2086
+		run -2 jobctl start $words
+		[[ $output == *"has a NUL byte"* ]]
+	done
+	for file in marked inventory:core; do
+		run -0 jobctl start ping --dry-run --json "@$file"
+		jq -e '.targets == ["127.0.0.1"]' <<<"$output"
+	done
+	run -0 jobctl start ssh --dry-run --json --command @commands 127.0.0.1
+	jq -e '.ssh.commands == ["show version"]' <<<"$output"
+}
+
 @test "a client that never reads: memory stays bounded, and others are served" {
 	start_jobd
 	jobctl start ping 127.0.0.0/20

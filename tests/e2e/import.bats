@@ -61,6 +61,7 @@ nothing_left() {
 	is_state shuffled completed
 	[ "$(jobctl receive shuffled --again | wc -l)" -eq 2250 ]
 	jobctl retry 5
+	jobctl export shuffled | jobctl import --json - | jq -e '.id > 7'
 	jobctl remove --all --force
 	wait_until "$BOUND" nothing_left
 }
