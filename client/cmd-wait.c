@@ -97,6 +97,31 @@ static bool is_single(json_t *selection)
 	return has_one_task(selection);
 }
 
+/*
+ * Of jobs that were named, how all of their tasks ended: of one that was stopped before it began
+ * there is no result, and what failed may have been received before.
+ */
+static bool has_failed(const struct words *words)
+{
+	json_t *selection = json_object_get(words->parameters, "selection");
+	json_t *sums;
+	bool is_failed;
+
+	for (size_t i = 0; i < words->argument_count; i++)
+		if (strchr(words->arguments[i], '/'))
+			return false;
+	/* Those that were removed are not there to be asked for. */
+	if (words->argument_count == 0 || json_object_get(words->parameters, "remove"))
+		return false;
+	/* As it is now: a name or @last may mean a job that came meanwhile. */
+	sums = wait_for(json_pack("{s:O, s:i}", "selection", selection, "timeoutUsec", 0));
+	is_failed = number_of(sums, "failed") + number_of(sums, "stopped") +
+			    number_of(sums, "interrupted") >
+		    0;
+	json_decref(sums);
+	return is_failed;
+}
+
 enum status cmd_receive(struct words *words)
 {
 	bool is_wait = json_is_true(json_object_get(words->parameters, "wait"));
@@ -108,5 +133,5 @@ enum status cmd_receive(struct words *words)
 	options.is_single = is_single(json_object_get(words->parameters, "selection"));
 	talk_on_interrupt(NULL);
 	results_receive(json_incref(words->parameters), &options, &is_failed);
-	return is_wait && is_failed ? STATUS_FAILED : STATUS_OK;
+	return is_wait && (is_failed || has_failed(words)) ? STATUS_FAILED : STATUS_OK;
 }

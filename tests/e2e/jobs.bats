@@ -183,6 +183,21 @@ slow_reader() {
 	[ "$(jobctl receive | wc -l)" -eq 2 ]
 }
 
+@test "receive --wait of a job that was named: its status is that of the job, whatever has results" {
+	jobctl start ping --parallel 1 --count 100 --interval 1ms 127.0.0.1 127.0.0.2
+	jobctl pause 1
+	wait_until "$BOUND" eval '[ "$(jobctl list 1 --json | jq .succeeded)" -eq 1 ]'
+	jobctl stop 1
+	run -3 jobctl receive 1 --wait
+	[ "${#lines[@]}" -eq 1 ]
+	run -3 jobctl receive 1 --wait
+	[ -z "$output" ]
+	run -0 jobctl receive 1/127.0.0.1 --wait --again
+	jobctl start ping 127.0.0.1
+	run -0 jobctl receive @last --wait
+	run -0 jobctl receive @last --wait
+}
+
 @test "receive --remove forgets what was wholly received" {
 	jobctl start ping 127.0.0.1
 	id=$(endless)
