@@ -178,16 +178,19 @@ static void print_result(const json_t *ping)
 	printf("\n");
 }
 
-/* Everything that is known of one target. */
-static void print_ping(const json_t *task)
+/* Of one target what the table has no room for. */
+static void print_target(const json_t *task)
 {
 	const json_t *ping = json_object_get(task, "ping");
 	const json_t *addresses = json_object_get(ping, "addresses");
 
-	if (!ping)
+	if (!ping && !*text_of(task, "message"))
 		return;
 	printf("\n");
 	print_field("target", text_of(task, "target"));
+	print_field("error", text_of(task, "message"));
+	if (!ping)
+		return;
 	for (size_t i = 0; i < json_array_size(addresses); i++)
 		print_result(json_object_get(json_array_get(addresses, i), "ping"));
 	if (json_array_size(addresses) == 0)
@@ -245,7 +248,7 @@ static void show(const json_t *job, const char *task_selector)
 		printf("\n");
 		print_task_table(tasks);
 		for (size_t i = 0; has_part && i < json_array_size(tasks); i++)
-			print_ping(json_array_get(tasks, i));
+			print_target(json_array_get(tasks, i));
 		if (is_more && !globals.is_quiet)
 			(void)fprintf(stderr,
 				      "jobctl: the first %d tasks; --json shows all, and "

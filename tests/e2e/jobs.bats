@@ -53,6 +53,13 @@ endless() {
 	LC_ALL=C.UTF-8 on_terminal 300 "$JOBCTL_PROGRAM" list | grep -w "$long"
 }
 
+@test "show of a single target has the whole reason, on any terminal" {
+	jobctl start ping 127.255.255.255
+	jobctl wait --quiet || :
+	run -0 on_terminal 80 "$JOBCTL_PROGRAM" show 1/127.255.255.255
+	[[ $output == *"$(jobctl show 1 --json | jq -r '.taskList[].message')"* ]]
+}
+
 @test "receive gives each result once; --keep, --again and --cursor" {
 	jobctl start ping 127.0.0.1
 	jobctl wait
