@@ -154,7 +154,7 @@ static void print_help(void)
 	print_options(global_options);
 	printf("\nExamples:\n"
 	       "  jobctl start ping 8.8.8.8        # prints the job's id\n"
-	       "  jobctl wait && jobctl receive\n"
+	       "  jobctl wait; jobctl receive\n"
 	       "  jobctl start ssh --wait 'r[01-30]' -- show version\n"
 	       "\n`jobctl COMMAND --help` shows a command's options; the page jobctl(1) says "
 	       "more.\n");
