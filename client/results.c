@@ -52,6 +52,8 @@ struct results {
 	struct group *groups; /* of the same output, for --group */
 	struct summary *summary;
 	bool is_failed;
+	bool is_one;     /* stdout and stderr are one file */
+	bool is_open[2]; /* by stream: the line that stands there has not ended */
 };
 
 struct results_options results_options_of(const struct words *words)
@@ -84,6 +86,14 @@ static FILE *error_file(void)
 {
 	(void)fflush(stdout);
 	return stderr;
+}
+
+static bool is_one_file(void)
+{
+	struct stat output, errors;
+
+	return fstat(STDOUT_FILENO, &output) == 0 && fstat(STDERR_FILENO, &errors) == 0 &&
+	       output.st_dev == errors.st_dev && output.st_ino == errors.st_ino;
 }
 
 static FILE *stream_file(int stream)
@@ -268,7 +278,15 @@ static void print_ping(const char *target, const json_t *task)
 		print_replies(target, task);
 }
 
-static void print_end(const struct results *results, const char *target, const json_t *task)
+/* What jobctl says begins a line of its own; nothing is added to stdout. */
+static void end_line(struct results *results)
+{
+	if (results->is_open[1] || (results->is_one && results->is_open[0]))
+		(void)fputc('\n', error_file());
+	results->is_open[0] = results->is_open[1] = false;
+}
+
+static void print_end(struct results *results, const char *target, const json_t *task)
 {
 	const char *state = text_of(task, "state");
 
@@ -276,6 +294,7 @@ static void print_end(const struct results *results, const char *target, const j
 		if (!results->options.is_raw)
 			print_ping(target, task);
 	} else if (!streq(state, "succeeded")) {
+		end_line(results);
 		print_failure(error_file(), target, task);
 	}
 }
@@ -330,6 +349,9 @@ static void take_output(struct results *results, const json_t *record)
 		(void)fwrite(bytes, 1, size, stream_file(stream));
 	} else if (options->is_single && !options->is_group) {
 		print_clean(stream_file(stream), bytes, size);
+		if (results->is_one)
+			results->is_open[!stream] = false;
+		results->is_open[stream] = size > 0 && bytes[size - 1] != '\n';
 	} else {
 		pending = find_pending(results, record);
 		hold(&pending->held[stream], bytes, size, position);
@@ -408,7 +430,7 @@ static int64_t ask_next(int64_t written)
 
 void results_receive(json_t *parameters, const struct results_options *options, bool *ret_is_failed)
 {
-	struct results results = {.options = *options};
+	struct results results = {.options = *options, .is_one = is_one_file()};
 	int64_t written = 0, confirmed, asked = -1;
 	bool is_end, is_ahead;
 

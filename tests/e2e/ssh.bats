@@ -43,6 +43,21 @@ ssh_job() {
 	run -0 ssh_job --success-codes 3 127.0.0.1 -- 'exit 3'
 }
 
+@test "of one target: what failed stands on a line of its own, and nothing is added to its output" {
+	start_sshd
+	known 127.0.0.1
+	start_jobd
+	run -3 ssh_job 127.0.0.1 -- 'printf out; exit 1'
+	[ "$output" = $'out\n127.0.0.1: failed (exit): exit status 1' ]
+	run -3 ssh_job 127.0.0.1 -- 'printf err >&2; exit 1'
+	[ "$output" = $'err\n127.0.0.1: failed (exit): exit status 1' ]
+	run -3 ssh_job 127.0.0.1 -- 'echo out; exit 1'
+	[ "$output" = $'out\n127.0.0.1: failed (exit): exit status 1' ]
+	run -3 --separate-stderr ssh_job 127.0.0.1 -- 'printf out; exit 1'
+	[ "$output" = out ]
+	[ "$stderr" = '127.0.0.1: failed (exit): exit status 1' ]
+}
+
 @test "several commands run one after the other, up to the first that fails" {
 	start_sshd
 	known 127.0.0.1
