@@ -43,7 +43,7 @@ bash)
 		case $command,$(arguments "$command") in
 		start,*) say "		((COMP_CWORD == 2)) && words='ping ssh' || words=\$options" ;;
 		schedules,*) say "		words=\"pause resume run remove \$(_jobctl_ids s schedules)\"" ;;
-		*ID* | *SELECTOR*) say "		words=\$(_jobctl_ids '' list)" ;;
+		*ID* | *JOB* | *SELECTOR*) say "		words=\$(_jobctl_ids '' list)" ;;
 		esac
 		say "		;;"
 	done

@@ -150,16 +150,16 @@ void talk_check_interrupt(void);
 
 /* The lines of a file, or of standard input ("-"). What cannot be read, and what is no text, ends
  * the program with STATUS_WORDS; what: which lines these are, for the sentence. */
-struct lines {
+struct file_lines {
 	FILE *file;
 	const char *path, *what;
 	char *line;
 	size_t capacity;
 	unsigned number; /* of the line, from 1 */
 };
-void lines_open(struct lines *lines, const char *path, const char *what);
+void file_lines_open(struct file_lines *lines, const char *path, const char *what);
 /* The next one, until the call after it; NULL: there is none, and nothing is open. */
-char *lines_next(struct lines *lines);
+char *file_lines_next(struct file_lines *lines);
 
 /* The words of a target list; @FILE, @- and @FILE:GROUP are read. Appended to the array. hosts:
  * what an inventory says of some in particular is appended there (SshHost of the interface); NULL:
@@ -255,6 +255,9 @@ void progress_clear(void);
 
 /* --- Shared by commands --- */
 
+/* Does it name one job: an id, @last, or a name, whose newest job is meant? A task part may follow.
+ */
+bool word_is_one_job(const char *word);
 /* What is for whole jobs alone: the end, where a selector has a task part. verb: as in "export". */
 void words_refuse_tasks(const struct words *words, const char *verb);
 /* Selectors from the arguments into parameters.selection. */

@@ -67,15 +67,10 @@ enum status cmd_remove(struct words *words)
 /* The one job that a command is about: an id, a name or @last, perhaps with a task part. */
 static json_t *only_argument(const struct words *words, const char *verb)
 {
-	const char *word = words->argument_count == 1 ? words->arguments[0] : "";
-	size_t job_size = strcspn(word, "/");
-	bool is_range = *word >= '0' && *word <= '9' && strcspn(word, "-") < job_size;
-
 	/* Of several the newest would be taken, and the others without a word be left. */
-	if (words->argument_count != 1 || words->has_rest || is_range ||
-	    strcspn(word, "*?[") < job_size)
+	if (words->argument_count != 1 || words->has_rest || !word_is_one_job(words->arguments[0]))
 		fail(STATUS_WORDS, "jobctl %s takes one job: jobctl %s 7", verb, verb);
-	return text_value(word, "a selector");
+	return text_value(words->arguments[0], "a selector");
 }
 
 enum status cmd_retry(struct words *words)

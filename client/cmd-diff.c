@@ -10,8 +10,6 @@
 #include "common/states.h"
 #include "common/util.h"
 
-#include <ctype.h>
-
 enum { BEFORE, AFTER, SIDES };
 enum { CONTEXT_DEFAULT = 3 };
 
@@ -107,22 +105,12 @@ static void take_record(json_t *record, void *context)
 
 /* --- Which jobs --- */
 
-/* Not a range of ids, nor a pattern of names; a name is that of its newest job. */
-static bool is_one_job(const char *word)
-{
-	size_t size = strcspn(word, "/");
-
-	if (isdigit((unsigned char)*word))
-		return strspn(word, "0123456789") == size;
-	return size > 0 && strcspn(word, "*?[") >= size;
-}
-
 static void choose_named(struct diff *diff, const struct words *words)
 {
 	if (json_object_get(words->parameters, "selection"))
 		fail(STATUS_WORDS, "two jobs that are named need no filter");
 	for (int side = 0; side < SIDES; side++) {
-		if (!is_one_job(words->arguments[side]))
+		if (!word_is_one_job(words->arguments[side]))
 			fail(STATUS_WORDS,
 			     "'%.80s' is not one job: name it by its id, its name or @last",
 			     words->arguments[side]);

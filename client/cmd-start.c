@@ -69,11 +69,11 @@ static json_t *kind_object(struct words *words, const char *kind)
 /* The lines of a file, each a command; blank ones and comments are left out. */
 static void read_commands(json_t *list, const char *path)
 {
-	struct lines lines;
+	struct file_lines lines;
 	char *line;
 
-	lines_open(&lines, path, "commands");
-	while ((line = lines_next(&lines))) {
+	file_lines_open(&lines, path, "commands");
+	while ((line = file_lines_next(&lines))) {
 		autofree char *what = xasprintf("line %u of @%s", lines.number, path);
 
 		line[strcspn(line, "\r\n")] = '\0';

@@ -10,6 +10,7 @@
 #include "common/units.h"
 #include "common/util.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdarg.h>
@@ -512,6 +513,15 @@ void words_done(struct words *words)
 	json_decref(words->parameters);
 	json_decref(words->own);
 	free(words->arguments);
+}
+
+bool word_is_one_job(const char *word)
+{
+	size_t size = strcspn(word, "/");
+
+	if (isdigit((unsigned char)*word))
+		return strspn(word, "0123456789") == size;
+	return size > 0 && strcspn(word, "*?[") >= size;
 }
 
 void words_refuse_tasks(const struct words *words, const char *verb)

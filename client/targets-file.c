@@ -15,9 +15,9 @@ static _Noreturn void is_no_text(unsigned line, const char *path)
 	fail(STATUS_WORDS, "line %u of @%s has a NUL byte: save it as UTF-8", line, path);
 }
 
-void lines_open(struct lines *lines, const char *path, const char *what)
+void file_lines_open(struct file_lines *lines, const char *path, const char *what)
 {
-	*lines = (struct lines){
+	*lines = (struct file_lines){
 		.file = streq(path, "-") ? stdin : fopen(path, "re"),
 		.path = path,
 		.what = what,
@@ -26,7 +26,7 @@ void lines_open(struct lines *lines, const char *path, const char *what)
 		fail(STATUS_WORDS, "cannot read the %s of @%s: %m", what, path);
 }
 
-char *lines_next(struct lines *lines)
+char *file_lines_next(struct file_lines *lines)
 {
 	ssize_t size = getline(&lines->line, &lines->capacity, lines->file);
 	bool is_marked;
@@ -60,11 +60,11 @@ static void add(json_t *targets, const char *word, const char *path, unsigned li
 static void read_plain(json_t *targets, const char *path)
 {
 	size_t before = json_array_size(targets);
-	struct lines lines;
+	struct file_lines lines;
 	char *rest, *word;
 
-	lines_open(&lines, path, "targets");
-	while ((rest = lines_next(&lines))) {
+	file_lines_open(&lines, path, "targets");
+	while ((rest = file_lines_next(&lines))) {
 		rest[strcspn(rest, "#\n")] = '\0';
 		while ((word = strsep(&rest, " \t\r")))
 			if (*word)
@@ -80,13 +80,13 @@ static void read_inventory(json_t *targets, json_t *hosts, const char *path, con
 {
 	autofree char *text = NULL;
 	FILE *out;
-	struct lines lines;
+	struct file_lines lines;
 	size_t size;
 	char *line;
 
-	lines_open(&lines, path, "targets");
+	file_lines_open(&lines, path, "targets");
 	out = open_memstream(&text, &size);
-	while (out && (line = lines_next(&lines)))
+	while (out && (line = file_lines_next(&lines)))
 		(void)fputs(line, out);
 	if (!out || fclose(out) != 0)
 		abort();
