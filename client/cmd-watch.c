@@ -413,16 +413,14 @@ static void draw_bottom(const struct watch *watch)
 {
 	static const char *const keys[] = {
 		[VIEW_JOBS] = "Enter: its tasks  s: stop  p: pause, go on  q: quit",
-		[VIEW_TASKS] =
-			"Enter: output  f: failed only  s: stop  p: pause, go on  Esc: back  "
-			"q: quit",
+		[VIEW_TASKS] = "Enter: output  f: failed only  s: stop  p: pause, go on  Esc: back",
 		[VIEW_OUTPUT] = "arrows, pages: move  End: follow  Esc: back  q: quit"};
 	autofree char *question =
 		xasprintf("stop job %lld? y: yes, any other key: no", (long long)watch->job);
 	const char *text = watch->question ? question : keys[watch->view];
 
 	if (watch->view == VIEW_TASKS && watch->is_failed_only && !watch->question)
-		text = "Enter: output  f: all tasks  s: stop  p: pause, go on  Esc: back  q: quit";
+		text = "Enter: output  f: all tasks  s: stop  p: pause, go on  Esc: back";
 
 	screen_text(screen_rows() - 1, 0, SIZE_MAX, watch->question ? LOOK_RED : LOOK_BOLD, text,
 		    strlen(text), 0);

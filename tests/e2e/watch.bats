@@ -108,9 +108,9 @@ press() {
 	see '^2/127\.0\.0\.1: [0-9]+ lines$'
 	wait_until "$BOUND" lines_are_more_than 30
 	shows_no '^this is line 1$'
-	lines=$(lines_on_screen)
-	wait_until "$BOUND" lines_are_more_than $((lines + 30))
-	[ "$(screen | sed -n 's/^this is line //p' | tail -n 1)" -gt "$lines" ]
+	seen=$(lines_on_screen)
+	wait_until "$BOUND" lines_are_more_than $((seen + 30))
+	[ "$(screen | sed -n 's/^this is line //p' | tail -n 1)" -gt "$seen" ]
 	press Home
 	see '^this is line 1$'
 	see 'End follows$'
