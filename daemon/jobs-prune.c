@@ -97,15 +97,16 @@ static bool prune_by_size(struct jobs *jobs)
 		.setting = "max-database-size",
 		.excess = store_used_bytes(jobs->store) - jobs->config->max_database,
 	};
-	int64_t now_us = now_real_us();
 
 	if (!jobs_are_too_large(jobs))
 		return false;
 	if (store_has_removed(jobs->store))
 		return true;
-	(void)store_read_ended(jobs->store, true, now_us, AT_A_TIME, prune_job, &pruning);
+	/* Also those that ended while the clock was ahead. */
+	(void)store_read_ended(jobs->store, true, INT64_MAX, AT_A_TIME, prune_job, &pruning);
 	if (pruning.count == 0)
-		(void)store_read_ended(jobs->store, false, now_us, AT_A_TIME, prune_job, &pruning);
+		(void)store_read_ended(jobs->store, false, INT64_MAX, AT_A_TIME, prune_job,
+				       &pruning);
 	return pruning.count > 0;
 }
 

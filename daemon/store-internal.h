@@ -65,7 +65,7 @@ _Static_assert(JOB_COMPLETED == 4 && TASK_SUCCEEDED == 2 && TASK_STATE_COUNT == 
 	"runs, "                                                                                  \
 	"skipped, error"
 #define SCHEDULE_SELECT "SELECT " SCHEDULE_COLUMNS " FROM schedule WHERE "
-/* Of a job that has ended; the last is what its rows take at most. */
+/* Of a job that has ended; the last is what its rows take at most, but for its request. */
 #define ENDED_COLUMNS                                        \
 	"id, ended_us, last_position <= received_position, " \
 	"4096 + 2 * output_bytes + 1024 * (succeeded + failed + stopped + interrupted)"

@@ -207,9 +207,23 @@ int store_find_token(struct store *store, uid_t uid, const char *token, uint64_t
 }
 
 struct ended_reading {
+	const struct store *store;
 	ended_row_fn *fn;
 	void *context;
 };
+
+/* A text of a job's request, whose bytes are not read for that: it may be as long as a message. */
+static int64_t text_bytes(const struct ended_reading *reading, const char *column, uint64_t job)
+{
+	sqlite3_blob *blob = NULL;
+	int64_t bytes = 0;
+
+	if (sqlite3_blob_open(reading->store->database, "main", "request", column, (int64_t)job, 0,
+			      &blob) == SQLITE_OK)
+		bytes = sqlite3_blob_bytes(blob);
+	(void)sqlite3_blob_close(blob);
+	return bytes;
+}
 
 static int use_ended(sqlite3_stmt *statement, void *context)
 {
@@ -221,13 +235,14 @@ static int use_ended(sqlite3_stmt *statement, void *context)
 		.bytes = sqlite3_column_int64(statement, 3),
 	};
 
+	row.bytes += text_bytes(reading, "options", row.id) + text_bytes(reading, "targets", row.id);
 	return reading->fn(&row, reading->context);
 }
 
 int store_read_ended(struct store *store, bool is_received, int64_t before_us, size_t limit,
 		     ended_row_fn *fn, void *context)
 {
-	struct ended_reading reading = {.fn = fn, .context = context};
+	struct ended_reading reading = {.store = store, .fn = fn, .context = context};
 	sqlite3_stmt *statement =
 		store_statement(store, is_received ? SQL_JOBS_ENDED_RECEIVED : SQL_JOBS_ENDED);
 

@@ -88,6 +88,37 @@ noisy() {
 	wait_until "$BOUND" eval 'jobctl start ping 127.0.0.1'
 }
 
+# given BYTES: a job that is handed so much, and cannot give it to anybody
+given() {
+	head -c "$1" /dev/zero >"$BATS_TEST_TMPDIR/input"
+	jobctl start ssh --port 1 --stdin "$BATS_TEST_TMPDIR/input" 127.0.0.1 -- cat
+	jobctl wait --quiet @last || :
+}
+
+@test "max-database-size: what a job was handed counts as well, so that no more go than have to" {
+	configured "max-database-size = 4M"
+	# In base64 840,000 each: the fifth is too much
+	for _ in 1 2 3 4 5; do
+		given 630000
+	done
+	wait_until "$BOUND" pruned 1
+	has_ids "2 3 4 5 "
+	wait_until "$BOUND" eval '[ "$(sqlite3 "$DATABASE" "SELECT count(*) FROM removed")" -eq 0 ]'
+	jobctl start ping --wait 127.0.0.1
+	has_ids "2 3 4 5 6 "
+}
+
+@test "max-database-size: also those go that ended while the clock was ahead" {
+	configured
+	given 630000
+	given 630000
+	stop_jobd
+	sqlite3 "$DATABASE" 'UPDATE job SET ended_us = ended_us + 86400000000'
+	configured "max-database-size = 1M"
+	wait_until "$BOUND" pruned 1
+	wait_until "$BOUND" eval 'jobctl start ping 127.0.0.1'
+}
+
 @test "max-output-per-job: the tasks that run when it is reached fail, and say why" {
 	start_sshd
 	known 127.0.0.1
