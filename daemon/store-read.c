@@ -235,7 +235,8 @@ static int use_ended(sqlite3_stmt *statement, void *context)
 		.bytes = sqlite3_column_int64(statement, 3),
 	};
 
-	row.bytes += text_bytes(reading, "options", row.id) + text_bytes(reading, "targets", row.id);
+	row.bytes +=
+		text_bytes(reading, "options", row.id) + text_bytes(reading, "targets", row.id);
 	return reading->fn(&row, reading->context);
 }
 

@@ -5,8 +5,8 @@
  * SPACING_MAX]: an idle daemon commits at once, a busy one shares each fsync among all that
  * happened meanwhile, and a slow disk gets fewer and larger commits.
  *
- * While the disk is full the queue is tried again every RETRY_US; reads go on. So is deleting while
- * the file is not in its place.
+ * While the disk is full the queue is tried again every RETRY_US; reads go on. So is deleting,
+ * where it failed.
  */
 #include "daemon/turn.h"
 
@@ -136,16 +136,18 @@ static void log_failed_reads(struct turns *turns)
 /* A piece of deleting, in the pauses between commits: often when idle, seldom under load. */
 static void reap(struct turns *turns)
 {
+	struct store *store = turns->daemon->store;
 	int64_t now_us = now_monotonic_us();
 	bool is_more = false;
 	int r;
 
 	if (!turns->may_reap || turns->is_failing || now_us < turns->next_reap_us ||
-	    store_has_changes(turns->daemon->store))
+	    store_has_changes(store))
 		return;
-	r = store_reap(turns->daemon->store, &is_more);
-	/* A file that is not in its place may come back. */
-	turns->may_reap = r == 0 ? is_more : r == -ESTALE || r == -EBUSY;
+	r = store_reap(store, &is_more);
+	/* A disk that is full, a lock, a file that is not in its place: all but damage may pass. */
+	turns->may_reap =
+		r == 0 ? is_more : r != -EUCLEAN && !(r == -EIO && store_is_damaged(store));
 	/* At most half of the time, so that nobody waits for it long. */
 	turns->next_reap_us = 2 * now_monotonic_us() - now_us + (r == 0 ? US_PER_MS : RETRY_US);
 }

@@ -200,7 +200,8 @@ end_job_on_full_disk() {
 	is_all_there
 }
 
-@test "moved away while removed jobs are being deleted: that goes on by itself when it is back" {
+# A jobd that is held while it deletes what was removed
+held_while_deleting() {
 	start_jobd
 	stop_jobd
 	sqlite3 "$DATABASE" 'INSERT INTO removed VALUES (1); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1
@@ -209,12 +210,39 @@ end_job_on_full_disk() {
 	start_jobd
 	kill -STOP "$JOBD_PID"
 	[ "$(sqlite3 "$DATABASE" 'SELECT count(*) FROM record')" -gt 0 ]
+}
+
+all_deleted() {
+	[ "$(sqlite3 "$DATABASE" "SELECT count(*) FROM removed")" -eq 0 ]
+}
+
+@test "moved away while removed jobs are being deleted: that goes on by itself when it is back" {
+	held_while_deleting
 	mv "$DATABASE" "$DATABASE.away"
 	kill -CONT "$JOBD_PID"
 	# Time enough for it to look
 	for _ in {1..20}; do jobctl status >/dev/null; done
 	mv "$DATABASE.away" "$DATABASE"
-	wait_until "$BOUND" eval '[ "$(sqlite3 "$DATABASE" "SELECT count(*) FROM removed")" -eq 0 ]'
+	wait_until "$BOUND" all_deleted
+}
+
+@test "locked by another program while removed jobs are being deleted: that goes on by itself afterwards" {
+	held_while_deleting
+	# In the midst of a piece it has the lock itself: then the other gets it between two
+	python3 -c 'import sqlite3, sys
+lock = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=float(sys.argv[3]))
+open(sys.argv[2], "w").close()
+lock.execute("BEGIN IMMEDIATE")
+sys.stdin.read()' "$DATABASE" "$BATS_TEST_TMPDIR/ready" "$BOUND" < <(
+		wait_until "$BOUND" grep -q "is locked by another program" "$JOBD_LOG"
+	) 3>&- 4>&- &
+	locker=$!
+	PIDS+=("$locker")
+	wait_until "$BOUND" test -e "$BATS_TEST_TMPDIR/ready"
+	kill -CONT "$JOBD_PID"
+	wait_until "$BOUND" gone "$locker"
+	has_ended "$locker"
+	wait_until "$BOUND" all_deleted
 }
 
 # restored FILE: in the place of the database
