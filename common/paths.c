@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pwd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -87,6 +88,32 @@ int path_make_parent(const char *path)
 		*slash = '/';
 	}
 	return r;
+}
+
+/* path where the link says so, from the folder that the link is in. */
+static char *path_from(const char *link, const char *target)
+{
+	const char *slash = target[0] == '/' ? NULL : strrchr(link, '/');
+
+	return xasprintf("%.*s%s", slash ? (int)(slash + 1 - link) : 0, link, target);
+}
+
+char *path_follow_links(const char *path)
+{
+	enum { LINKS_MAX = 40 }; /* as the kernel has it */
+	char *file = xstrdup(path);
+	char target[PATH_MAX];
+	ssize_t size;
+
+	for (int i = 0; i < LINKS_MAX && (size = readlink(file, target, sizeof(target) - 1)) > 0;
+	     i++) {
+		char *link = file;
+
+		target[size] = '\0';
+		file = path_from(link, target);
+		free(link);
+	}
+	return file;
 }
 
 int path_check_socket_folder(const char *socket_path)

@@ -19,6 +19,9 @@ char *path_profiles(bool is_user);
 /* mkdir -p of the folder that path lies in, mode 0700 for what is made, which a power cut leaves.
  * 0 or a negative errno. */
 int path_make_parent(const char *path);
+/* Where a path leads that may be a symbolic link, or one to another: the file itself, there or not;
+ * its folders stay as they are. */
+char *path_follow_links(const char *path);
 /*
  * -EPERM where the folder of a user's socket could be another user's doing (owner, mode, link);
  * makes /tmp/jobd-UID when it is missing. 0 when it is fine.

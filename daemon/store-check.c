@@ -6,6 +6,7 @@
  */
 #include "daemon/store-internal.h"
 
+#include "common/paths.h"
 #include "common/util.h"
 
 #include <errno.h>
@@ -207,8 +208,9 @@ static int copy_open(struct store *store, const char *to, struct error *ret_erro
 	return r;
 }
 
-static int copy_database(const char *path, const char *to, struct error *ret_error)
+static int copy_database(const char *name, const char *to, struct error *ret_error)
 {
+	autofree char *path = path_follow_links(name);
 	int r = store_rescue(path, to, ret_error);
 	struct store *store;
 	int64_t version;

@@ -254,10 +254,11 @@ int store_open(const char *path, struct store **ret_store, struct error *ret_err
 	struct store *store = xcalloc(1, sizeof(*store));
 	int r;
 
-	store->path = xstrdup(path);
+	/* The lock and the log are beside the file itself, by whichever path it is named. */
+	store->path = path_follow_links(path);
 	store->lock_fd = -1;
 	STAILQ_INIT(&store->queue);
-	r = path_make_parent(path);
+	r = path_make_parent(store->path);
 	if (r < 0) {
 		errno = -r;
 		r = refuse_folder(store, "make", ret_error);

@@ -295,6 +295,10 @@ refused() {
 @test "two daemons on one database, and two on one socket" {
 	start_jobd
 	refused "(pid $JOBD_PID)" "$DATABASE"
+	# By another name it is the same
+	ln -s db/jobd.db "$BATS_TEST_TMPDIR/link.db"
+	ln -s "$BATS_TEST_TMPDIR/link.db" "$BATS_TEST_TMPDIR/db/again.db"
+	DATABASE=$BATS_TEST_TMPDIR/db/again.db refused "(pid $JOBD_PID)" "$DATABASE"
 	run -1 timeout "$BOUND" "$JOBD_PROGRAM" --user --foreground --socket "$JOBD_SOCKET" \
 		--database "$BATS_TEST_TMPDIR/other.db"
 	[[ $output == *"$JOBD_SOCKET"* ]]
