@@ -386,8 +386,9 @@ void store_note_places(struct store *store);
 /* Are they there still? Mends what can be mended; else a negative errno and a sentence. */
 int store_check_places(struct store *store, char **ret_sentence);
 /*
- * Where a running jobd has another file open than the one at path, or none is there: copies that to
- * the empty file `to`, and returns 1. Else 0, or an error.
+ * Where a running jobd has another file open than the one at path, or another log than the one
+ * beside it, or none is there: copies that to the empty file `to`, and returns 1. Else 0, or an
+ * error.
  */
 int store_rescue(const char *path, const char *to, struct error *ret_error);
 

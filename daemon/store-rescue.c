@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A database whose file was removed or replaced lives on in the jobd that has it open, and nowhere
- * else. The kernel gives such files to root and to the user of the process (proc_pid_fd(5)). jobd
- * writes nothing once it has noticed (store-place.c), so that the files can be copied as they are.
+ * A database whose file, or its log, was removed or replaced lives on in the jobd that has it open,
+ * and nowhere else. The kernel gives such files to root and to the user of the process
+ * (proc_pid_fd(5)). jobd writes nothing once it has noticed (store-place.c), so that the files can
+ * be copied as they are.
  */
 #include "daemon/store-internal.h"
 
@@ -150,6 +151,14 @@ static int copy_files(const struct open_files *files, const char *to)
 	return r;
 }
 
+/* Both; without its log the file lacks what was committed last. */
+static bool are_in_place(const struct open_files *files, const char *path)
+{
+	autofree char *log = xasprintf("%s-wal", path);
+
+	return is_at(files->fd, path) && (files->log_fd < 0 || is_at(files->log_fd, log));
+}
+
 int store_rescue(const char *path, const char *to, struct error *ret_error)
 {
 	long holder = find_holder(path);
@@ -158,7 +167,7 @@ int store_rescue(const char *path, const char *to, struct error *ret_error)
 
 	if (holder > 0)
 		find_files(holder, &files);
-	if (files.fd >= 0 && !is_at(files.fd, path)) {
+	if (files.fd >= 0 && !are_in_place(&files, path)) {
 		r = copy_files(&files, to);
 		if (r == 0)
 			r = 1;

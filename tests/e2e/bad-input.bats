@@ -298,7 +298,7 @@ refused() {
 	# By another name it is the same
 	ln -s db/jobd.db "$BATS_TEST_TMPDIR/link.db"
 	ln -s "$BATS_TEST_TMPDIR/link.db" "$BATS_TEST_TMPDIR/db/again.db"
-	DATABASE=$BATS_TEST_TMPDIR/db/again.db refused "(pid $JOBD_PID)" "$DATABASE"
+	DATABASE=$BATS_TEST_TMPDIR/db/again.db refused "(pid $JOBD_PID)" "/db/jobd.db open"
 	run -1 timeout "$BOUND" "$JOBD_PROGRAM" --user --foreground --socket "$JOBD_SOCKET" \
 		--database "$BATS_TEST_TMPDIR/other.db"
 	[[ $output == *"$JOBD_SOCKET"* ]]

@@ -247,6 +247,7 @@ sys.stdin.read()' "$DATABASE" "$BATS_TEST_TMPDIR/ready" "$BOUND" < <(
 
 # restored FILE: in the place of the database
 restored() {
+	rm -f "$DATABASE-wal" "$DATABASE-shm"
 	mv "$1" "$DATABASE"
 }
 
@@ -257,6 +258,15 @@ restored() {
 	rm "$DATABASE"*
 	refuses "jobd.db was removed"
 	[ "$(jobctl list --json | jq -s length)" -eq 1 ]
+	run -0 "$JOBD_PROGRAM" --database "$DATABASE" --backup "$BATS_TEST_TMPDIR/copy" --check
+	is_all_there restored "$BATS_TEST_TMPDIR/copy"
+}
+
+@test "the log is removed, and jobd has not noticed yet: --backup saves what it held" {
+	start_jobd
+	jobctl start ping --wait '127.0.0.[1-9]'
+	remember
+	rm "$DATABASE-wal"
 	run -0 "$JOBD_PROGRAM" --database "$DATABASE" --backup "$BATS_TEST_TMPDIR/copy" --check
 	is_all_there restored "$BATS_TEST_TMPDIR/copy"
 }
