@@ -4,7 +4,8 @@
  * settled at once: those that have a row which says so, and those of repeatable kinds that were
  * begun and have none. A ping runs again, it harms nobody. An ssh task runs again where its command
  * had not been sent (the mark is on disk before the command leaves), or where the job says --rerun;
- * otherwise the command may have taken effect, and it becomes `interrupted`.
+ * otherwise the command may have taken effect, and it becomes `interrupted`. A job whose options no
+ * longer hold ends, and says why.
  */
 #include "daemon/jobs-internal.h"
 
@@ -17,23 +18,40 @@
 /* A task that was running at so many ends of jobd may be why: it is not begun again. */
 enum { ATTEMPTS_MAX = 32 };
 
+/* Its options no longer hold, for example a credential is gone from jobd.conf: nobody is to wait
+ * for it, and jobs_recover ends it when all that was under way is known. */
+static void give_up(struct jobs *jobs, const struct job_row *row, const struct error *why)
+{
+	autofree char *reason =
+		xasprintf("it could not go on after a restart of jobd: %s", why->sentence);
+	struct job_row given_up = *row;
+	struct error error = {0};
+	struct request request;
+
+	log_error("job %llu cannot go on: %s", (unsigned long long)row->id, why->sentence);
+	if (!given_up.reason && row->state != JOB_STOPPING)
+		given_up.reason = reason;
+	if (request_restore_bare(row->kind, row->targets, &request, &error) == 0) {
+		(void)live_job_new(jobs, &given_up, &request);
+		request_done(&request);
+	}
+	error_done(&error);
+}
+
 static int read_job(const struct job_row *row, void *context)
 {
 	struct jobs *jobs = context;
 	struct error error = {0};
 	struct request request;
-	struct live_job *job;
 
 	if (request_restore(row->options, row->targets, row->uid, jobs->config, &request, &error) <
 	    0) {
-		/* Its options no longer hold, for example a credential is gone from jobd.conf. */
-		log_error("job %llu cannot go on: %s", (unsigned long long)row->id, error.sentence);
+		give_up(jobs, row, &error);
 		error_done(&error);
 		return 0;
 	}
-	job = live_job_new(jobs, row, &request);
+	job_arm_deadline(live_job_new(jobs, row, &request));
 	request_done(&request);
-	job_arm_deadline(job);
 	return 0;
 }
 
@@ -136,6 +154,21 @@ static int read_rows(struct live_job *job)
 	return r;
 }
 
+/* Now that all of it that is under way is here. */
+static void go_on(struct live_job *job)
+{
+	job_set_gate(job);
+	job_check_batch(job);
+	/* Who has a reason, and is not stopping for it, was given up. */
+	if (job->job.row.reason && !job_state_is_final(job->job.row.state) &&
+	    job->job.row.state != JOB_STOPPING)
+		job_set_state(job, JOB_STOPPING);
+	if (job->job.row.state == JOB_STOPPING)
+		job_drop_queued(job);
+	else if (job->job.row.state != JOB_PAUSED)
+		dispatch_ready(job->jobs->dispatch, &job->source);
+}
+
 int jobs_recover(struct jobs *jobs, struct error *ret_error)
 {
 	struct live_job *job;
@@ -146,13 +179,7 @@ int jobs_recover(struct jobs *jobs, struct error *ret_error)
 	JOB_INDEX_EACH (job, next_id, &jobs->by_id) {
 		if (read_rows(job) < 0)
 			return store_refuse_read(jobs->store, ret_error);
-		/* Now that all that is under way is here. */
-		job_set_gate(job);
-		job_check_batch(job);
-		if (job->job.row.state == JOB_STOPPING)
-			job_drop_queued(job);
-		else if (job->job.row.state != JOB_PAUSED)
-			dispatch_ready(jobs->dispatch, &job->source);
+		go_on(job);
 	}
 	if (jobs->live_count > 0)
 		log_info("%zu jobs go on", jobs->live_count);

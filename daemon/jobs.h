@@ -48,7 +48,8 @@ void jobs_set_config(struct jobs *jobs, const struct config *config);
 
 /*
  * Reads back what had not ended, and settles each orphan: ping again, ssh again where nothing was
- * sent, else interrupted (or again with --rerun). 0 or a negative errno.
+ * sent, else interrupted (or again with --rerun). A job whose options no longer hold ends. 0 or a
+ * negative errno.
  */
 int jobs_recover(struct jobs *jobs, struct error *ret_error);
 

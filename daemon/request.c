@@ -130,20 +130,25 @@ static const struct kind *find_kind(const json_t *parameters, struct error *ret_
 	return kind;
 }
 
+static struct job_options *options_new(const struct kind *kind)
+{
+	struct job_options *options = xcalloc(1, sizeof(*options));
+
+	atomic_init(&options->references, 1);
+	options->kind = kind;
+	options->failures_max.number = -1;
+	return options;
+}
+
 static int parse_options(const json_t *parameters, const struct kind *kind, uid_t uid,
 			 bool is_trusted, const struct config *config,
 			 struct job_options **ret_options, struct error *ret_error)
 {
-	struct job_options *options;
-	int r;
+	struct job_options *options = options_new(kind);
+	int r = fields_parse(common_fields, ARRAY_SIZE(common_fields), parameters, is_other,
+			     options, ret_error);
 
-	options = xcalloc(1, sizeof(*options));
-	atomic_init(&options->references, 1);
-	options->kind = kind;
-	r = fields_parse(common_fields, ARRAY_SIZE(common_fields), parameters, is_other, options,
-			 ret_error);
 	options->uid = uid;
-	options->failures_max.number = -1;
 	if (r == 0)
 		r = parse_share(parameters, "batch", 1, &options->batch, ret_error);
 	if (r == 0)
@@ -418,6 +423,25 @@ int request_restore(const char *options_text, const char *targets_text, uid_t ui
 		request_done(&request);
 		return r;
 	}
+	*ret_request = request;
+	return 0;
+}
+
+int request_restore_bare(const char *kind, const char *targets_text, struct request *ret_request,
+			 struct error *ret_error)
+{
+	struct request request = {0};
+	int r = request_targets(targets_text, UINT32_MAX, &request.targets, ret_error);
+
+	if (r < 0)
+		return r;
+	if (!kind_find(kind)) {
+		request_done(&request);
+		return error_set(ret_error, ERROR_STORAGE_FAILED, NULL,
+				 "this jobd does not know its kind");
+	}
+	request.options = options_new(kind_find(kind));
+	request.options->kind_options = xcalloc(1, request.options->kind->options_size);
 	*ret_request = request;
 	return 0;
 }

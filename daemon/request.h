@@ -42,6 +42,9 @@ int request_parse(const struct job_request *asked, const struct config *config,
 int request_restore(const char *options_text, const char *targets_text, uid_t uid,
 		    const struct config *config, struct request *ret_request,
 		    struct error *ret_error);
+/* The same of a job whose options hold no longer: with none of them, for it is only to end. */
+int request_restore_bare(const char *kind, const char *targets_text, struct request *ret_request,
+			 struct error *ret_error);
 /* Just the targets, from a row's text. limit: at most so many. */
 int request_targets(const char *targets_text, uint64_t limit, struct target_list **ret_targets,
 		    struct error *ret_error);

@@ -266,3 +266,50 @@ waits_after() {
 	is_state 1 stopped
 	jobctl list 1 --json | jq -e '[.tasks, .queued, .running, .stopped] == [3, 0, 0, 3]'
 }
+
+# with_settings LINE...: what jobd.conf has
+with_settings() {
+	mkdir -p "$XDG_CONFIG_HOME/jobd"
+	printf '%s\n' "$@" >"$XDG_CONFIG_HOME/jobd/jobd.conf"
+}
+
+# Jobs that would go on for long: nobody is behind the port
+going_on() {
+	jobctl start ssh --port 1 --retries 9 --retry-delay 1h "$@" -- true
+}
+
+@test "what a job needs of jobd.conf is gone after the restart: it ends and says why, and so nobody waits for ever" {
+	with_settings '[credential lab]' 'user = nobody' '[jobd]'
+	start_jobd
+	going_on --credential lab --parallel 1 '127.0.0.[1-3]'
+	going_on --credential lab 127.0.0.1
+	jobctl pause 2
+	going_on --max-output 512M 127.0.0.1
+	going_on --name look --every 1s --credential lab 127.0.0.1
+	wait_until "$BOUND" eval '[ "$(jobctl list look --state running --json | wc -l)" -eq 1 ]'
+	kill9_jobd
+	with_settings '[jobd]' 'max-output-per-task = 100M'
+	start_jobd
+	run -3 jobctl wait --timeout "$BOUND"
+	jobctl list --json | jq -se 'all(.[]; .state == "failed" and .queued + .running == 0 and .stopped == .tasks)'
+	jobctl show 1 --json | jq -e '.reason | contains("could not go on") and contains("no [credential lab]")'
+	jobctl show 3 --json | jq -e '.reason | contains("max-output-per-task")'
+	# A schedule of such jobs goes on when it can
+	with_settings '[credential lab]' 'user = nobody' '[jobd]'
+	kill -HUP "$JOBD_PID"
+	wait_until "$BOUND" eval '[ "$(jobctl list look --state running --json | wc -l)" -eq 1 ]'
+	jobctl schedules remove look
+	jobctl stop --all
+}
+
+@test "... but a command that had been sent is interrupted" {
+	with_settings '[credential lab]' 'user = nobody' '[jobd]'
+	long_command --credential lab --host-key off 127.0.0.2
+	wait_until "$BOUND" has_begun 2
+	kill9_jobd
+	with_settings '[jobd]'
+	start_jobd
+	run -3 jobctl wait 1 --timeout "$BOUND"
+	is_state 1 failed
+	jobctl list 1 --json | jq -e '.interrupted == 2'
+}
