@@ -103,14 +103,14 @@ static void split_options(const json_t *job, struct job_row *row)
 	row->targets = dump(targets);
 }
 
-/* Times that cannot be would keep a job from being listed, or from being pruned. */
-static int check_times(const json_t *job, struct error *ret_error)
+/* Where the clock that it went by was ahead, or was set back meanwhile, its times are still to
+ * come, or its end lies before its beginning. Times to come would keep it from being listed and
+ * pruned. */
+static int64_t past_time(const json_t *job, const char *member)
 {
-	int64_t created_us = number_of(job, "createdUsec"), ended_us = number_of(job, "endedUsec");
+	int64_t told_us = number_of(job, member), now_us = now_real_us();
 
-	if (created_us >= 0 && created_us <= ended_us && ended_us <= now_real_us())
-		return 0;
-	return refuse(ret_error, "job", "it was made after its end, or ends after now");
+	return told_us < now_us ? told_us : now_us;
 }
 
 /* Who may name no files in a job of his own may have none that does: it could be started again. */
@@ -137,17 +137,17 @@ static int read_job(struct import *import, const json_t *job, struct error *ret_
 		return refuse(ret_error, "job", "its options are missing");
 	if (!streq(text_of(json_object_get(job, "options"), "kind"), text_of(job, "kind")))
 		return refuse(ret_error, "job", "its options are of another kind");
-	r = check_times(job, ret_error);
-	if (r == 0 && name)
-		r = job_name_check(name, ret_error);
+	if (number_of(job, "createdUsec") < 0 || number_of(job, "startedUsec") < 0)
+		return refuse(ret_error, "job", "it has times that cannot be");
+	r = name ? job_name_check(name, ret_error) : 0;
 	if (r < 0)
 		return r;
 	row->state = (enum job_state)state;
 	row->kind = xstrdup(text_of(job, "kind"));
 	row->name = xstrdup_or_null(name);
 	row->reason = xstrdup_or_null(text_of(job, "reason"));
-	row->created_us = number_of(job, "createdUsec");
-	row->started_us = number_of(job, "startedUsec");
+	row->created_us = past_time(job, "createdUsec");
+	row->started_us = past_time(job, "startedUsec");
 	split_options(job, row);
 	r = request_targets(row->targets, (uint64_t)import->daemon->config->max_targets,
 			    &import->targets, ret_error);
@@ -317,7 +317,7 @@ static int finish(struct import *import, struct error *ret_error)
 		return r;
 	memcpy(row->counts, import->ended, sizeof(row->counts));
 	row->counts[TASK_STOPPED] = (uint64_t)number_of(import->job, "stopped");
-	row->ended_us = number_of(import->job, "endedUsec");
+	row->ended_us = past_time(import->job, "endedUsec");
 	if (!json_is_true(json_object_get(import->job, "hasResults")))
 		row->received_position = row->last_position;
 	(void)store_put_job(store, row);

@@ -205,6 +205,21 @@ refused() {
 	[ "$(jobctl list --all --json | wc -l)" -eq 1 ]
 }
 
+@test "jobs by a clock that was ahead, or was set back meanwhile, come in like others" {
+	start_jobd
+	for _ in 1 2 3; do
+		jobctl start ping --wait 127.0.0.1
+	done
+	stop_jobd
+	sqlite3 "$DATABASE" 'UPDATE job SET created_us = created_us + 3600000000 WHERE id < 3;
+		UPDATE job SET ended_us = ended_us + 3600000000 WHERE id = 1'
+	start_jobd
+	jobctl export >"$BATS_TEST_TMPDIR/lines"
+	jobctl remove --all
+	[ "$(jobctl import "$BATS_TEST_TMPDIR/lines" | wc -l)" -eq 3 ]
+	jobctl list --json | jq -se 'length == 3 and all(.[]; .createdUsec <= now * 1000000 and .endedUsec <= now * 1000000)'
+}
+
 @test "lines that do not fit together are refused by what is wrong" {
 	start_jobd
 	jobctl start ping --wait '127.0.0.[1-3]'
@@ -215,8 +230,7 @@ refused() {
 		"$(jq -c 'select(.job) | .job.state = "running" | del(.job.created, .job.started, .job.ended)' "$BATS_TEST_TMPDIR/lines")" |
 		jq -e '.parameters.message | contains("only a job that has ended")'
 	refused "of another kind" 'if .job then .job.options.kind = "ssh" else . end'
-	refused "ends after now" 'if .job then .job.endedUsec += 86400000000 else . end'
-	refused "made after its end" 'if .job then .job.createdUsec = .job.endedUsec + 1 else . end'
+	refused "times that cannot be" 'if .job then .job.createdUsec = -1 else . end'
 	refused "another target than its index" 'if .task.index == 1 then .task.target = "127.0.0.9" else . end'
 	refused "more or fewer tasks" 'if .job then .job.options.targets = ["127.0.0.[1-4]"] else . end'
 	refused "another number of ends" 'if .record.index == 1 then .record.task.state = "failed" else . end'
