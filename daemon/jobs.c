@@ -340,9 +340,10 @@ static struct live_job *make_job(struct jobs *jobs, const struct job_request *re
 int jobs_check_room(const struct jobs *jobs, struct error *ret_error)
 {
 	char used[UNITS_TEXT_MAX], most[UNITS_TEXT_MAX];
+	int r = store_check_ids(jobs->store, ret_error);
 
-	if (!jobs_are_too_large(jobs))
-		return 0;
+	if (r < 0 || !jobs_are_too_large(jobs))
+		return r;
 	return error_set(ret_error, ERROR_LIMIT_REACHED, "max-database-size",
 			 "the database has %s, and max-database-size in jobd.conf allows %s: "
 			 "remove jobs, or raise it",

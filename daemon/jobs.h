@@ -110,7 +110,7 @@ bool jobs_prune(struct jobs *jobs, uint64_t id);
  * or the errno of a failed read. */
 int jobs_received(struct jobs *jobs, uint64_t id, uint64_t position);
 
-/* 0, or ERROR_LIMIT_REACHED: may the database grow? */
+/* 0, or ERROR_LIMIT_REACHED: may there be another job? */
 int jobs_check_room(const struct jobs *jobs, struct error *ret_error);
 /* 0, or ERROR_INVALID_OPTION: may a job be called so? */
 int job_name_check(const char *name, struct error *ret_error);

@@ -166,9 +166,12 @@ static int read_job(struct import *import, const json_t *job, struct error *ret_
 static int begin(struct call *call, struct error *ret_error)
 {
 	const json_t *job = json_object_get(call->parameters, "job");
-	struct import *import = xcalloc(1, sizeof(*import));
-	int r;
+	struct import *import;
+	int r = jobs_check_room(call->daemon->jobs, ret_error);
 
+	if (r < 0)
+		return r;
+	import = xcalloc(1, sizeof(*import));
 	import->daemon = call->daemon;
 	import->row.uid = call->uid;
 	import->row.id = store_next_job(call->daemon->store);

@@ -471,7 +471,10 @@ static int check_name(struct schedules *schedules, uid_t uid, const char *name,
 static int check_room(struct schedules *schedules, struct error *ret_error)
 {
 	uint64_t count;
+	int r = store_check_ids(schedules->store, ret_error);
 
+	if (r < 0)
+		return r;
 	if (store_count_schedules(schedules->store, &count) < 0)
 		return store_refuse_read(schedules->store, ret_error);
 	return count < (uint64_t)schedules->config->max_schedules

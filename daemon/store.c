@@ -444,6 +444,16 @@ int64_t store_bytes(const struct store *store)
 	return stat(store->path, &status) == 0 ? status.st_size : 0;
 }
 
+int store_check_ids(const struct store *store, struct error *ret_error)
+{
+	return store->next_job < JOB_ID_MAX
+		       ? 0
+		       : error_set(ret_error, ERROR_LIMIT_REACHED, "ids",
+				   "all ids up to %d were given, and none is given twice: keep "
+				   "this database, and begin another with --database",
+				   JOB_ID_MAX - 1);
+}
+
 uint64_t store_next_job(struct store *store)
 {
 	assert(store->next_job < JOB_ID_MAX);

@@ -118,7 +118,9 @@ void job_row_done(struct job_row *row);
 
 /* --- Changes --- */
 
-/* The next free id; never given twice, over restarts too. */
+/* 0, or ERROR_LIMIT_REACHED: is there another id? */
+int store_check_ids(const struct store *store, struct error *ret_error);
+/* The next free id, where there is one; never given twice, over restarts too. */
 uint64_t store_next_job(struct store *store);
 /* The next free position. */
 uint64_t store_next_position(struct store *store);
@@ -185,8 +187,8 @@ struct job_filter {
 typedef int job_row_fn(const struct job_row *row, void *context);
 /*
  * Newest first, ids below before (0: all), at most limit. Options and targets are read as well.
- * Where many are passed over it ends early: *ret_next is where to go on, as before; 0 at the end,
- * and where fn had enough.
+ * Where many are passed over, or these texts are long, it ends early: *ret_next is where to go on,
+ * as before; 0 at the end, and where fn had enough.
  */
 int store_read_jobs(struct store *store, const struct job_filter *filter, uint64_t before,
 		    size_t limit, job_row_fn *fn, void *context, uint64_t *ret_next);

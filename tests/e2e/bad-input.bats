@@ -227,6 +227,25 @@ except (BrokenPipeError, ConnectionResetError):
 	goes_on
 }
 
+@test "when all ids are used new work is refused by name, and what is there stays" {
+	start_jobd
+	jobctl start ping --wait 127.0.0.1
+	jobctl export >"$BATS_TEST_TMPDIR/lines"
+	stop_jobd
+	sqlite3 "$DATABASE" 'UPDATE meta SET next_job = 2147483646'
+	start_jobd
+	[ "$(jobctl start ping --every 1h 127.0.0.1)" = s2147483646 ]
+	run -1 jobctl start ping 127.0.0.1
+	[[ $output == "jobctl: all ids up to 2147483646 were given"* ]]
+	run -1 jobctl start ping --every 1h 127.0.0.1
+	[[ $output == *"all ids"* ]]
+	run -1 jobctl import "$BATS_TEST_TMPDIR/lines"
+	[[ $output == *"all ids"* ]]
+	run -1 jobctl schedules run s2147483646
+	[[ $output == *"all ids"* ]]
+	is_state 1 completed
+}
+
 @test "jobd.conf: a mistake is told with its line, at the start and on SIGHUP" {
 	echo $'[jobd]\nping-rate = 0' >"$BATS_TEST_TMPDIR/jobd.conf"
 	run -2 "$JOBD_PROGRAM" --user --foreground --socket "$JOBD_SOCKET" --database "$DATABASE" \
