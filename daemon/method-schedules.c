@@ -7,6 +7,9 @@
 #include "common/util.h"
 
 enum { LIST_LIMIT = 100, LIST_LIMIT_MAX = 1000, SELECTORS_MAX = 1000 };
+/* Of schedules' texts, each of which may be as long as a message, no more is looked at in a turn.
+ */
+enum { TEXT_MAX = 256 * 1024 };
 
 /* --- ListSchedules --- */
 
@@ -14,8 +17,28 @@ struct listing {
 	struct call *call;
 	bool with_details;
 	json_t *schedules;
+	size_t next;       /* selector */
+	size_t text_bytes; /* in this turn */
 	int status;
 };
+
+static void listing_free(void *state)
+{
+	struct listing *listing = state;
+
+	json_decref(listing->schedules);
+	free(listing);
+}
+
+static bool is_turn_full(const struct listing *listing)
+{
+	return listing->text_bytes >= TEXT_MAX;
+}
+
+static size_t bytes_of(const char *text)
+{
+	return text ? strlen(text) : 0;
+}
 
 static int add_schedule(const struct schedule_row *row, void *context)
 {
@@ -35,7 +58,8 @@ static int add_schedule(const struct schedule_row *row, void *context)
 	}
 	(void)json_array_append_new(listing->schedules,
 				    view_schedule(row, state, listing->with_details));
-	return 0;
+	listing->text_bytes += bytes_of(row->options) + bytes_of(row->targets);
+	return is_turn_full(listing);
 }
 
 static int find(const struct call *call, const json_t *selector, struct schedule_row *ret_row,
@@ -55,58 +79,73 @@ static int count_selectors(const json_t *selectors, size_t *ret_count, struct er
 				   "name at most %d schedules at a time", SELECTORS_MAX);
 }
 
-static void list_named(struct call *call, struct listing *listing)
+static void reply_schedules(struct call *call, bool has_more)
+{
+	const struct listing *listing = call->state;
+
+	call_reply(call, json_pack("{s:O, s:b}", "schedules", listing->schedules, "hasMore",
+				   (int)has_more));
+}
+
+/* The next of them, some a turn. */
+static void list_named(struct call *call)
 {
 	const json_t *selectors = json_object_get(call->parameters, "selectors");
+	struct listing *listing = call->state;
 	struct error error = {0};
 	size_t count;
 	int r = count_selectors(selectors, &count, &error);
 
-	for (size_t i = 0; r == 0 && i < count; i++) {
+	listing->text_bytes = 0;
+	while (r == 0 && listing->next < count && !is_turn_full(listing)) {
 		struct schedule_row row;
 
-		r = find(call, json_array_get(selectors, i), &row, &error);
+		r = find(call, json_array_get(selectors, listing->next++), &row, &error);
 		if (r < 0)
 			break;
-		if (add_schedule(&row, listing) != 0)
+		(void)add_schedule(&row, listing);
+		if (listing->status < 0)
 			r = store_refuse_read(call->daemon->store, &error);
 		schedule_row_done(&row);
 	}
 	if (r < 0) {
-		json_decref(listing->schedules);
 		call_error(call, &error);
-		return;
+	} else if (listing->next < count) {
+		call->step = list_named;
+		call_schedule(call);
+	} else {
+		call->step = NULL;
+		reply_schedules(call, false);
 	}
-	call_reply(call, json_pack("{s:o, s:b}", "schedules", listing->schedules, "hasMore", 0));
 }
 
 void method_list_schedules(struct call *call)
 {
-	struct listing listing = {
-		.call = call,
-		.with_details = json_is_true(json_object_get(call->parameters, "details")),
-		.schedules = json_array(),
-	};
+	struct listing *listing = xcalloc(1, sizeof(*listing));
 	json_int_t after = json_integer_value(json_object_get(call->parameters, "after"));
 	size_t limit = limit_of(call, LIST_LIMIT, LIST_LIMIT_MAX);
 	bool is_all = call->is_admin && json_is_true(json_object_get(call->parameters, "all"));
 	struct error error = {0};
 
+	listing->call = call;
+	listing->with_details = json_is_true(json_object_get(call->parameters, "details"));
+	listing->schedules = json_array();
+	call->state = listing;
+	call->free = listing_free;
 	if (json_array_size(json_object_get(call->parameters, "selectors")) > 0) {
-		list_named(call, &listing);
+		list_named(call);
 		return;
 	}
 	if (store_read_schedules(call->daemon->store, is_all ? NULL : &call->uid,
 				 after > 0 ? (uint64_t)after : 0, limit, add_schedule,
-				 &listing) < 0 ||
-	    listing.status < 0) {
-		json_decref(listing.schedules);
+				 listing) < 0 ||
+	    listing->status < 0) {
 		(void)store_refuse_read(call->daemon->store, &error);
 		call_error(call, &error);
 		return;
 	}
-	call_reply(call, json_pack("{s:o, s:b}", "schedules", listing.schedules, "hasMore",
-				   json_array_size(listing.schedules) == limit));
+	reply_schedules(call,
+			json_array_size(listing->schedules) == limit || is_turn_full(listing));
 }
 
 /* --- ChangeSchedules --- */

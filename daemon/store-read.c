@@ -66,8 +66,9 @@ struct job_reading {
 	job_row_fn *fn;
 	void *context;
 	/* By a way in */
-	size_t limit, found, looked_at;
+	size_t limit, found, looked_at, text_bytes;
 	uint64_t next; /* of what was looked at, to go on below; 0: fn has had enough */
+	bool has_more; /* perhaps */
 	int status;
 };
 
@@ -81,6 +82,15 @@ static int use_job(sqlite3_stmt *statement, void *context)
 	r = reading->fn(&row, reading->context);
 	job_row_done(&row);
 	return r;
+}
+
+/* What a message held may be in a job: then some of them are as long as a page. */
+static bool is_page_full(struct job_reading *reading, const struct job_row *row)
+{
+	enum { TEXT_MAX = 256 * 1024 };
+
+	reading->text_bytes += store_text_bytes(row->options) + store_text_bytes(row->targets);
+	return ++reading->found == reading->limit || reading->text_bytes >= TEXT_MAX;
 }
 
 /* A job on the way, which the filter wants or not. */
@@ -98,10 +108,11 @@ static int use_job_on_way(sqlite3_stmt *statement, void *context)
 	if (reading->status < 0)
 		return 1;
 	r = reading->fn(&row, reading->context);
-	job_row_done(&row);
 	if (r != 0)
 		reading->next = 0;
-	return r != 0 || ++reading->found == reading->limit;
+	reading->has_more = r == 0 && is_page_full(reading, &row);
+	job_row_done(&row);
+	return r != 0 || reading->has_more;
 }
 
 /* The narrowest way in that the filter allows. */
@@ -152,7 +163,7 @@ int store_read_jobs(struct store *store, const struct job_filter *filter, uint64
 	if (way == SQL_JOBS_OF_SCHEDULE)
 		(void)sqlite3_bind_int64(statement, 11, (int64_t)filter->schedule);
 	r = store_each_row(store, statement, use_job_on_way, &reading);
-	*ret_next = reading.found == limit || reading.looked_at == LOOKED_AT_MAX ? reading.next : 0;
+	*ret_next = reading.has_more || reading.looked_at == LOOKED_AT_MAX ? reading.next : 0;
 	return r < 0 ? r : reading.status;
 }
 

@@ -216,6 +216,20 @@ refuses() {
 	[[ $output == *"$words"* ]]
 }
 
+@test "schedules that hold much come a few at a time, so that others are served between them" {
+	start_jobd
+	head -c 300000 /dev/zero >"$BATS_TEST_TMPDIR/input"
+	for _ in 1 2 3; do
+		jobctl start ssh --at +1d --stdin "$BATS_TEST_TMPDIR/input" 127.0.0.1 -- cat
+	done
+	python3 "$TESTS/lib/varlink.py" "$JOBD_SOCKET" org.jobd.ListSchedules '{}' |
+		jq -e '[.parameters | .hasMore, .schedules[].id] == [true, 1]'
+	[ "$(jobctl schedules --json | jq -c '[.id]' | tr -d '\n')" = "[1][2][3]" ]
+	[ "$(jobctl schedules s3 s1 s2 --json | jq -c '[.id]' | tr -d '\n')" = "[3][1][2]" ]
+	run -1 jobctl schedules s1 s2 s9
+	[[ $output == *"no schedule s9"* ]]
+}
+
 @test "what is no schedule is refused in one line" {
 	start_jobd
 	refuses "'25:00' is no calendar event: the hour, its range or its step" ping --on-calendar 25:00

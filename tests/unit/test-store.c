@@ -198,6 +198,33 @@ static void expect_job(const struct job_row *expected)
 	job_row_done(&row);
 }
 
+/* What takes long to look at is no page of a hundred. */
+static void test_long_rows(void **state)
+{
+	enum { LONG = 300 * 1024 };
+	autofree char *text = xcalloc(LONG + 1, 1);
+	char kind[] = "ssh", targets[] = "{}";
+	struct job_row row = {.uid = 1, .kind = kind, .options = text, .targets = targets};
+	uint64_t before = 0;
+
+	(void)state;
+	memset(text, 'x', LONG);
+	for (size_t i = 0; i < 3; i++) {
+		row.id = store_next_job(box.store);
+		store_put_job(box.store, &row);
+	}
+	box_commit();
+	for (uint64_t id = 3; id > 0; id--) {
+		struct box_list list = {0};
+
+		assert_int_equal(store_read_jobs(box.store, &(struct job_filter){0}, before, 100,
+						 box_list_job, &list, &before),
+				 0);
+		box_expect(&list, id);
+		assert_int_equal(before, id);
+	}
+}
+
 static void test_job_row(void **state)
 {
 	char kind[] = "ssh", name[] = "nightly", token[] = "t-1", options[] = "{\"command\":\"x\"}";
@@ -556,7 +583,7 @@ int main(void)
 		BOX_TEST(test_refused_change),   BOX_TEST(test_job_filters),
 		BOX_TEST(test_live_jobs),        BOX_TEST(test_ids_are_new),
 		BOX_TEST(test_removed_vanishes), BOX_TEST(test_reap_leaves_nothing),
-		BOX_TEST(test_checkpoint),
+		BOX_TEST(test_checkpoint),       BOX_TEST(test_long_rows),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
