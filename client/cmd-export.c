@@ -45,6 +45,17 @@ static void export_job(json_t *job)
 	talk_records(id, print_record, NULL);
 }
 
+/* Of --newest are left those that the page did not have: false, where that is none. */
+static bool is_newest_left(const json_t *selection, size_t count)
+{
+	json_int_t left = number_of(selection, "newest") - (json_int_t)count;
+
+	if (!json_object_get(selection, "newest"))
+		return true;
+	(void)json_object_set_new((json_t *)(uintptr_t)selection, "newest", json_integer(left));
+	return left > 0;
+}
+
 enum status cmd_export(struct words *words)
 {
 	bool has_older = true;
@@ -61,7 +72,8 @@ enum status cmd_export(struct words *words)
 
 		for (size_t i = 0; i < count; i++)
 			export_job(json_array_get(jobs, i));
-		has_older = count > 0 && json_is_true(json_object_get(reply, "hasOlder"));
+		has_older = count > 0 && json_is_true(json_object_get(reply, "hasOlder")) &&
+			    is_newest_left(json_object_get(words->parameters, "selection"), count);
 		if (has_older)
 			(void)json_object_set_new(
 				words->parameters, "before",

@@ -15,11 +15,13 @@
 /* --- List --- */
 
 enum { LIST_LIMIT = 100, LIST_LIMIT_MAX = 1000 };
+/* Of what was asked for, as long as a message for each job, a reply has no more and one. */
+enum { LIST_BYTES_MAX = 1024 * 1024 };
 
 struct listing {
 	struct walk walk;
 	bool with_details;
-	size_t limit; /* without "more" */
+	size_t limit, bytes; /* without "more" */
 	bool has_older;
 	json_t *jobs;
 };
@@ -32,15 +34,22 @@ static void listing_free(void *state)
 	walk_free(listing);
 }
 
+static bool is_reply_full(const struct listing *listing)
+{
+	return json_array_size(listing->jobs) == listing->limit || listing->bytes >= LIST_BYTES_MAX;
+}
+
 static int list_each(const struct job_row *row, void *context)
 {
 	struct call *call = context;
 	struct listing *listing = call->state;
 
-	if (!call->is_more && json_array_size(listing->jobs) == listing->limit) {
+	if (!call->is_more && is_reply_full(listing)) {
 		listing->has_older = true;
 		return 1;
 	}
+	if (listing->with_details && row->options && row->targets)
+		listing->bytes += strlen(row->options) + strlen(row->targets);
 	(void)json_array_append_new(listing->jobs, view_job(row, listing->with_details));
 	return 0;
 }

@@ -118,6 +118,24 @@ half_arrives() {
 	for _ in {1..320}; do jobctl start ping '127.0.0.[1-4]' >/dev/null; done
 }
 
+exported() {
+	jobctl export "$@" | jq -c '.job.id // empty' | tr '\n' ' '
+}
+
+@test "jobs that hold much come out page by page, as many as were asked for" {
+	start_jobd
+	head -c 1000000 /dev/zero >"$BATS_TEST_TMPDIR/input"
+	for _ in 1 2 3 4; do
+		jobctl start ssh --port 1 --stdin "$BATS_TEST_TMPDIR/input" 127.0.0.1 -- cat
+	done
+	run -3 jobctl wait
+	[ "$(exported)" = "4 3 2 1 " ]
+	[ "$(exported --newest 3)" = "4 3 2 " ]
+	[ "$(exported --newest 9)" = "4 3 2 1 " ]
+	python3 "$TESTS/lib/varlink.py" "$JOBD_SOCKET" org.jobd.List '{"details": true}' |
+		jq -e '[.parameters | .hasOlder, .jobs[].id] == [true, 4]'
+}
+
 @test "a cursor that goes past what arrives gets it once it is there" {
 	start_jobd
 	half_arrives
