@@ -84,6 +84,21 @@ static bool is_at(int fd, const char *path)
 	       here.st_ino == there.st_ino;
 }
 
+/* 0 or a negative errno. What did not fit was cut: why, the next call says. */
+static int write_whole(int fd, const char *bytes, size_t size, off_t offset)
+{
+	while (size > 0) {
+		ssize_t written = pwrite(fd, bytes, size, offset);
+
+		if (written < 0)
+			return -errno;
+		bytes += written;
+		size -= (size_t)written;
+		offset += written;
+	}
+	return 0;
+}
+
 /* 0 or a negative errno; -EAGAIN: it was written to meanwhile. */
 static int copy_file(int from, const char *to)
 {
@@ -96,8 +111,10 @@ static int copy_file(int from, const char *to)
 	if (fd < 0 || fstat(from, &before) < 0)
 		return -errno;
 	while ((size = pread(from, piece, sizeof(piece), offset)) > 0) {
-		if (pwrite(fd, piece, (size_t)size, offset) != size)
-			return errno ? -errno : -ENOSPC;
+		int r = write_whole(fd, piece, (size_t)size, offset);
+
+		if (r < 0)
+			return r;
 		offset += size;
 	}
 	if (size < 0 || fstat(from, &after) < 0)

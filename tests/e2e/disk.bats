@@ -258,6 +258,13 @@ restored() {
 	rm "$DATABASE"*
 	refuses "jobd.db was removed"
 	[ "$(jobctl list --json | jq -s length)" -eq 1 ]
+	# Where the copy has no room, that is said, and nothing of it stays
+	MOUNTED=$BATS_TEST_TMPDIR/small
+	mkdir "$MOUNTED"
+	mount -t tmpfs -o size=100k tmpfs "$MOUNTED"
+	run -1 "$JOBD_PROGRAM" --database "$DATABASE" --backup "$MOUNTED/copy"
+	[[ $output == *"cannot be copied to $MOUNTED/copy.unfinished: No space left on device" ]]
+	[ -z "$(ls -A "$MOUNTED")" ]
 	run -0 "$JOBD_PROGRAM" --database "$DATABASE" --backup "$BATS_TEST_TMPDIR/copy" --check
 	is_all_there restored "$BATS_TEST_TMPDIR/copy"
 }
