@@ -79,12 +79,14 @@ struct schedule_turn schedule_decide(const struct schedule_row *row, int64_t sin
 
 int64_t schedule_review(const struct schedule_row *row, int64_t now_us)
 {
-	int64_t after_us = now_us;
+	int64_t after_us = now_us, next_us;
 
 	/* What is due, or over, stays so. */
 	if (row->next_us <= now_us)
 		return row->next_us;
 	if (row->last_us > now_us && row->last_us - now_us <= back_max_us)
 		after_us = row->last_us;
-	return schedule_next_us(row, after_us);
+	next_us = schedule_next_us(row, after_us);
+	/* Its zone may be gone for a moment, while the machine gets new ones: that ends nothing. */
+	return next_us != 0 ? next_us : row->next_us;
 }

@@ -35,6 +35,7 @@ struct schedule_turn schedule_decide(const struct schedule_row *row, int64_t sin
 
 /*
  * The clock may have been set back, or a zone's rules changed: the next_us that a schedule now
- * has. What ran does not run again, unless the clock went back by more than an hour.
+ * has. What ran does not run again, unless the clock went back by more than an hour. Where it
+ * cannot be told any more it stays.
  */
 int64_t schedule_review(const struct schedule_row *row, int64_t now_us);

@@ -125,13 +125,22 @@ static void test_clock_is_set(void **state)
 	assert_int_equal(schedule_review(&row, T0 - 5 * S), 0);
 }
 
+static void test_zone_is_gone(void **state)
+{
+	char calendar[] = "12:00 Nowhere/Town";
+	const struct schedule_row row = {.calendar = calendar, .next_us = T0 + 3600 * S};
+
+	(void)state;
+	assert_int_equal(schedule_review(&row, T0), T0 + 3600 * S);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every),        cmocka_unit_test(test_due),
 		cmocka_unit_test(test_missed),       cmocka_unit_test(test_behind_others),
 		cmocka_unit_test(test_at),           cmocka_unit_test(test_calendar),
-		cmocka_unit_test(test_clock_is_set),
+		cmocka_unit_test(test_clock_is_set), cmocka_unit_test(test_zone_is_gone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
