@@ -562,16 +562,17 @@ static int cut_file(struct store *store, uint64_t free_pages, uint64_t *ret_left
 	return r;
 }
 
-/* When nothing is left to delete. */
+/* When nothing is left to delete. A file that another program made anew may have no way to cut it.
+ */
 static int give_pages_back(struct store *store, bool *ret_more)
 {
-	uint64_t pages = 0;
+	uint64_t pages = 0, left = 0;
 	int r = count_free_pages(store, &pages);
 
 	if (r == 0 && pages > 0)
-		r = cut_file(store, pages, &pages);
+		r = cut_file(store, pages, &left);
 	if (r == 0)
-		*ret_more = pages > 0;
+		*ret_more = left > 0 && left < pages;
 	return r;
 }
 
