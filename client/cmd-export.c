@@ -46,13 +46,13 @@ static void export_job(json_t *job)
 }
 
 /* Of --newest are left those that the page did not have: false, where that is none. */
-static bool is_newest_left(const json_t *selection, size_t count)
+static bool is_newest_left(json_t *selection, size_t count)
 {
 	json_int_t left = number_of(selection, "newest") - (json_int_t)count;
 
 	if (!json_object_get(selection, "newest"))
 		return true;
-	(void)json_object_set_new((json_t *)(uintptr_t)selection, "newest", json_integer(left));
+	(void)json_object_set_new(selection, "newest", json_integer(left));
 	return left > 0;
 }
 
