@@ -167,7 +167,7 @@ char *file_lines_next(struct file_lines *lines);
 void targets_read(json_t *targets, json_t *hosts, const char *word);
 /* What is typed on the terminal behind the prompt, unseen; the caller wipes and frees it. */
 char *ask_secret(const char *prompt);
-/* --dry-run: what Start's parameters come to. */
+/* --dry-run: what Start's parameters, which jobd has checked, come to. */
 void dry_run(const json_t *parameters, const char *kind);
 /* The hosts of an inventory's text, which is taken apart, that a pattern names: "core:&edge:!r3".
  */

@@ -144,6 +144,11 @@ static void take_password(json_t *ssh)
 	secret_free(password);
 }
 
+static bool is_dry_run(const struct words *words)
+{
+	return json_is_true(json_object_get(words->parameters, "dryRun"));
+}
+
 static void take_kind(struct words *words, const char *kind)
 {
 	json_t *object = kind_object(words, kind);
@@ -156,7 +161,7 @@ static void take_kind(struct words *words, const char *kind)
 
 	if (streq(kind, "ssh")) {
 		take_commands(words, object);
-		if (words_flag(words, "ask-password") && !words_flag(words, "dry-run"))
+		if (words_flag(words, "ask-password") && !is_dry_run(words))
 			take_password(object);
 		if (words_text(words, "stdin"))
 			take_stdin(words_text(words, "stdin"), object);
@@ -281,12 +286,13 @@ enum status cmd_start(struct words *words)
 	take_kind(words, kind);
 	take_targets(words, kind);
 	(void)json_object_set_new(words->parameters, "kind", json_string(kind));
-	if (words_flag(words, "dry-run")) {
+	(void)json_object_set_new(words->parameters, "token", new_token());
+	reply = talk("Start", json_incref(words->parameters));
+	if (is_dry_run(words)) {
+		json_decref(reply);
 		dry_run(words->parameters, kind);
 		return STATUS_OK;
 	}
-	(void)json_object_set_new(words->parameters, "token", new_token());
-	reply = talk("Start", json_incref(words->parameters));
 	id = number_of(reply, "id");
 	options.is_single = number_of(reply, "tasks") == 1;
 	if (globals.is_json)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* start --dry-run: what would run against what, in which order and batches; nobody is contacted. */
+/* start --dry-run: what would run against what, in which order and batches. jobd has checked it. */
 #include "client/client.h"
 
 #include "common/calendar.h"
@@ -43,25 +43,15 @@ static void print_targets(const struct target_list *list, uint64_t first, uint64
 		free((char *)(uintptr_t)names[i]);
 }
 
-static struct share share_option(const json_t *parameters, const char *name)
-{
-	struct share share = {0};
-	const char *text = text_of(parameters, name);
-
-	if (*text && share_parse(text, 1, &share) < 0)
-		fail(STATUS_WORDS,
-		     "--%s: '%.80s' is neither a number from 1 on nor a share such as 10%%", name,
-		     text);
-	return share;
-}
-
 static void print_batches(const json_t *parameters, const struct target_list *list)
 {
 	uint64_t count = target_list_count(list), first = 0, number = 0;
 	uint64_t canary = (uint64_t)number_of(parameters, "canary");
-	struct share batch = share_option(parameters, "batch");
-	uint64_t size = batch.number > 0 ? share_of(&batch, count) : count;
+	struct share batch = {0};
+	uint64_t size;
 
+	(void)share_parse(text_of(parameters, "batch"), 1, &batch);
+	size = batch.number > 0 ? share_of(&batch, count) : count;
 	while (first < count) {
 		uint64_t end = first + (first == 0 && canary > 0 ? canary : size > 0 ? size : 1);
 
@@ -86,16 +76,6 @@ static void print_time(int64_t at_us)
 	printf("run: %s\n", time_text(at_us, text));
 }
 
-/* What jobd would refuse as well, with its words. */
-static void check_calendar(const json_t *rule)
-{
-	struct error error = {0};
-
-	if (json_object_get(rule, "onCalendar") &&
-	    calendar_check(text_of(rule, "onCalendar"), now_real_us(), &error) < 0)
-		fail(STATUS_WORDS, "--on-calendar: %s", error.sentence);
-}
-
 /* The first times of a schedule; NULL is none. */
 static void print_times(const json_t *rule)
 {
@@ -108,7 +88,6 @@ static void print_times(const json_t *rule)
 		print_time(number_of(rule, "atUsec"));
 	for (int i = 0; every_us > 0 && i < TIMES_SHOWN; i++)
 		print_time(at_us + i * every_us);
-	/* It was checked. */
 	if (!json_object_get(rule, "onCalendar") || calendar_parse(text, &calendar, &error) < 0)
 		return;
 	for (int i = 0; i < TIMES_SHOWN && (at_us = calendar_next(calendar, at_us)) != 0; i++)
@@ -127,11 +106,11 @@ void dry_run(const json_t *parameters, const char *kind)
 	struct target_list *list = list_of(parameters);
 	uint64_t count = target_list_count(list);
 
-	check_calendar(json_object_get(parameters, "schedule"));
 	if (globals.is_json) {
 		json_t *whole = json_copy((json_t *)(uintptr_t)parameters);
 
 		(void)json_object_del(whole, "token");
+		(void)json_object_del(whole, "dryRun");
 		(void)json_object_set_new(whole, "tasks", json_integer((json_int_t)count));
 		print_json(whole);
 		json_decref(whole);

@@ -62,7 +62,8 @@ const struct option_row start_options[] = {
 	 "make a run also while the one before goes on", NULL},
 	{"keep-last", OPTION_NUMBER, "N", "schedule.keepLast",
 	 "of the runs that have ended keep the newest N", NULL},
-	{"dry-run", OPTION_FLAG, NULL, "-dry-run", "show what would run, and contact nobody", NULL},
+	{"dry-run", OPTION_FLAG, NULL, "dryRun",
+	 "check all of it, show what would run, and start nothing", NULL},
 	{"wait", OPTION_FLAG, NULL, "-wait", "stay: progress, results, their exit status", NULL},
 	{0},
 };

@@ -355,7 +355,6 @@ int jobs_start(struct jobs *jobs, const struct job_request *request, uint64_t *r
 	       uint64_t *ret_tasks, bool *ret_is_new, struct error *ret_error)
 {
 	struct request parsed;
-	struct live_job *job;
 	int r = request->token ? find_token(jobs, request, ret_id, ret_tasks, ret_error) : -ENOENT;
 
 	if (r != -ENOENT) {
@@ -374,11 +373,12 @@ int jobs_start(struct jobs *jobs, const struct job_request *request, uint64_t *r
 	r = request_parse(request, jobs->config, &jobs->recent, &parsed, ret_error);
 	if (r < 0)
 		return r;
-	job = make_job(jobs, request, &parsed);
-	request_done(&parsed);
-	*ret_id = job->job.row.id;
-	*ret_tasks = target_list_count(job->job.targets);
+	*ret_id = 0;
+	*ret_tasks = target_list_count(parsed.targets);
 	*ret_is_new = true;
+	if (!request->is_dry_run)
+		*ret_id = make_job(jobs, request, &parsed)->job.row.id;
+	request_done(&parsed);
 	return 0;
 }
 

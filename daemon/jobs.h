@@ -57,6 +57,7 @@ int jobs_recover(struct jobs *jobs, struct error *ret_error);
 struct job_request {
 	uid_t uid;
 	bool is_trusted;          /* may name files for jobd to read */
+	bool is_dry_run;          /* is checked, and nothing comes of it */
 	const char *token;        /* or NULL */
 	const json_t *parameters; /* of Start, whole */
 	uint64_t retry_of;        /* 0: none */
@@ -64,7 +65,7 @@ struct job_request {
 };
 /*
  * Checks everything, then makes the job. *ret_id and *ret_tasks; *ret_is_new is false where the
- * token was known. The id may be told after the commit only.
+ * token was known. The id may be told after the commit only; that of a dry run is 0.
  */
 int jobs_start(struct jobs *jobs, const struct job_request *request, uint64_t *ret_id,
 	       uint64_t *ret_tasks, bool *ret_is_new, struct error *ret_error);

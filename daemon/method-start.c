@@ -15,6 +15,7 @@ static void start(struct call *call, const json_t *parameters, bool is_trusted, 
 	struct job_request request = {
 		.uid = call->uid,
 		.is_trusted = is_trusted,
+		.is_dry_run = json_is_true(json_object_get(call->parameters, "dryRun")),
 		.token = json_string_value(json_object_get(call->parameters, "token")),
 		.parameters = parameters,
 		.retry_of = retry_of,

@@ -109,8 +109,9 @@ static int parse_share(const json_t *parameters, const char *name, int64_t min,
 /* What stands beside the common fields. */
 static bool is_other(const char *name)
 {
-	static const char *const others[] = {"kind",  "targets", "exclude",     "shuffle", "name",
-					     "token", "batch",   "maxFailures", "schedule"};
+	static const char *const others[] = {"kind",     "targets", "exclude", "shuffle",
+					     "name",     "token",   "batch",   "maxFailures",
+					     "schedule", "dryRun"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
 		if (streq(name, others[i]))
@@ -250,11 +251,11 @@ static json_t *without_secret(const json_t *parameters, const struct kind *kind)
 	return whole;
 }
 
-/* The targets have a text of their own, token and schedule their columns. */
+/* The targets have a text of their own, token and schedule their columns; a dry run is not kept. */
 static bool is_kept_apart(const char *name)
 {
 	return streq(name, "targets") || streq(name, "exclude") || streq(name, "token") ||
-	       streq(name, "schedule");
+	       streq(name, "schedule") || streq(name, "dryRun");
 }
 
 char *request_options_text(const json_t *parameters, const struct kind *kind)

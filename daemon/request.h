@@ -18,7 +18,8 @@ struct request {
 	struct job_options *options;
 	struct target_list *targets;
 	char *name;         /* or NULL */
-	char *options_text; /* JSON: the parameters without targets, exclude, token and schedule */
+	char *options_text; /* JSON: the parameters without targets, exclude, token, schedule,
+			       dryRun */
 	char *targets_text; /* JSON: {"targets": [...], "exclude": [...]} */
 };
 /*

@@ -561,10 +561,10 @@ int schedules_make(struct schedules *schedules, const struct job_request *reques
 		r = check_name(schedules, request->uid, parsed.name, ret_error);
 	if (r == 0)
 		r = check_room(schedules, ret_error);
-	if (r == 0) {
+	if (r == 0 && !request->is_dry_run)
 		put(schedules, request, &parsed, &row);
+	if (r == 0)
 		*ret_id = row.id;
-	}
 	fields_done(rule_fields, ARRAY_SIZE(rule_fields), &rule);
 	request_done(&parsed);
 	return r;

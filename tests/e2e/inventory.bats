@@ -1,14 +1,14 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Ansible's INI inventories and patterns over them, and --dry-run, which contacts nobody.
+# Ansible's INI inventories and patterns over them, as --dry-run shows them.
 
 bats_require_minimum_version 1.5.0
 load ../lib/common
 
 setup() {
 	common_setup
-	# There is none, and none is started
-	export JOBD_SOCKET=$BATS_TEST_TMPDIR/nobody.sock
+	printf '[credential lab]\nuser = lab\n' >"$BATS_TEST_TMPDIR/jobd.conf"
+	start_jobd --config "$BATS_TEST_TMPDIR/jobd.conf"
 	INVENTORY=$BATS_TEST_TMPDIR/lab:1.ini
 	cat >"$INVENTORY" <<-'END'
 		# the lab
@@ -113,26 +113,6 @@ edge-user@[2001:db8::7]:22' ]
 	done >"$BATS_TEST_TMPDIR/large"
 	[ "$(targets "@$BATS_TEST_TMPDIR/large:all" | wc -l)" -eq 10000 ]
 	[ "$(targets "@$BATS_TEST_TMPDIR/large:g7:&h7-0*" | sort -u)" = u7@10.0.7.1 ]
-}
-
-@test "--dry-run: targets, batches and commands" {
-	run -0 jobctl start ssh --dry-run --canary 1 --batch 40% 'r[01-10]' --command 'show version' --command 'show clock'
-	[ "$output" = 'ssh: 10 targets
-command: show version
-command: show clock
-batch 1 (the canary), 1 of them: r01
-batch 2, 4 of them: r[02-05]
-batch 3, 4 of them: r[06-09]
-batch 4, 1 of them: r10' ]
-	run -0 jobctl start ping --dry-run --exclude 10.0.0.2 10.0.0.0/29 10.0.0.1
-	[ "$output" = 'ping: 5 targets
-targets: 10.0.0.[1,3-6]' ]
-	run -0 jobctl start ping --dry-run --shuffle --batch 1 10.0.0.0/8
-	[[ $output == *"16777214 targets, in random order"*"too many to show"* ]]
-	run -2 jobctl start ping --dry-run 'r[9-1]'
-	run -2 jobctl start ping --dry-run --batch 0 --canary 1 r1
-	[[ $output == *"--batch: '0'"* ]]
-	run -4 jobctl list
 }
 
 @test "letters in ranges, and what is said of some hosts in particular" {

@@ -93,8 +93,10 @@ other() {
 }
 
 @test "files and keys of the daemon are out of users' reach" {
-	run -2 other start ssh --identity /etc/ssh/ssh_host_ed25519_key 127.0.0.1 -- true
-	[[ $output == *"--identity"* ]]
+	for dry in '' --dry-run; do
+		run -2 other start ssh $dry --identity /etc/ssh/ssh_host_ed25519_key 127.0.0.1 -- true
+		[[ $output == *"--identity"* ]]
+	done
 	run -2 other start ssh --credential nothing 127.0.0.1 -- true
 	[[ $output == *nothing* ]]
 	[ "$(stat -c %a "$DATABASE")" = 600 ]

@@ -7,7 +7,9 @@
 #include "common/util.h"
 #include "daemon/config.h"
 #include "daemon/jobs-internal.h"
+#include "daemon/json-text.h"
 #include "daemon/methods.h"
+#include "daemon/schedules.h"
 #include "tests/lib/jobs-box.h"
 #include "tests/lib/store-box.h"
 
@@ -613,6 +615,62 @@ static void test_pruned_once(void **state)
 	assert_int_equal(store_read_job(box.store, first, &row), -ENOENT);
 }
 
+/* --- Dry runs --- */
+
+static char *started;
+
+void call_text_begin(struct json_text *text)
+{
+	(void)text;
+}
+
+void call_reply_start(struct call *call, uint64_t id, struct json_text *text)
+{
+	(void)call;
+	(void)id;
+	started = json_text_take(text, NULL);
+}
+
+/* Start, with these parameters beside its targets, says so. */
+static void expect_start(const char *more, const char *reply)
+{
+	autofree char *parameters = xasprintf("{\"kind\": \"ping\", \"token\": \"t\", \"targets\": "
+					      "[\"127.0.0.[1-3]\"], \"ping\": " FAILING "%s}",
+					      more);
+	struct call call = {
+		.daemon = &daemon_of_test, .uid = 7, .parameters = json_loads(parameters, 0, NULL)};
+
+	method_start(&call);
+	assert_string_equal(started, reply);
+	free(started);
+	json_decref(call.parameters);
+}
+
+#define DRY       ", \"dryRun\": true"
+#define SCHEDULE  ", \"name\": \"n\", \"schedule\": {\"everyUsec\": 3600000000}"
+#define NEW(id)   "{\"id\":" #id ",\"tasks\":3,\"isNew\":true}"
+#define KNOWN(id) "{\"id\":" #id ",\"tasks\":3,\"isNew\":false}"
+
+/* It takes no id, no token and no name, and leaves nothing to store. */
+static void test_dry_run(void **state)
+{
+	(void)state;
+	daemon_of_test = (struct daemon){table.base, table.config, box.store, .jobs = table.jobs};
+	daemon_of_test.schedules = schedules_new(&daemon_of_test);
+	expect_start(DRY, NEW(0));
+	expect_start(DRY SCHEDULE, NEW(0));
+	expect_start(DRY SCHEDULE, NEW(0));
+	assert_false(jobs_has_changes(table.jobs));
+	assert_int_equal(store_queued_bytes(box.store), 0);
+	expect_start("", NEW(1));
+	expect_start(SCHEDULE, NEW(2));
+	/* As it would be: the one that there is */
+	expect_start(DRY, KNOWN(1));
+	expect_start(DRY SCHEDULE, KNOWN(2));
+	(void)finish(jobs_find(table.jobs, 1));
+	schedules_free(daemon_of_test.schedules);
+}
+
 #define TABLE_TEST(name) cmocka_unit_test_setup_teardown(name, jobs_box_open, jobs_box_close)
 
 int main(void)
@@ -634,6 +692,7 @@ int main(void)
 		TABLE_TEST(test_received),
 		TABLE_TEST(test_received_on_full_disk),
 		TABLE_TEST(test_pruned_once),
+		TABLE_TEST(test_dry_run),
 	};
 
 	log_set_level(LOG_ERR); /* not each end */
