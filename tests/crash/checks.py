@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What there is in the end, against what was told."""
+
+import collections
+import contextlib
+import json
+
+from model import DEADLINE, EVERY, RETRIES
+from results import Results, compare
+from scene import LEDGER, OUTPUT, fault, has_come
+from wire import Refused, call, is_target_stopped, list_schedules, row_of, whole_of
+
+ATTEMPTS_MAX = 32  # deaths of jobd that one task outlives (jobs-recover.c)
+TEXT = "".join("\n" if i % 64 == 63 else chr(ord("a") + i % 26) for i in range(832)) * (OUTPUT // 832 + 1)
+FINAL = ("completed", "failed", "stopped")
+
+
+def check_command(job, task, again, runs):
+    """One task of an ssh job: what its host saw, and what it said."""
+    what = f"{job.name} ({job.way}), task {task}"
+    end = again.ends[task]
+    state, attempts = end["state"], end["attempts"]
+    times = runs[(again.targets[task], job.command)]
+    if job.way == "once" and times > 1:
+        fault(f"{what}: the command ran {times} times, and nobody said --rerun")
+    if times > attempts:
+        fault(f"{what}: the command ran {times} times in {attempts} attempts")
+    if state in ("succeeded", "failed") and times == 0:
+        fault(f"{what}: it is {state}, and never ran")
+    if end.get("error") == "exit" and times <= RETRIES and job.stop is None and job.target is None:
+        fault(f"{what}: the command ran {times} times, and {RETRIES} retries were asked for")
+    if job.way == "retry" and times > RETRIES + 1:
+        fault(f"{what}: the command ran {times} times, and {RETRIES} retries were asked for")
+    full = f"{job.command}\n{TEXT[:OUTPUT]}"
+    pieces = [f"#{piece}" for piece in again.whole.get(task + ("stdout",), "").split("#")[1:]]
+    for piece in pieces:
+        if not full.startswith(piece):
+            fault(f"{what}: the output is not what the host said: {piece[:80]!r}")
+    if len(pieces) > times:
+        fault(f"{what}: {len(pieces)} outputs of {times} commands")
+    if (state == "succeeded" or end.get("error") == "exit") and (not pieces or pieces[-1] != full):
+        fault(f"{what}: it is {state}, and its output is not whole")
+
+
+def check_job(job, row, tasks, again, runs):
+    what = f"job {job.id} ({job.name}, {job.way})"
+    if row is None:
+        if job.remove is None:
+            fault(f"{what} was told, and is not there")
+        return
+    if job.remove == "told":
+        fault(f"{what} was removed, and is there")
+    if row.get("name") != job.name:
+        fault(f"{what} is called {row.get('name')}")
+    if row["state"] not in FINAL:
+        fault(f"{what} is {row['state']}")
+    # Only such as had not ended are told
+    is_stopped = job.stop == "told" and job.way != "deadline" or job.way == "endless"
+    if is_stopped and row["state"] != "stopped" and row["interrupted"] == 0:
+        fault(f"{what} was stopped, and is {row['state']}")
+    if job.way == "deadline" and job.stop is None and job.remove is None:
+        if row["state"] != "failed" or "deadline" not in row.get("reason", ""):
+            fault(f"{what} is {row['state']}, and its deadline passed")
+        # A timer may come a turn early
+        elif row["endedUsec"] - row["createdUsec"] < DEADLINE - DEADLINE // 8:
+            fault(f"{what} ended before its deadline")
+    if job.stop is None and job.target is None and job.remove is None:
+        if row["state"] == "stopped":
+            fault(f"{what} is stopped, and nobody asked for it")
+        worn_out = any(again.ends[task]["attempts"] >= ATTEMPTS_MAX for task in tasks)
+        if job.way in ("ping", "rerun") and row["state"] != "completed" and not worn_out:
+            fault(f"{what} is {row['state']}")
+    if job.remove is not None:
+        return
+    if len(tasks) != row["tasks"] and row["state"] != "stopped":
+        fault(f"{what}: {row['tasks']} tasks, and {len(tasks)} ends")
+    for task in tasks:
+        end = again.ends[task]
+        if row["kind"] == "ssh":
+            check_command(job, task, again, runs)
+        elif end["state"] == "interrupted" and end["attempts"] < ATTEMPTS_MAX:
+            fault(f"{what}: a ping was interrupted after {end['attempts']} attempts")
+
+
+def check_control(job):
+    """What was told of a job, before settle() tells more. jobd has just started."""
+    what = f"job {job.id} ({job.name}, {job.way})"
+    if job.stop == "told" and not has_come(lambda: row_of(job)["state"] in FINAL):
+        fault(f"{what}: its stop was told, and it is {row_of(job)['state']}")
+    row = row_of(job)
+    if row["state"] == "paused" and (job.held is None or row["running"] > 0):
+        fault(f"{what} is paused, {row['running']} tasks run, and its pause was {job.held}")
+    if job.stop is not None or job.way != "endless":
+        return
+    if job.held == "told" and row["state"] != "paused":
+        fault(f"{what}: its pause was told, and it is {row['state']}")
+    if job.target == "told" and not has_come(lambda: is_target_stopped(job)):
+        fault(f"{what}: the stop of a target was told, and it runs")
+    if job.target is None and is_target_stopped(job):
+        fault(f"{what}: a target is stopped, and nobody asked for it")
+
+
+def settle(clients):
+    """All that goes on for ever is stopped, the rest ends, and all is received."""
+    plans = list_schedules()
+    for schedule in clients.schedules:
+        plan = plans.get(schedule.id)
+        if plan and schedule.paused not in (None, plan["paused"]):
+            fault(f"schedule s{schedule.id} is {'' if plan['paused'] else 'not '}paused, and the other was told")
+    if plans:
+        call("ChangeSchedules", selectors=[f"s{number}" for number in plans], action="pause")
+    for job in clients.jobs:
+        try:
+            if job.remove is None:
+                check_control(job)
+        except Refused as error:
+            fault(f"job {job.id} ({job.name}): {error}")
+    clients.run("resume", "--all", "--quiet")
+    for job in clients.jobs:
+        if job.way == "endless" and "told" not in (job.stop, job.remove):
+            with contextlib.suppress(Refused):  # a removal that was asked for
+                clients.control_one(job, "stop")
+    _, status = clients.run("wait", "--timeout", "120")
+    if status not in (0, 3):
+        fault(f"the jobs did not end: wait ended with status {status}")
+    for cursor in clients.lines:
+        if clients.receive_once(cursor) != 0:
+            fault("receive failed")
+
+
+def check_schedule(schedule, plan, runs):
+    """runs: the rows of its jobs."""
+    what = f"schedule s{schedule.id} ({schedule.name}, {schedule.way})"
+    lost = set(schedule.told) - {row["id"] for row in runs}
+    if lost:
+        fault(f"{what}: the jobs {lost} of runs that were told are not there")
+    if plan is None:
+        if schedule.remove is None:
+            fault(f"{what} was told, and is not there")
+        elif schedule.remove != "asked" and any(row["createdUsec"] > schedule.remove for row in runs):
+            fault(f"{what} was removed, and made runs")
+        return
+    if schedule.remove not in (None, "asked"):
+        fault(f"{what} was removed, and is there")
+    if len(runs) != plan["runs"]:
+        fault(f"{what}: {len(runs)} jobs of {plan['runs']} runs")
+    if schedule.way == "every":
+        times = (plan["nextUsec"] - plan["createdUsec"]) // EVERY
+    else:
+        times = 0 if "nextUsec" in plan else 1
+    # Each of its times was a run or was counted as skipped; the others were asked for
+    beside = plan["runs"] + plan["skipped"] - times
+    if not len(schedule.told) <= beside <= schedule.asked:
+        fault(f"{what}: {plan['runs']} runs, {plan['skipped']} skipped of {times} times, "
+              f"with {len(schedule.told)} to {schedule.asked} that were asked for")
+
+
+def without_place(whole):
+    """What is the same of a job wherever it is."""
+    job, tasks, records = whole
+    places = ("id", "name", "job", "position", "hasResults")
+    return [{key: value for key, value in row.items() if key not in places} for row in (job, *tasks, *records)]
+
+
+def check_imports(clients, listed):
+    rows = {row["id"]: row for row in listed if (row.get("name") or "").startswith("import")}
+    for number in sorted(set(clients.imports) - rows.keys()):
+        fault(f"the id {number} of an import was told, and the job is not there")
+    for number, row in rows.items():
+        if without_place(whole_of(number)) != without_place(clients.sample):
+            fault(f"job {number} ({row['name']}) is not what was imported")
+    return len(rows)
+
+
+def check(clients):
+    listed = [json.loads(line) for line in clients.run("list", "--all", "--json")[0]]
+    rows = {row["id"]: row for row in listed}
+    hidden = {job.id for job in clients.jobs if job.remove}
+    lines = clients.run("receive", "--again", "--all", "--json")[0]
+    again = Results(lines, hidden)
+    with open(LEDGER, encoding="utf-8") as ledger:
+        runs = collections.Counter(tuple(line.rstrip("\n").split(" ", 1)) for line in ledger)
+    tasks = collections.defaultdict(list)
+    for task in again.ends:
+        tasks[task[0]].append(task)
+    for number in sorted(set(clients.ids) - rows.keys()):
+        fault(f"id {number} was printed, and the job is not there")
+    ids = clients.ids + clients.imports + [one.id for one in clients.jobs + clients.schedules]
+    ids += [number for schedule in clients.schedules for number in schedule.told]
+    if len(ids) != len(set(ids)):
+        fault("an id was told twice")
+    for name, count in collections.Counter(row.get("name") for row in listed).items():
+        if name and not name.startswith("plan") and count > 1:
+            fault(f"there are {count} jobs of the one token {name}")
+    for job in clients.jobs:
+        check_job(job, rows.get(job.id), tasks[job.id], again, runs)
+    plans = list_schedules()
+    for schedule in clients.schedules:
+        runs_of = [row for row in listed if row.get("schedule") == schedule.id]
+        check_schedule(schedule, plans.get(schedule.id), runs_of)
+    if plans.keys() - {schedule.id for schedule in clients.schedules}:
+        fault("there are schedules that nobody was told of")
+    imported = check_imports(clients, listed)
+    planned = sum("schedule" in row for row in listed)
+    print(f"{sum(job.held == 'told' for job in clients.jobs)} left paused, "
+          f"{sum(job.target == 'told' for job in clients.jobs)} with a target stopped; "
+          f"{len(clients.schedules)} schedules, {planned} runs; "
+          f"{imported} imports, {len(clients.imports)} told", flush=True)
+    for cursor, received in clients.lines.items():
+        compare(Results(received, hidden), again, cursor)
+    return again, runs

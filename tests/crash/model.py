@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What clients ask jobd for, and what they were told of it."""
+
+import threading
+
+from scene import SSH_PORT, dice, now_us
+
+RETRIES = 2
+DEADLINE = 400000  # microseconds
+EVERY = 1000000
+
+
+class Job:
+    """What one Start asks for. stop, target, remove: None, "asked" or "told"; so is held, which a
+    resume undoes."""
+
+    count = 0
+    lock = threading.Lock()
+
+    def __init__(self):
+        with Job.lock:
+            Job.count += 1
+            self.name = f"job{Job.count}"
+        self.way = dice.choice(("ping", "ping", "endless", "deadline", "once", "once", "rerun", "retry"))
+        self.id = self.stop = self.target = self.held = self.remove = None
+        # What may become of it: were it anything, little would be left as it was told
+        self.fate = dice.choice((("stop",), ("remove",), ("remove",), ("target",), ("target", "stop"), ("pause",),
+                                 ("pause", "resume")))
+        self.command = f"#{self.name}" + (" exit 3" if self.way == "retry" else "")
+
+    def parameters(self):
+        words = {"name": self.name, "token": self.name, "targets": ["127.0.0.[1-3]"]}
+        if self.way == "ping":
+            return {**words, "kind": "ping", "targets": ["127.0.0.[1-20]"],
+                    "ping": {"count": 3, "intervalUsec": 20000}}
+        if self.way == "endless":
+            return {**words, "kind": "ping", "ping": {"count": 0, "intervalUsec": 50000}}
+        if self.way == "deadline":
+            return {**words, "kind": "ping", "deadlineUsec": DEADLINE,
+                    "ping": {"count": 0, "intervalUsec": 50000}}
+        ssh = {"commands": [self.command], "port": int(SSH_PORT), "hostKey": "off"}
+        if self.way == "retry":
+            words.update(retries=RETRIES, retryDelayUsec=10000)
+        return {**words, "kind": "ssh", "rerun": self.way == "rerun", "ssh": ssh}
+
+
+class Schedule:
+    """What a Start with a rule asks for. paused: what was told last, None where nobody knows."""
+
+    def __init__(self, number):
+        self.name = f"plan{number}"
+        self.way = dice.choice(("every", "at"))
+        self.id = self.remove = None
+        self.paused = False
+        self.asked = 0  # runs beside its times
+        self.told = []  # the jobs of those that were told
+
+    def parameters(self):
+        rule = {"everyUsec": EVERY} if self.way == "every" else {"atUsec": now_us() + 200000}
+        return {"name": self.name, "token": self.name, "kind": "ping", "targets": ["127.0.0.1"],
+                "ping": {"count": 1}, "schedule": {**rule, "overlap": True, "catchUp": True}}

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Calls to jobd on its control socket, and what is often asked."""
+
+import contextlib
+import json
+import socket
+
+from scene import SOCKET
+
+
+class Gone(Exception):
+    """jobd is not there, or died before it answered."""
+
+
+class Refused(Exception):
+    """It answered with an error."""
+
+
+@contextlib.contextmanager
+def connected():
+    try:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(SOCKET)
+            yield client
+    except OSError as error:
+        raise Gone from error
+
+
+def ask(client, method, **parameters):
+    message = {"method": f"org.jobd.{method}", "parameters": parameters}
+    answer = b""
+    client.sendall(json.dumps(message).encode() + b"\0")
+    while not answer.endswith(b"\0"):
+        more = client.recv(65536)
+        if not more:
+            raise Gone
+        answer += more
+    answer = json.loads(answer[:-1])
+    if "error" in answer:
+        raise Refused(answer["error"])
+    return answer.get("parameters", {})
+
+
+def call(method, **parameters):
+    with connected() as client:
+        return ask(client, method, **parameters)
+
+
+def row_of(job):
+    return call("List", selection={"selectors": [str(job.id)]})["jobs"][0]
+
+
+def is_target_stopped(job):
+    return call("ListTasks", selector=str(job.id))["tasks"][1]["state"] == "stopped"
+
+
+def list_schedules():
+    return {plan["id"]: plan for plan in call("ListSchedules", limit=1000)["schedules"]}
+
+
+def whole_of(number):
+    """All that is told of a job that has ended, as jobctl export has it."""
+    chosen = {"selectors": [str(number)]}
+    job = call("List", selection=chosen, details=True)["jobs"][0]
+    tasks = call("ListTasks", selector=str(number), limit=1000)["tasks"]
+    with connected() as client:
+        page = ask(client, "Receive", selection=chosen, again=True, keep=True)
+        records = page["records"]
+        while not page["isEnd"]:
+            page = ask(client, "Receive", confirm=page["position"])
+            records += page["records"]
+    return job, tasks, records
