@@ -319,21 +319,37 @@ static char *changed_parameters(const char *text, const struct job_changes *chan
 	return changed;
 }
 
+/* The store knows nothing yet of an adjustment of the same turn. */
+static int read_changed(const struct live_job *job, const struct job_changes *changes,
+			char **ret_text)
+{
+	struct job_row row;
+	int r;
+
+	if (job->adjusted) {
+		*ret_text = changed_parameters(job->adjusted, changes);
+		return 0;
+	}
+	r = store_read_job(job->jobs->store, job->job.row.id, &row);
+	if (r < 0)
+		return r;
+	*ret_text = changed_parameters(row.options, changes);
+	job_row_done(&row);
+	return 0;
+}
+
 int jobs_adjust(struct jobs *jobs, struct job *public_job, const struct job_changes *changes,
 		struct error *ret_error)
 {
 	struct live_job *job = live_job_of(public_job);
 	struct job_options *options;
-	struct job_row row;
+	autofree char *text = NULL;
 	int r;
 
 	if (changes->name && (r = job_name_check(changes->name, ret_error)) < 0)
 		return r;
-	r = store_read_job(jobs->store, job->job.row.id, &row);
-	if (r < 0)
+	if (read_changed(job, changes, &text) < 0)
 		return store_refuse_read(jobs->store, ret_error);
-	autofree char *text = changed_parameters(row.options, changes);
-	job_row_done(&row);
 	r = request_options(text ? text : "", job->job.row.uid, jobs->config, &options, ret_error);
 	if (r < 0)
 		return r;
@@ -355,6 +371,9 @@ int jobs_adjust(struct jobs *jobs, struct job *public_job, const struct job_chan
 	job->job.row.options = text;
 	store_put_job_update(jobs->store, &job->job.row);
 	job->job.row.options = NULL;
+	free(job->adjusted);
+	job->adjusted = text;
+	text = NULL;
 	job_mark_dirty(job);
 	if (job->job.row.state == JOB_RUNNING || job->job.row.state == JOB_QUEUED)
 		dispatch_ready(jobs->dispatch, &job->source);

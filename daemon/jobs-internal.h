@@ -80,6 +80,7 @@ struct live_job {
 	bool is_removed;
 	struct job_row *new_row; /* in the store's queue, until the end of its turn */
 	struct job_token *token; /* until its row is in the store, if it has one */
+	char *adjusted;          /* parameters on their way to the store, or NULL */
 	TAILQ_ENTRY(live_job) changed_link;
 	bool is_changed; /* in jobs->changed */
 	bool is_dirty;   /* its row is not in the store's queue yet */

@@ -252,6 +252,7 @@ void live_job_free(struct live_job *job)
 		TAILQ_REMOVE(&jobs->changed, job, changed_link);
 	job_index_remove(&jobs->by_id, job);
 	forget_token(job);
+	free(job->adjusted);
 	if (job->look_timer)
 		event_free(job->look_timer);
 	if (job->deadline_timer)
@@ -533,6 +534,8 @@ void jobs_committed(struct jobs *jobs)
 		TAILQ_REMOVE(&changed, job, changed_link);
 		job->is_changed = false;
 		forget_token(job);
+		free(job->adjusted);
+		job->adjusted = NULL;
 		if (is_again)
 			job_mark_dirty(job);
 		tell_watchers(jobs, &job->job.row, job->is_removed && !is_again);

@@ -598,6 +598,50 @@ static void test_received_on_full_disk(void **state)
 	job_row_done(&row);
 }
 
+/* --- Adjusting --- */
+
+static void adjust(struct job *job, struct job_changes changes)
+{
+	struct error error = {0};
+
+	if (jobs_adjust(table.jobs, job, &changes, &error) < 0)
+		fail_msg("%s", error.sentence);
+}
+
+static void expect_options(uint64_t id, const char *expected)
+{
+	struct job_row row = read_row(id);
+	json_t *options = json_loads(row.options, 0, NULL), *wanted = json_loads(expected, 0, NULL);
+
+	if (!json_equal(options, wanted))
+		fail_msg("%s", row.options);
+	json_decref(options);
+	json_decref(wanted);
+	job_row_done(&row);
+}
+
+/* Each keeps what the other changed. */
+static void test_adjusted_twice_in_a_turn(void **state)
+{
+	struct job *job = start("[\"127.0.0.1\"]", "{\"count\": 0}");
+
+	(void)state;
+	adjust(job, (struct job_changes){.parallel = 3, .rate = -1, .deadline_us = -1});
+	adjust(job,
+	       (struct job_changes){.name = "both", .parallel = -1, .rate = 9, .deadline_us = -1});
+	commit();
+	expect_options(
+		job->row.id,
+		"{\"kind\": \"ping\", \"parallel\": 3, \"retries\": 2, \"retryDelayUsec\": 0, "
+		"\"name\": \"both\", \"ping\": {\"count\": 0, \"rate\": 9}}");
+	adjust(job, (struct job_changes){.parallel = 0, .rate = 0, .deadline_us = -1});
+	commit();
+	expect_options(job->row.id, "{\"kind\": \"ping\", \"retries\": 2, \"retryDelayUsec\": 0, "
+				    "\"name\": \"both\", \"ping\": {\"count\": 0}}");
+	jobs_stop(table.jobs, job, 0);
+	(void)finish(job);
+}
+
 /* --- Pruning --- */
 
 static void test_pruned_once(void **state)
@@ -691,6 +735,7 @@ int main(void)
 		TABLE_TEST(test_deadline_in_long_turn),
 		TABLE_TEST(test_received),
 		TABLE_TEST(test_received_on_full_disk),
+		TABLE_TEST(test_adjusted_twice_in_a_turn),
 		TABLE_TEST(test_pruned_once),
 		TABLE_TEST(test_dry_run),
 	};
