@@ -5,7 +5,7 @@ import collections
 import contextlib
 import json
 
-from model import DEADLINE, EVERY, RETRIES
+from model import EVERY, RETRIES
 from results import Results, compare
 from scene import LEDGER, OUTPUT, fault, has_come
 from wire import Refused, call, is_target_stopped, list_schedules, row_of, whole_of
@@ -42,6 +42,18 @@ def check_command(job, task, again, runs):
         fault(f"{what}: it is {state}, and its output is not whole")
 
 
+def check_adjusted(job, what):
+    row = call("List", selection={"selectors": [str(job.id)]}, details=True)["jobs"][0]
+    options = row["options"]
+    there = {"name": row.get("name"), "rate": options[row["kind"]].get("rate"),
+             **{field: options.get(field) for field in ("parallel", "deadlineUsec")}}
+    for field, value in there.items():
+        if value not in job.kept[field]:
+            fault(f"{what}: its {field} is {value}, and {job.kept[field]} was told")
+    if options["name"] != row["name"]:
+        fault(f"{what} is called {row['name']}, and {options['name']} in its options")
+
+
 def check_job(job, row, tasks, again, runs):
     what = f"job {job.id} ({job.name}, {job.way})"
     if row is None:
@@ -50,8 +62,7 @@ def check_job(job, row, tasks, again, runs):
         return
     if job.remove == "told":
         fault(f"{what} was removed, and is there")
-    if row.get("name") != job.name:
-        fault(f"{what} is called {row.get('name')}")
+    check_adjusted(job, what)
     if row["state"] not in FINAL:
         fault(f"{what} is {row['state']}")
     # Only such as had not ended are told
@@ -62,7 +73,7 @@ def check_job(job, row, tasks, again, runs):
         if row["state"] != "failed" or "deadline" not in row.get("reason", ""):
             fault(f"{what} is {row['state']}, and its deadline passed")
         # A timer may come a turn early
-        elif row["endedUsec"] - row["createdUsec"] < DEADLINE - DEADLINE // 8:
+        elif row["endedUsec"] - row["createdUsec"] < min(job.kept["deadlineUsec"]) * 7 // 8:
             fault(f"{what} ended before its deadline")
     if job.stop is None and job.target is None and job.remove is None:
         if row["state"] == "stopped":
@@ -92,6 +103,8 @@ def check_control(job):
         fault(f"{what} is paused, {row['running']} tasks run, and its pause was {job.held}")
     if job.stop is not None or job.way != "endless":
         return
+    if row["running"] > max(most or row["tasks"] for most in job.kept["parallel"]):
+        fault(f"{what}: {row['running']} tasks run, and {job.kept['parallel']} at a time were told")
     if job.held == "told" and row["state"] != "paused":
         fault(f"{what}: its pause was told, and it is {row['state']}")
     if job.target == "told" and not has_come(lambda: is_target_stopped(job)):
@@ -203,6 +216,7 @@ def check(clients):
     imported = check_imports(clients, listed)
     planned = sum("schedule" in row for row in listed)
     print(f"{sum(job.held == 'told' for job in clients.jobs)} left paused, "
+          f"{sum(len(job.kept) - len(job.to_adjust) for job in clients.jobs)} adjusted, "
           f"{sum(job.target == 'told' for job in clients.jobs)} with a target stopped; "
           f"{len(clients.schedules)} schedules, {planned} runs; "
           f"{imported} imports, {len(clients.imports)} told", flush=True)

@@ -9,7 +9,7 @@ import time
 
 from model import Job, Schedule
 from scene import JOBCTL, SOCKET, WAY, dice, fault, now_us
-from wire import Gone, Refused, ask, call, connected, row_of, whole_of
+from wire import Gone, Refused, ask, ask_at_once, call, connected, row_of, whole_of
 
 BEATS_MAX = 8  # schedules that make a run each EVERY
 
@@ -80,7 +80,10 @@ class Clients:
             if job is None or getattr(job, what, None) == "told":
                 continue
             with contextlib.suppress(Gone, Refused):
-                self.control_one(job, what)
+                if what != "adjust":
+                    self.control_one(job, what)
+                elif job.to_adjust:
+                    self.adjust(job)
 
     def control_one(self, job, what):
         field = "held" if what in ("pause", "resume") else what
@@ -95,6 +98,18 @@ class Clients:
             job.held = None
         elif job.id in reply["removed" if what == "remove" else "ids"]:
             setattr(job, field, "told")
+
+    def adjust(self, job):
+        """Several fields each by a call of its own, in one moment."""
+        changes = job.adjustments()
+        for field, value in changes:
+            job.kept[field].add(value)
+        with connected() as client:
+            answers = ask_at_once(client, "Adjust", *({"id": job.id, field: value} for field, value in changes))
+        for (field, value), answer in zip(changes, answers):
+            if "error" not in answer:
+                job.kept[field] = {value}
+                job.to_adjust.remove(field)
 
     def plan(self):
         number = 0

@@ -25,8 +25,19 @@ class Job:
         self.id = self.stop = self.target = self.held = self.remove = None
         # What may become of it: were it anything, little would be left as it was told
         self.fate = dice.choice((("stop",), ("remove",), ("remove",), ("target",), ("target", "stop"), ("pause",),
-                                 ("pause", "resume")))
+                                 ("pause", "resume"), ("adjust",), ("adjust", "pause"), ("adjust", "stop")))
+        # What each may be by now: one value, where that was told
+        self.kept = {"name": {self.name}, "parallel": {None}, "rate": {None},
+                     "deadlineUsec": {DEADLINE if self.way == "deadline" else None}}
+        self.to_adjust = list(self.kept)  # what was told is not asked again
         self.command = f"#{self.name}" + (" exit 3" if self.way == "retry" else "")
+
+    def adjustments(self):
+        """One or several changes of what was not changed yet."""
+        values = {"name": f"{self.name}-adjusted", "parallel": dice.choice((1, 2)), "rate": dice.randint(500, 5000),
+                  "deadlineUsec": DEADLINE * 3 if self.way == "deadline" else dice.randint(600, 900) * 1000000}
+        fields = dice.sample(self.to_adjust, dice.randint(1, len(self.to_adjust)))
+        return [(field, values[field]) for field in fields]
 
     def parameters(self):
         words = {"name": self.name, "token": self.name, "targets": ["127.0.0.[1-3]"]}

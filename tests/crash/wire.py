@@ -26,16 +26,21 @@ def connected():
         raise Gone from error
 
 
-def ask(client, method, **parameters):
-    message = {"method": f"org.jobd.{method}", "parameters": parameters}
-    answer = b""
-    client.sendall(json.dumps(message).encode() + b"\0")
-    while not answer.endswith(b"\0"):
+def ask_at_once(client, method, *calls):
+    """The answers to several calls, of which none waits for another's."""
+    messages = [{"method": f"org.jobd.{method}", "parameters": parameters} for parameters in calls]
+    answers = b""
+    client.sendall(b"".join(json.dumps(message).encode() + b"\0" for message in messages))
+    while answers.count(b"\0") < len(calls):
         more = client.recv(65536)
         if not more:
             raise Gone
-        answer += more
-    answer = json.loads(answer[:-1])
+        answers += more
+    return [json.loads(answer) for answer in answers.split(b"\0")[:-1]]
+
+
+def ask(client, method, **parameters):
+    answer = ask_at_once(client, method, parameters)[0]
     if "error" in answer:
         raise Refused(answer["error"])
     return answer.get("parameters", {})
