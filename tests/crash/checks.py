@@ -5,32 +5,34 @@ import collections
 import contextlib
 import json
 
-from model import EVERY, RETRIES
+from model import EVERY, FINAL, RETRIES
 from results import Results, compare
 from scene import LEDGER, OUTPUT, fault, has_come
-from wire import Refused, call, is_target_stopped, list_schedules, row_of, whole_of
+from wire import Refused, call, is_target_stopped, list_schedules, row_of, tasks_of, whole_of
 
 ATTEMPTS_MAX = 32  # deaths of jobd that one task outlives (jobs-recover.c)
 TEXT = "".join("\n" if i % 64 == 63 else chr(ord("a") + i % 26) for i in range(832)) * (OUTPUT // 832 + 1)
-FINAL = ("completed", "failed", "stopped")
 
 
-def check_command(job, task, again, runs):
-    """One task of an ssh job: what its host saw, and what it said."""
+def check_command(job, task, tasks, again, runs):
+    """One task of an ssh job: what its host saw, and what it said. tasks: of the job and its retries."""
     what = f"{job.name} ({job.way}), task {task}"
     end = again.ends[task]
-    state, attempts = end["state"], end["attempts"]
+    state = end["state"]
     times = runs[(again.targets[task], job.command)]
-    if job.way == "once" and times > 1:
-        fault(f"{what}: the command ran {times} times, and nobody said --rerun")
-    if times > attempts:
-        fault(f"{what}: the command ran {times} times in {attempts} attempts")
-    if state in ("succeeded", "failed") and times == 0:
-        fault(f"{what}: it is {state}, and never ran")
-    if end.get("error") == "exit" and times <= RETRIES and job.stop is None and job.target is None:
-        fault(f"{what}: the command ran {times} times, and {RETRIES} retries were asked for")
-    if job.way == "retry" and times > RETRIES + 1:
-        fault(f"{what}: the command ran {times} times, and {RETRIES} retries were asked for")
+    # A retry by a client runs the same command
+    ends = [again.ends[one] for one in tasks if again.targets[one] == again.targets[task]]
+    if job.way == "once" and times > len(ends):
+        fault(f"{what}: the command ran {times} times in {len(ends)} jobs, and nobody said --rerun")
+    if times > sum(one["attempts"] for one in ends):
+        fault(f"{what}: the command ran {times} times, of which each was to be an attempt: {ends}")
+    if times < sum(one["state"] in ("succeeded", "failed") for one in ends):
+        fault(f"{what}: the command ran {times} times, and ended {len(ends)} times")
+    failed = sum(one.get("error") == "exit" for one in ends)
+    if times < failed * (RETRIES + 1) and job.stop is None and job.target is None:
+        fault(f"{what}: the command ran {times} times in {failed} jobs, and {RETRIES} retries were asked for")
+    if job.way == "retry" and times > len(ends) * (RETRIES + 1):
+        fault(f"{what}: the command ran {times} times in {len(ends)} jobs, and {RETRIES} retries were asked for")
     full = f"{job.command}\n{TEXT[:OUTPUT]}"
     pieces = [f"#{piece}" for piece in again.whole.get(task + ("stdout",), "").split("#")[1:]]
     for piece in pieces:
@@ -54,7 +56,32 @@ def check_adjusted(job, what):
         fault(f"{what} is called {row['name']}, and {options['name']} in its options")
 
 
-def check_job(job, row, tasks, again, runs):
+def check_retry(retry, row, tasks, again, runs):
+    """tasks: by job, the ends that were received."""
+    what = f"job {retry.id} ({retry.token})"
+    if row is None:
+        fault(f"{what} was told, and is not there")
+        return
+    if row.get("retryOf") != retry.of.id:
+        fault(f"{what} is of job {row.get('retryOf')}, and {retry.of.id} was asked for")
+    if row["state"] not in FINAL:
+        fault(f"{what} is {row['state']}")
+    there = [task["target"] for task in tasks_of(retry)]
+    if there != retry.wanted:
+        fault(f"{what} has the targets {there}, and of job {retry.of.id} {retry.wanted} did not succeed")
+    if row["kind"] == "ssh":
+        family = family_of(retry.of, tasks)
+        for task in tasks[retry.id]:
+            check_command(retry.of, task, family, again, runs)
+
+
+def family_of(job, tasks):
+    """The tasks of a job and of all its retries."""
+    return [task for one in (job, *job.retries) for task in tasks[one.id]]
+
+
+def check_job(job, row, tasks_by_job, again, runs):
+    tasks, family = tasks_by_job[job.id], family_of(job, tasks_by_job)
     what = f"job {job.id} ({job.name}, {job.way})"
     if row is None:
         if job.remove is None:
@@ -88,7 +115,7 @@ def check_job(job, row, tasks, again, runs):
     for task in tasks:
         end = again.ends[task]
         if row["kind"] == "ssh":
-            check_command(job, task, again, runs)
+            check_command(job, task, family, again, runs)
         elif end["state"] == "interrupted" and end["attempts"] < ATTEMPTS_MAX:
             fault(f"{what}: a ping was interrupted after {end['attempts']} attempts")
 
@@ -199,14 +226,20 @@ def check(clients):
     for number in sorted(set(clients.ids) - rows.keys()):
         fault(f"id {number} was printed, and the job is not there")
     ids = clients.ids + clients.imports + [one.id for one in clients.jobs + clients.schedules]
+    ids += [retry.id for job in clients.jobs for retry in job.retries]
     ids += [number for schedule in clients.schedules for number in schedule.told]
     if len(ids) != len(set(ids)):
         fault("an id was told twice")
-    for name, count in collections.Counter(row.get("name") for row in listed).items():
+    retried = collections.Counter(row["retryOf"] for row in listed if "retryOf" in row)
+    if retried != collections.Counter(job.id for job in clients.jobs for _ in job.retries):
+        fault(f"there are other retries than were told: {dict(retried)}")
+    for name, count in collections.Counter(row.get("name") for row in listed if "retryOf" not in row).items():
         if name and not name.startswith("plan") and count > 1:
             fault(f"there are {count} jobs of the one token {name}")
     for job in clients.jobs:
-        check_job(job, rows.get(job.id), tasks[job.id], again, runs)
+        check_job(job, rows.get(job.id), tasks, again, runs)
+        for retry in job.retries:
+            check_retry(retry, rows.get(retry.id), tasks, again, runs)
     plans = list_schedules()
     for schedule in clients.schedules:
         runs_of = [row for row in listed if row.get("schedule") == schedule.id]
@@ -217,7 +250,8 @@ def check(clients):
     planned = sum("schedule" in row for row in listed)
     print(f"{sum(job.held == 'told' for job in clients.jobs)} left paused, "
           f"{sum(len(job.kept) - len(job.to_adjust) for job in clients.jobs)} adjusted, "
-          f"{sum(job.target == 'told' for job in clients.jobs)} with a target stopped; "
+          f"{sum(job.target == 'told' for job in clients.jobs)} with a target stopped, "
+          f"{sum(len(job.retries) for job in clients.jobs)} retried; "
           f"{len(clients.schedules)} schedules, {planned} runs; "
           f"{imported} imports, {len(clients.imports)} told", flush=True)
     for cursor, received in clients.lines.items():

@@ -7,10 +7,11 @@ import subprocess
 import threading
 import time
 
-from model import Job, Schedule
+from model import FINAL, Job, Retry, Schedule
 from scene import JOBCTL, SOCKET, WAY, dice, fault, now_us
-from wire import Gone, Refused, ask, ask_at_once, call, connected, row_of, whole_of
+from wire import Gone, Refused, ask, ask_at_once, call, connected, row_of, tasks_of, whole_of
 
+RETRIED_MAX = 2  # by a client, of one job
 BEATS_MAX = 8  # schedules that make a run each EVERY
 
 
@@ -56,20 +57,41 @@ class Clients:
     def start_by_calls(self):
         while not self.is_over:
             job = Job()
-            job.id = self.insist(job)
-            if dice.random() < 0.2 and self.insist(job) != job.id:
+            job.id = self.insist("Start", job)
+            if dice.random() < 0.2 and self.insist("Start", job) != job.id:
                 fault(f"{job.name}: the same token gave another job")
             self.jobs.append(job)
             # No more than what the daemon gets done between its deaths
             time.sleep(0.05)
 
-    def insist(self, job):
+    def insist(self, method, asked):
         """Asked again with the same token, until there is an answer."""
         while True:
             try:
-                return call("Start", **job.parameters())["id"]
+                return call(method, **asked.parameters())["id"]
             except (Gone, Refused):
                 time.sleep(0.005)
+
+    def retry(self):
+        while not self.is_over:
+            time.sleep(0.05)
+            job = dice.choice(self.jobs[-100:] or [None])
+            if job is None or job.way == "endless" or "remove" in job.fate or len(job.retries) >= RETRIED_MAX:
+                continue
+            with contextlib.suppress(Gone, Refused):
+                self.retry_one(job)
+
+    def retry_one(self, job):
+        if row_of(job)["state"] not in FINAL:
+            return
+        wanted = [task["target"] for task in tasks_of(job) if task["state"] != "succeeded"]
+        if not wanted:
+            return
+        retry = Retry(job, wanted)
+        retry.id = self.insist("Retry", retry)
+        job.retries.append(retry)
+        if dice.random() < 0.5 and self.insist("Retry", retry) != retry.id:
+            fault(f"{retry.token}: the same token gave another job")
 
     def control(self):
         while not self.is_over:
@@ -119,7 +141,7 @@ class Clients:
             if beats < BEATS_MAX and dice.random() < 0.5:
                 number += 1
                 schedule = Schedule(number)
-                schedule.id = self.insist(schedule)
+                schedule.id = self.insist("Start", schedule)
                 self.schedules.append(schedule)
             elif self.schedules:
                 action = dice.choice(("run", "run", "run", "pause", "resume", "resume", "remove"))

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """kill9.py JOBD JOBCTL SSH_PORT LEDGER FOLDER ROUNDS [WAY]: jobd dies at random moments, under load.
 
-Clients start, stop, pause, adjust, remove, receive and import jobs of all kinds, make and change schedules,
-and are themselves killed now and then, while jobd dies and starts again ROUNDS times. WAY is how:
+Clients start, stop, pause, adjust, retry, remove, receive and import jobs of all kinds, make and
+change schedules, and are themselves killed now and then, while jobd dies and starts again ROUNDS times. WAY is how:
 "kill" (-9), "cut" (the power goes; JOBD is faulty-jobd), "fail" (-9, and calls to the disk fail
 meanwhile; JOBD is faulty-jobd).
 
@@ -12,6 +12,7 @@ What was acknowledged is kept here, and held against what jobd has afterwards:
     token gives the same job, however often jobd died before it was asked again,
   - one whose stop was told is stopped, and so is a single target; one whose pause was told is paused,
     until a resume; one whose deadline passed ended by it; one whose removal was told never comes back,
+  - a retry that was told is there once for each token, with just the targets that did not succeed,
   - of an adjustment that was told, name, parallel, rate and deadline are kept, and have their effect,
   - a command for which nobody said --rerun reached its host at most once, one that succeeded or
     failed did reach it, none more often than it has attempts, and all --retries were made, no more,
@@ -45,7 +46,7 @@ from scene import DATABASE, JOBD, ROUNDS, dice, fault, faults
 def storm(daemon, clients):
     """The rounds; how long each start took, in seconds."""
     work = [clients.start_by_words, clients.start_by_calls, clients.start_by_calls, clients.control,
-            clients.plan, clients.bring]
+            clients.retry, clients.plan, clients.bring]
     threads = [threading.Thread(target=one) for one in work]
     threads += [threading.Thread(target=clients.receive, args=(cursor,)) for cursor in ("", "", "audit")]
     starts = []

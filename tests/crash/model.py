@@ -5,6 +5,7 @@ import threading
 
 from scene import SSH_PORT, dice, now_us
 
+FINAL = ("completed", "failed", "stopped")
 RETRIES = 2
 DEADLINE = 400000  # microseconds
 EVERY = 1000000
@@ -30,6 +31,7 @@ class Job:
         self.kept = {"name": {self.name}, "parallel": {None}, "rate": {None},
                      "deadlineUsec": {DEADLINE if self.way == "deadline" else None}}
         self.to_adjust = list(self.kept)  # what was told is not asked again
+        self.retries = []
         self.command = f"#{self.name}" + (" exit 3" if self.way == "retry" else "")
 
     def adjustments(self):
@@ -53,6 +55,19 @@ class Job:
         if self.way == "retry":
             words.update(retries=RETRIES, retryDelayUsec=10000)
         return {**words, "kind": "ssh", "rerun": self.way == "rerun", "ssh": ssh}
+
+
+class Retry:
+    """Of a job that has ended, and is not removed. wanted: the targets that did not succeed."""
+
+    def __init__(self, job, wanted):
+        self.of = job
+        self.token = f"{job.name}-again{len(job.retries)}"
+        self.wanted = wanted
+        self.id = None
+
+    def parameters(self):
+        return {"selector": str(self.of.id), "token": self.token}
 
 
 class Schedule:

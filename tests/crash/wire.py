@@ -55,8 +55,12 @@ def row_of(job):
     return call("List", selection={"selectors": [str(job.id)]})["jobs"][0]
 
 
+def tasks_of(job):
+    return call("ListTasks", selector=str(job.id))["tasks"]
+
+
 def is_target_stopped(job):
-    return call("ListTasks", selector=str(job.id))["tasks"][1]["state"] == "stopped"
+    return tasks_of(job)[1]["state"] == "stopped"
 
 
 def list_schedules():
