@@ -7,11 +7,10 @@ import json
 
 from model import EVERY, FINAL, RETRIES
 from results import Results, compare
-from scene import LEDGER, OUTPUT, fault, has_come
+from scene import LEDGER, OUTPUT_MAX, fault, has_come
 from wire import Refused, call, is_target_stopped, list_schedules, row_of, tasks_of, whole_of
 
 ATTEMPTS_MAX = 32  # deaths of jobd that one task outlives (jobs-recover.c)
-TEXT = "".join("\n" if i % 64 == 63 else chr(ord("a") + i % 26) for i in range(832)) * (OUTPUT // 832 + 1)
 
 
 def check_command(job, task, tasks, again, runs):
@@ -22,7 +21,7 @@ def check_command(job, task, tasks, again, runs):
     times = runs[(again.targets[task], job.command)]
     # A retry by a client runs the same command
     ends = [again.ends[one] for one in tasks if again.targets[one] == again.targets[task]]
-    if job.way == "once" and times > len(ends):
+    if job.way in ("once", "long") and times > len(ends):
         fault(f"{what}: the command ran {times} times in {len(ends)} jobs, and nobody said --rerun")
     if times > sum(one["attempts"] for one in ends):
         fault(f"{what}: the command ran {times} times, of which each was to be an attempt: {ends}")
@@ -33,15 +32,26 @@ def check_command(job, task, tasks, again, runs):
         fault(f"{what}: the command ran {times} times in {failed} jobs, and {RETRIES} retries were asked for")
     if job.way == "retry" and times > len(ends) * (RETRIES + 1):
         fault(f"{what}: the command ran {times} times in {len(ends)} jobs, and {RETRIES} retries were asked for")
-    full = f"{job.command}\n{TEXT[:OUTPUT]}"
-    pieces = [f"#{piece}" for piece in again.whole.get(task + ("stdout",), "").split("#")[1:]]
+    check_output(job, what, end, again.whole.get(task + ("stdout",), ""), times)
+
+
+def check_output(job, what, end, output, times):
+    """Of a task whose command ran so many times; of each no more is kept than its cap."""
+    state, error = end["state"], end.get("error")
+    kept = job.said[:job.cap]
+    pieces = [f"#{piece}" for piece in output.split("#")[1:]]
     for piece in pieces:
-        if not full.startswith(piece):
-            fault(f"{what}: the output is not what the host said: {piece[:80]!r}")
+        if not kept.startswith(piece):
+            fault(f"{what}: the output is not what the host said, at most {job.cap} bytes: {piece[:80]!r}")
     if len(pieces) > times:
         fault(f"{what}: {len(pieces)} outputs of {times} commands")
-    if (state == "succeeded" or end.get("error") == "exit") and (not pieces or pieces[-1] != full):
-        fault(f"{what}: it is {state}, and its output is not whole")
+    if state == "succeeded" and kept != job.said:
+        fault(f"{what}: it is {state}, and its output was cut after {job.cap} bytes")
+    if error == "output_limit" and (kept == job.said or "cut" not in end["message"]):
+        fault(f"{what}: '{end['message']}', and {len(job.said)} of {job.cap} bytes were said")
+    if state == "succeeded" or error in ("exit", "output_limit"):
+        if not pieces or pieces[-1] != kept or end["ssh"]["stdoutBytes"] != len(kept):
+            fault(f"{what}: it is {state}, and its output is not whole")
 
 
 def check_adjusted(job, what):
@@ -140,6 +150,16 @@ def check_control(job):
         fault(f"{what}: a target is stopped, and nobody asked for it")
 
 
+def check_output_max():
+    """More may not even be asked for."""
+    try:
+        call("Start", kind="ssh", targets=["127.0.0.1"], ssh={"commands": ["#"], "maxOutput": OUTPUT_MAX + 1})
+        fault("a job may keep more output than max-output-per-task")
+    except Refused as error:
+        if "max-output-per-task" not in str(error):
+            fault(f"more than max-output-per-task is refused by {error}")
+
+
 def settle(clients):
     """All that goes on for ever is stopped, the rest ends, and all is received."""
     plans = list_schedules()
@@ -155,6 +175,7 @@ def settle(clients):
                 check_control(job)
         except Refused as error:
             fault(f"job {job.id} ({job.name}): {error}")
+    check_output_max()
     clients.run("resume", "--all", "--quiet")
     for job in clients.jobs:
         if job.way == "endless" and "told" not in (job.stop, job.remove):

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 
-from scene import BOUND, DATABASE, JOBD, LOG, SOCKET, WAY, dice, fault
+from scene import BOUND, CONFIG, DATABASE, JOBD, LOG, OUTPUT_MAX, SOCKET, WAY, dice, fault
 
 LIFE_MAX = 0.12  # seconds that a daemon lives, at most
 CALLS_MAX = 1500  # to the disk that one lives, where the power goes
@@ -18,8 +18,14 @@ CUT_STATUS = 99
 class Daemon:
     def __init__(self):
         self.log = open(LOG, "ab")
+        self.configure(f"max-output-per-task = {OUTPUT_MAX}")
         self.process = None
         self.deaths = collections.Counter()
+
+    def configure(self, *lines):
+        """What it starts with from now on."""
+        with open(CONFIG, "w", encoding="utf-8") as config:
+            config.write("\n".join(("[jobd]", *lines, "")))
 
     def start(self, is_well=False):
         """Until it answers; one that dies before is started again. How long that took."""
@@ -33,7 +39,7 @@ class Daemon:
             elif WAY == "fail" and not is_well:
                 environment["JOBD_FAULTS"] = f"fail {dice.randint(20, 500)} {dice.randint(1, 1 << 30)}"
             self.process = subprocess.Popen(
-                [JOBD, "--user", "--foreground", "--socket", SOCKET, "--database", DATABASE],
+                [JOBD, "--user", "--foreground", "--config", CONFIG, "--socket", SOCKET, "--database", DATABASE],
                 stdout=self.log, stderr=self.log, env=environment)
             while self.process.poll() is None and not answers() and time.monotonic() - began <= BOUND:
                 time.sleep(0.001)

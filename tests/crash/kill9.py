@@ -16,7 +16,8 @@ What was acknowledged is kept here, and held against what jobd has afterwards:
   - of an adjustment that was told, name, parallel, rate and deadline are kept, and have their effect,
   - a command for which nobody said --rerun reached its host at most once, one that succeeded or
     failed did reach it, none more often than it has attempts, and all --retries were made, no more,
-  - the output of each command is, byte for byte, what its host is known to say,
+  - the output of each command is, byte for byte, what its host is known to say; no more of it is kept
+    than its cap (--max-output, max-output-per-task), and where it was cut the task's end says so,
   - what either of two cursors moved over was received with it, and is the same when received again,
   - each reading is in order, and what one gave that came to its end never comes again,
   - a schedule made as many runs as it says, one for each of its times and one for each run that was

@@ -3,12 +3,13 @@
 
 import threading
 
-from scene import SSH_PORT, dice, now_us
+from scene import OUTPUT, OUTPUT_MAX, SSH_PORT, dice, now_us
 
 FINAL = ("completed", "failed", "stopped")
 RETRIES = 2
 DEADLINE = 400000  # microseconds
 EVERY = 1000000
+TEXT = "".join("\n" if i % 64 == 63 else chr(ord("a") + i % 26) for i in range(832)) * (OUTPUT // 832 + 1)
 
 
 class Job:
@@ -22,7 +23,8 @@ class Job:
         with Job.lock:
             Job.count += 1
             self.name = f"job{Job.count}"
-        self.way = dice.choice(("ping", "ping", "endless", "deadline", "once", "once", "rerun", "retry"))
+        self.way = dice.choice(("ping", "ping", "endless", "deadline", "once", "once", "rerun", "retry", "cap",
+                                "long"))
         self.id = self.stop = self.target = self.held = self.remove = None
         # What may become of it: were it anything, little would be left as it was told
         self.fate = dice.choice((("stop",), ("remove",), ("remove",), ("target",), ("target", "stop"), ("pause",),
@@ -32,7 +34,11 @@ class Job:
                      "deadlineUsec": {DEADLINE if self.way == "deadline" else None}}
         self.to_adjust = list(self.kept)  # what was told is not asked again
         self.retries = []
-        self.command = f"#{self.name}" + (" exit 3" if self.way == "retry" else "")
+        self.command = f"#{self.name}" + {"retry": " exit 3", "long": " long" * (OUTPUT_MAX // 8)}.get(self.way, "")
+        self.said = f"{self.command}\n{TEXT[:OUTPUT]}"
+        self.cap = OUTPUT_MAX
+        if self.way == "cap":  # or just not
+            self.cap = dice.choice((dice.randint(1, OUTPUT), len(self.said) - 1, len(self.said)))
 
     def adjustments(self):
         """One or several changes of what was not changed yet."""
@@ -54,7 +60,9 @@ class Job:
         ssh = {"commands": [self.command], "port": int(SSH_PORT), "hostKey": "off"}
         if self.way == "retry":
             words.update(retries=RETRIES, retryDelayUsec=10000)
-        return {**words, "kind": "ssh", "rerun": self.way == "rerun", "ssh": ssh}
+        if self.way == "cap":
+            ssh["maxOutput"] = self.cap
+        return {**words, "kind": "ssh", "rerun": self.way in ("rerun", "cap"), "ssh": ssh}
 
 
 class Retry:

@@ -11,8 +11,10 @@ WAY = sys.argv[7] if len(sys.argv) > 7 else "kill"
 SOCKET = os.path.join(FOLDER, "jobd.sock")
 DATABASE = os.path.join(FOLDER, "jobd.db")
 LOG = os.path.join(FOLDER, "jobd.log")
+CONFIG = os.path.join(FOLDER, "kill9.conf")
 BOUND = float(os.environ.get("JOBD_TEST_BOUND", "30"))
 OUTPUT = 3000  # bytes that a command writes, beside itself
+OUTPUT_MAX = 4000  # max-output-per-task
 
 faults = []
 dice = random.Random()

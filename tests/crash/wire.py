@@ -42,7 +42,7 @@ def ask_at_once(client, method, *calls):
 def ask(client, method, **parameters):
     answer = ask_at_once(client, method, parameters)[0]
     if "error" in answer:
-        raise Refused(answer["error"])
+        raise Refused(answer["error"], answer["parameters"])
     return answer.get("parameters", {})
 
 
