@@ -4,11 +4,12 @@
 import contextlib
 import json
 import subprocess
+import sys
 import threading
 import time
 
 from model import FINAL, Job, Retry, Schedule
-from scene import JOBCTL, SOCKET, WAY, dice, fault, now_us
+from scene import BOUND, JOBCTL, SOCKET, WAY, dice, fault, now_us
 from wire import Gone, Refused, ask, ask_at_once, call, connected, row_of, tasks_of, whole_of
 
 RETRIED_MAX = 2  # by a client, of one job
@@ -66,10 +67,14 @@ class Clients:
 
     def insist(self, method, asked):
         """Asked again with the same token, until there is an answer."""
+        end = time.monotonic() + BOUND
         while True:
             try:
                 return call(method, **asked.parameters())["id"]
-            except (Gone, Refused):
+            except (Gone, Refused) as error:
+                if time.monotonic() > end:
+                    fault(f"{method} of {asked.parameters()} is never done: {error!r}")
+                    sys.exit(1)  # this thread
                 time.sleep(0.005)
 
     def retry(self):
