@@ -15,9 +15,10 @@ enum { PAGE_RECORDS = 1000, PAGE_BYTES = 1024 * 1024, SOURCES_PER_TURN = 2000 };
 struct source {
 	uint64_t job;
 	uid_t uid;
-	uint64_t given; /* position of the last record given */
+	uint64_t given; /* position of the last record given; at first, where the cursor is */
 	uint64_t next;  /* of the next record; 0: none now */
 	bool is_live;
+	bool has_given; /* in this reading */
 };
 
 /* Records of one job with none of another between them that is given. */

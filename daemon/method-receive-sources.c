@@ -132,6 +132,7 @@ int sources_read(struct reading *reading)
 	run.last = reading->heap_count > 0 ? heap_key(reading, 0) - 1 : INT64_MAX;
 	r = reading_add(reading, &run, source->uid, &source->given);
 	source->next = 0;
+	source->has_given |= source->given > run.after;
 	if (r == -ENOENT) {
 		/* Nothing more comes of it. */
 		source_set_live(reading, source, false);

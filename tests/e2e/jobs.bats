@@ -214,6 +214,26 @@ slow_reader() {
 	jobctl stop "$id"
 }
 
+@test "receive --remove forgets what was wholly received before" {
+	jobctl start ping 127.0.0.1
+	jobctl start ping 127.0.0.2
+	jobctl start ping 127.0.0.3
+	jobctl wait
+	jobctl receive 1 >/dev/null
+	jobctl receive 3 >/dev/null
+	# Nothing is left to give, and: what another job gives comes before what was received
+	[ -z "$(jobctl receive --remove 1)" ]
+	[ "$(jobctl list --json | jq -c .id | sort -n | tr '\n' ' ')" = "2 3 " ]
+	[ "$(jobctl receive --remove 2 3 | cut -d: -f1)" = 127.0.0.2 ]
+	[ -z "$(jobctl list --json)" ]
+	# By a cursor that has not come so far nothing goes unread
+	jobctl start ping 127.0.0.4
+	jobctl wait
+	jobctl receive >/dev/null
+	[ "$(jobctl receive --cursor other --remove | cut -d: -f1)" = 127.0.0.4 ]
+	[ -z "$(jobctl list --json)" ]
+}
+
 @test "receive --remove removes no job of which it would leave something out" {
 	jobctl start ping 127.0.0.1 10.9.9.9
 	run -3 jobctl wait
