@@ -90,12 +90,24 @@ def family_of(job, tasks):
     return [task for one in (job, *job.retries) for task in tasks[one.id]]
 
 
+def check_taken(job, lines, runs):
+    """Gone by receive --remove; lines are what its cursor moved over."""
+    what = f"job {job.id} ({job.name}, {job.way})"
+    received = Results(lines, ())
+    tasks = sorted(received.ends)
+    if len(tasks) != len(job.targets):
+        fault(f"{what} was removed when it was received, and so were {len(tasks)} ends of {len(job.targets)}")
+    for task in tasks:
+        if job.kind == "ssh":
+            check_command(job, task, tasks, received, runs)
+
+
 def check_job(job, row, tasks_by_job, again, runs):
     tasks, family = tasks_by_job[job.id], family_of(job, tasks_by_job)
     what = f"job {job.id} ({job.name}, {job.way})"
+    if row is None and job.remove is None:
+        fault(f"{what} was told, and is not there")
     if row is None:
-        if job.remove is None:
-            fault(f"{what} was told, and is not there")
         return
     if job.remove == "told":
         fault(f"{what} was removed, and is there")
@@ -257,7 +269,12 @@ def check(clients):
     for name, count in collections.Counter(row.get("name") for row in listed if "retryOf" not in row).items():
         if name and not name.startswith("plan") and count > 1:
             fault(f"there are {count} jobs of the one token {name}")
+    by_owner = collections.defaultdict(list)
+    for line in clients.lines[""]:
+        by_owner[json.loads(line).get("job")].append(line)
     for job in clients.jobs:
+        if job.fate == ("take",) and job.id not in rows:
+            check_taken(job, job.taken + ([] if job.taker else by_owner[job.id]), runs)
         check_job(job, rows.get(job.id), tasks, again, runs)
         for retry in job.retries:
             check_retry(retry, rows.get(retry.id), tasks, again, runs)
@@ -272,7 +289,8 @@ def check(clients):
     print(f"{sum(job.held == 'told' for job in clients.jobs)} left paused, "
           f"{sum(len(job.kept) - len(job.to_adjust) for job in clients.jobs)} adjusted, "
           f"{sum(job.target == 'told' for job in clients.jobs)} with a target stopped, "
-          f"{sum(len(job.retries) for job in clients.jobs)} retried; "
+          f"{sum(len(job.retries) for job in clients.jobs)} retried, "
+          f"{sum(job.fate == ('take',) and job.id not in rows for job in clients.jobs)} taken; "
           f"{len(clients.schedules)} schedules, {planned} runs; "
           f"{imported} imports, {len(clients.imports)} told", flush=True)
     for cursor, received in clients.lines.items():

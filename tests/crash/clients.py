@@ -12,6 +12,7 @@ from model import FINAL, Job, Retry, Schedule
 from scene import BOUND, JOBCTL, SOCKET, WAY, dice, fault, now_us
 from wire import Gone, Refused, ask, ask_at_once, call, connected, row_of, tasks_of, whole_of
 
+FORGOTTEN = (("remove",), ("take",))
 RETRIED_MAX = 2  # by a client, of one job
 BEATS_MAX = 8  # schedules that make a run each EVERY
 
@@ -81,7 +82,7 @@ class Clients:
         while not self.is_over:
             time.sleep(0.05)
             job = dice.choice(self.jobs[-100:] or [None])
-            if job is None or job.way == "endless" or "remove" in job.fate or len(job.retries) >= RETRIED_MAX:
+            if job is None or job.way == "endless" or job.fate in FORGOTTEN or len(job.retries) >= RETRIED_MAX:
                 continue
             with contextlib.suppress(Gone, Refused):
                 self.retry_one(job)
@@ -104,7 +105,7 @@ class Clients:
             job = dice.choice(self.jobs[-50:] or [None])
             what = job and dice.choice(job.fate)
             # What was told is not asked again, which would mend it
-            if job is None or getattr(job, what, None) == "told":
+            if what in (None, "take") or getattr(job, what, None) == "told":
                 continue
             with contextlib.suppress(Gone, Refused):
                 if what != "adjust":
@@ -137,6 +138,24 @@ class Clients:
             if "error" not in answer:
                 job.kept[field] = {value}
                 job.to_adjust.remove(field)
+
+    def take(self):
+        while not self.is_over:
+            time.sleep(0.02)
+            jobs = [job for job in self.jobs[-100:] if job.fate == ("take",) and job.remove != "told"]
+            if jobs:
+                self.take_one(dice.choice(jobs))
+
+    def take_one(self, job):
+        """Received to be removed: now, if it has ended, or when it has."""
+        job.remove = "asked"
+        words = ("--cursor", job.taker) if job.taker else ()
+        words += dice.choice(((), ("--wait",)))
+        lines, status = self.run("receive", "--json", "--remove", *words, str(job.id))
+        job.taken += lines
+        # A disk that fails may keep it
+        if "--wait" in words and status in (0, 3) and WAY != "fail":
+            job.remove = "told"
 
     def plan(self):
         number = 0

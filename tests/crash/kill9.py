@@ -19,6 +19,8 @@ What was acknowledged is kept here, and held against what jobd has afterwards:
   - the output of each command is, byte for byte, what its host is known to say; no more of it is kept
     than its cap (--max-output, max-output-per-task), and where it was cut the task's end says so,
   - what either of two cursors moved over was received with it, and is the same when received again,
+  - receive --remove removes a job only when all of it was written out by who confirmed that, and then
+    for good,
   - each reading is in order, and what one gave that came to its end never comes again,
   - a schedule made as many runs as it says, one for each of its times and one for each run that was
     asked for; one that is paused or removed makes none,
@@ -47,7 +49,7 @@ from scene import DATABASE, JOBD, ROUNDS, dice, fault, faults
 def storm(daemon, clients):
     """The rounds; how long each start took, in seconds."""
     work = [clients.start_by_words, clients.start_by_calls, clients.start_by_calls, clients.control,
-            clients.retry, clients.plan, clients.bring]
+            clients.retry, clients.take, clients.plan, clients.bring]
     threads = [threading.Thread(target=one) for one in work]
     threads += [threading.Thread(target=clients.receive, args=(cursor,)) for cursor in ("", "", "audit")]
     starts = []

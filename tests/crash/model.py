@@ -27,8 +27,15 @@ class Job:
                                 "long"))
         self.id = self.stop = self.target = self.held = self.remove = None
         # What may become of it: were it anything, little would be left as it was told
-        self.fate = dice.choice((("stop",), ("remove",), ("remove",), ("target",), ("target", "stop"), ("pause",),
-                                 ("pause", "resume"), ("adjust",), ("adjust", "pause"), ("adjust", "stop")))
+        self.fate = dice.choice((("stop",), ("remove",), ("remove",), ("take",), ("take",), ("target",),
+                                 ("target", "stop"), ("pause",), ("pause", "resume"), ("adjust",),
+                                 ("adjust", "pause"), ("adjust", "stop")))
+        if self.fate == ("take",) and self.way == "endless":  # it would never be
+            self.fate = ("remove",)
+        self.kind = "ping" if self.way in ("ping", "endless", "deadline") else "ssh"
+        self.targets = [f"127.0.0.{i + 1}" for i in range(20 if self.way == "ping" else 3)]
+        self.taken = []  # lines of those who received it to remove it
+        self.taker = dice.choice(("", "taker"))  # their cursor
         # What each may be by now: one value, where that was told
         self.kept = {"name": {self.name}, "parallel": {None}, "rate": {None},
                      "deadlineUsec": {DEADLINE if self.way == "deadline" else None}}
@@ -48,21 +55,19 @@ class Job:
         return [(field, values[field]) for field in fields]
 
     def parameters(self):
-        words = {"name": self.name, "token": self.name, "targets": ["127.0.0.[1-3]"]}
+        words = {"name": self.name, "token": self.name, "kind": self.kind, "targets": self.targets}
         if self.way == "ping":
-            return {**words, "kind": "ping", "targets": ["127.0.0.[1-20]"],
-                    "ping": {"count": 3, "intervalUsec": 20000}}
+            return {**words, "ping": {"count": 3, "intervalUsec": 20000}}
         if self.way == "endless":
-            return {**words, "kind": "ping", "ping": {"count": 0, "intervalUsec": 50000}}
+            return {**words, "ping": {"count": 0, "intervalUsec": 50000}}
         if self.way == "deadline":
-            return {**words, "kind": "ping", "deadlineUsec": DEADLINE,
-                    "ping": {"count": 0, "intervalUsec": 50000}}
+            return {**words, "deadlineUsec": DEADLINE, "ping": {"count": 0, "intervalUsec": 50000}}
         ssh = {"commands": [self.command], "port": int(SSH_PORT), "hostKey": "off"}
         if self.way == "retry":
             words.update(retries=RETRIES, retryDelayUsec=10000)
         if self.way == "cap":
             ssh["maxOutput"] = self.cap
-        return {**words, "kind": "ssh", "rerun": self.way in ("rerun", "cap"), "ssh": ssh}
+        return {**words, "rerun": self.way in ("rerun", "cap"), "ssh": ssh}
 
 
 class Retry:
