@@ -6,7 +6,7 @@ import contextlib
 import json
 
 from model import EVERY, FINAL, RETRIES
-from results import Results, compare
+from results import Results, check_log, compare
 from scene import LEDGER, OUTPUT_MAX, fault, has_come
 from wire import Refused, call, is_target_stopped, list_schedules, row_of, tasks_of, whole_of
 
@@ -242,7 +242,7 @@ def check_imports(clients, listed):
     for number, row in rows.items():
         if without_place(whole_of(number)) != without_place(clients.sample):
             fault(f"job {number} ({row['name']}) is not what was imported")
-    return len(rows)
+    return rows.keys()
 
 
 def check(clients):
@@ -285,6 +285,9 @@ def check(clients):
     if plans.keys() - {schedule.id for schedule in clients.schedules}:
         fault("there are schedules that nobody was told of")
     imported = check_imports(clients, listed)
+    check_log(clients.readings, lines, hidden, imported)
+    if clients.run("receive", "--again", "--json")[0] != lines:
+        fault("all that there is, again, is something else than all that there is of the owner")
     planned = sum("schedule" in row for row in listed)
     print(f"{sum(job.held == 'told' for job in clients.jobs)} left paused, "
           f"{sum(len(job.kept) - len(job.to_adjust) for job in clients.jobs)} adjusted, "
@@ -292,7 +295,7 @@ def check(clients):
           f"{sum(len(job.retries) for job in clients.jobs)} retried, "
           f"{sum(job.fate == ('take',) and job.id not in rows for job in clients.jobs)} taken; "
           f"{len(clients.schedules)} schedules, {planned} runs; "
-          f"{imported} imports, {len(clients.imports)} told", flush=True)
+          f"{len(imported)} imports, {len(clients.imports)} told", flush=True)
     for cursor, received in clients.lines.items():
         compare(Results(received, hidden), again, cursor)
     return again, runs

@@ -14,6 +14,7 @@ from wire import Gone, Refused, ask, ask_at_once, call, connected, row_of, tasks
 
 FORGOTTEN = (("remove",), ("take",))
 RETRIED_MAX = 2  # by a client, of one job
+MANY = 12
 BEATS_MAX = 8  # schedules that make a run each EVERY
 
 
@@ -27,7 +28,8 @@ class Clients:
         self.ids = []  # of jobctl start
         self.jobs = []  # whose id was told
         self.lines = {"": [], "audit": []}  # received, by cursor
-        self.done = set()  # positions of readings that ended well, where one has the cursor alone
+        self.readings = []  # of "audit", which one has alone: job and position of each record, and whether it ended well
+        self.done = set()  # positions of those that did
         self.schedules = []  # whose id was told
         self.sample = None  # what is imported
         self.imports = []  # ids that were told
@@ -55,6 +57,15 @@ class Clients:
             lines, _ = self.run("start", "ping", "--count", "3", "--interval", "20ms", "127.0.0.[1-20]")
             self.ids += [int(line) for line in lines]
             time.sleep(0.05)
+
+    def start_many(self):
+        """Jobs of one record each, so that a cursor reads the records of all in their order, not job by job."""
+        ping = {"kind": "ping", "targets": ["127.0.0.1"], "ping": {"count": 1}}
+        while not self.is_over:
+            with contextlib.suppress(Gone), connected() as client:
+                answers = ask_at_once(client, "Start", *[ping] * MANY)
+                self.ids += [answer["parameters"]["id"] for answer in answers if "error" not in answer]
+            time.sleep(0.1)
 
     def start_by_calls(self):
         while not self.is_over:
@@ -223,10 +234,12 @@ class Clients:
         words = ("--cursor", cursor) if cursor else ()
         lines, status = self.run("receive", "--json", *words)
         self.lines[cursor] += lines
-        positions = [record["position"] for record in map(json.loads, lines) if "position" in record]
-        if positions != sorted(positions):
-            fault(f"with cursor {cursor or 'of the owner'}: records came out of their order")
+        records = [record for record in map(json.loads, lines) if "position" in record]
+        positions = [record["position"] for record in records]
+        if positions != sorted(set(positions)):
+            fault(f"with cursor {cursor or 'of the owner'}: records came twice, or out of their order")
         if cursor:
+            self.readings.append(([(record["job"], record["position"]) for record in records], status == 0))
             self.look_twice(set(positions), status == 0)
         return status
 

@@ -21,7 +21,8 @@ What was acknowledged is kept here, and held against what jobd has afterwards:
   - what either of two cursors moved over was received with it, and is the same when received again,
   - receive --remove removes a job only when all of it was written out by who confirmed that, and then
     for good,
-  - each reading is in order, and what one gave that came to its end never comes again,
+  - each reading is in order, and what one gave that came to its end never comes again; the readings of one
+    cursor have each record that there is, one after the other,
   - a schedule made as many runs as it says, one for each of its times and one for each run that was
     asked for; one that is paused or removed makes none,
   - of an import all is there, as it was where it came from, or nothing,
@@ -48,8 +49,8 @@ from scene import DATABASE, JOBD, ROUNDS, dice, fault, faults
 
 def storm(daemon, clients):
     """The rounds; how long each start took, in seconds."""
-    work = [clients.start_by_words, clients.start_by_calls, clients.start_by_calls, clients.control,
-            clients.retry, clients.take, clients.plan, clients.bring]
+    work = [clients.start_by_words, clients.start_many, clients.start_by_calls, clients.start_by_calls,
+            clients.control, clients.retry, clients.take, clients.plan, clients.bring]
     threads = [threading.Thread(target=one) for one in work]
     threads += [threading.Thread(target=clients.receive, args=(cursor,)) for cursor in ("", "", "audit")]
     starts = []

@@ -30,6 +30,23 @@ class Results:
         self.whole = {key: "".join(parts[at] for at in sorted(parts)) for key, parts in self.streams.items()}
 
 
+def check_log(readings, lines, hidden, imported):
+    """The readings of one cursor, one after the other, against the lines of all that there is."""
+    told, floor = set(), 0
+    for records, is_well in readings:
+        told |= set(records)
+        # Records of an import have their positions before it is there
+        early = [place for place in records if place[1] <= floor and place[0] not in imported]
+        if early:
+            fault(f"of {early[:5]} (job, position) nothing was received, and then later ones were, up to {floor}")
+        if is_well and records:
+            floor = max(floor, records[-1][1])
+    records = [record for record in map(json.loads, lines) if "position" in record and record["job"] not in hidden]
+    lost = {(record["job"], record["position"]) for record in records} - told
+    if lost:
+        fault(f"of all records {len(lost)} were not received by cursor: (job, position) {sorted(lost)[:5]}")
+
+
 def compare(received, again, cursor):
     who = f"with cursor {cursor or 'of the owner'}"
     for task, end in received.ends.items():
