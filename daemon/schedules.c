@@ -62,6 +62,7 @@ struct pruning {
 };
 
 static void arm(struct schedules *schedules);
+static void prune_later(struct schedules *schedules, uint64_t id);
 static void arm_at(struct schedules *schedules, int64_t at_us);
 
 /* --- Runs --- */
@@ -208,6 +209,9 @@ static int review_one(const struct schedule_row *row, void *context)
 		store_put_schedule_turn(schedules->store, row->id, next_us, 0, row->error);
 		schedules->is_waiting = true;
 	}
+	/* A run may have ended before a crash that the others outlived. */
+	if (row->keep_last > 0)
+		prune_later(schedules, row->id);
 	return end_piece(schedules);
 }
 
@@ -369,21 +373,24 @@ static void on_prune(evutil_socket_t fd, short what, void *context)
 		prune_in(schedules, again_us > 0 ? again_us : PRUNE_AGAIN_US);
 }
 
-static void job_changed(struct job_watcher *watcher, const struct job_row *row, bool is_removed)
+static void prune_later(struct schedules *schedules, uint64_t id)
 {
-	struct schedules *schedules = watcher->context;
 	struct pruning *pruning;
 
-	if (is_removed || row->schedule == 0 || !job_state_is_final(row->state))
-		return;
-	HASH_FIND(hh, schedules->prunings, &row->schedule, sizeof(row->schedule), pruning);
+	HASH_FIND(hh, schedules->prunings, &id, sizeof(id), pruning);
 	if (!pruning) {
 		pruning = xcalloc(1, sizeof(*pruning));
-		pruning->schedule = row->schedule;
+		pruning->schedule = id;
 		pruning->jobs = schedules->jobs;
 		HASH_ADD(hh, schedules->prunings, schedule, sizeof(pruning->schedule), pruning);
 	}
 	prune_in(schedules, 0);
+}
+
+static void job_changed(struct job_watcher *watcher, const struct job_row *row, bool is_removed)
+{
+	if (!is_removed && row->schedule != 0 && job_state_is_final(row->state))
+		prune_later(watcher->context, row->schedule);
 }
 
 /* --- Making --- */

@@ -449,32 +449,6 @@ static void test_clock_is_set(void **state)
 	assert_int_equal(number_of(id, "next_us"), next_us);
 }
 
-static void test_keep_last(void **state)
-{
-	uint64_t id = make_hourly(",\"keepLast\":2");
-	const struct job_row ended = {.id = 99, .schedule = id, .state = JOB_COMPLETED};
-
-	(void)state;
-	for (int i = 0; i < 4; i++) {
-		make_due(1);
-		settle();
-	}
-	set.watcher->changed(set.watcher, &ended, true);
-	settle();
-	assert_int_equal(set.removed, 0);
-	/* Two that end in one commit, and one before what they led to is committed */
-	set.watcher->changed(set.watcher, &ended, false);
-	set.watcher->changed(set.watcher, &ended, false);
-	(void)event_base_loop(set.base, EVLOOP_NONBLOCK);
-	assert_int_equal(set.removed, 3);
-	set.watcher->changed(set.watcher, &ended, false);
-	(void)event_base_loop(set.base, EVLOOP_NONBLOCK);
-	assert_true(turn());
-	settle();
-	assert_int_equal(set.removed, 3);
-	assert_int_equal(box_number("SELECT count(*) FROM job"), 2);
-}
-
 static void put_runs(uint64_t id, unsigned count)
 {
 	char kind[] = "ping", text[] = "{}";
@@ -488,6 +462,35 @@ static void put_runs(uint64_t id, unsigned count)
 		row.id = store_next_job(box.store);
 		store_put_job(box.store, &row);
 	}
+}
+
+static void test_keep_last(void **state)
+{
+	uint64_t id = make_hourly(",\"keepLast\":2");
+	const struct job_row ended = {.id = 99, .schedule = id, .state = JOB_COMPLETED};
+
+	(void)state;
+	put_runs(id, 4);
+	assert_true(turn());
+	set.watcher->changed(set.watcher, &ended, true);
+	settle();
+	assert_int_equal(set.removed, 0);
+	/* Two that end in one commit, and one before what they led to is committed */
+	set.watcher->changed(set.watcher, &ended, false);
+	set.watcher->changed(set.watcher, &ended, false);
+	(void)event_base_loop(set.base, EVLOOP_NONBLOCK);
+	assert_int_equal(set.removed, 3);
+	set.watcher->changed(set.watcher, &ended, false);
+	(void)event_base_loop(set.base, EVLOOP_NONBLOCK);
+	assert_true(turn());
+	/* jobd died when runs had ended, and before the others were removed. */
+	put_runs(id, 2);
+	assert_true(turn());
+	close_schedules();
+	open_schedules();
+	settle();
+	assert_int_equal(set.removed, 5);
+	assert_int_equal(box_number("SELECT count(*) FROM job"), 2);
 }
 
 /* More than can be asked for now, as an older database may have it; and more than go at once. */
