@@ -7,6 +7,7 @@ import json
 
 from model import EVERY, FINAL, RETRIES
 from results import Results, check_log, compare
+from retention import pruned_runs
 from scene import LEDGER, OUTPUT_MAX, fault, has_come
 from wire import Refused, call, is_target_stopped, list_schedules, row_of, tasks_of, whole_of
 
@@ -201,12 +202,24 @@ def settle(clients):
             fault("receive failed")
 
 
-def check_schedule(schedule, plan, runs):
-    """runs: the rows of its jobs."""
+def check_kept(schedule, plan, there, gone, what):
+    """The runs that are there, and those that jobd removed."""
+    if gone and not schedule.keep:
+        fault(f"{what}: its runs {gone} were removed, and nobody asked for it")
+    if plan is not None and schedule.keep and len(there) != min(schedule.keep, plan["runs"]):
+        fault(f"{what}: {len(there)} runs are there of {plan['runs']}, and the last {schedule.keep} were to be kept")
+    if plan is not None and gone and there and max(gone) > min(there):
+        fault(f"{what}: the runs {there} are there, and among {gone}, which are not, there are newer ones")
+
+
+def check_schedule(schedule, plan, runs, gone):
+    """runs: the rows of its jobs. gone: its jobs that jobd says it removed."""
     what = f"schedule s{schedule.id} ({schedule.name}, {schedule.way})"
-    lost = set(schedule.told) - {row["id"] for row in runs}
+    there = {row["id"] for row in runs}
+    lost = set(schedule.told) - there - gone
     if lost:
         fault(f"{what}: the jobs {lost} of runs that were told are not there")
+    check_kept(schedule, plan, there, gone, what)
     if plan is None:
         if schedule.remove is None:
             fault(f"{what} was told, and is not there")
@@ -215,8 +228,8 @@ def check_schedule(schedule, plan, runs):
         return
     if schedule.remove not in (None, "asked"):
         fault(f"{what} was removed, and is there")
-    if len(runs) != plan["runs"]:
-        fault(f"{what}: {len(runs)} jobs of {plan['runs']} runs")
+    if len(runs) + len(gone) != plan["runs"]:
+        fault(f"{what}: {len(runs)} jobs, {len(gone)} removed, of {plan['runs']} runs")
     if schedule.way == "every":
         times = (plan["nextUsec"] - plan["createdUsec"]) // EVERY
     else:
@@ -249,6 +262,8 @@ def check(clients):
     listed = [json.loads(line) for line in clients.run("list", "--all", "--json")[0]]
     rows = {row["id"]: row for row in listed}
     hidden = {job.id for job in clients.jobs if job.remove}
+    pruned = pruned_runs()
+    hidden |= set().union(*pruned.values()) - rows.keys()
     lines = clients.run("receive", "--again", "--all", "--json")[0]
     again = Results(lines, hidden)
     with open(LEDGER, encoding="utf-8") as ledger:
@@ -281,7 +296,7 @@ def check(clients):
     plans = list_schedules()
     for schedule in clients.schedules:
         runs_of = [row for row in listed if row.get("schedule") == schedule.id]
-        check_schedule(schedule, plans.get(schedule.id), runs_of)
+        check_schedule(schedule, plans.get(schedule.id), runs_of, pruned[schedule.id] - rows.keys())
     if plans.keys() - {schedule.id for schedule in clients.schedules}:
         fault("there are schedules that nobody was told of")
     imported = check_imports(clients, listed)
@@ -294,7 +309,8 @@ def check(clients):
           f"{sum(job.target == 'told' for job in clients.jobs)} with a target stopped, "
           f"{sum(len(job.retries) for job in clients.jobs)} retried, "
           f"{sum(job.fate == ('take',) and job.id not in rows for job in clients.jobs)} taken; "
-          f"{len(clients.schedules)} schedules, {planned} runs; "
+          f"{len(clients.schedules)} schedules, {planned} runs, "
+          f"{len(set().union(*pruned.values()))} pruned; "
           f"{len(imported)} imports, {len(clients.imports)} told", flush=True)
     for cursor, received in clients.lines.items():
         compare(Results(received, hidden), again, cursor)

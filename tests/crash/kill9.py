@@ -25,6 +25,7 @@ What was acknowledged is kept here, and held against what jobd has afterwards:
     cursor have each record that there is, one after the other,
   - a schedule made as many runs as it says, one for each of its times and one for each run that was
     asked for; one that is paused or removed makes none,
+  - --keep-last removes runs that ended, the oldest, down to so many, and says which,
   - of an import all is there, as it was where it came from, or nothing,
   - the database is sound.
 SSH_PORT is that of a sshload with that LEDGER and OUTPUT bytes of output, on all of 127.0.0.0/8.

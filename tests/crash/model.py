@@ -89,6 +89,7 @@ class Schedule:
     def __init__(self, number):
         self.name = f"plan{number}"
         self.way = dice.choice(("every", "at"))
+        self.keep = dice.choice((None, None, 1, 3))  # the last runs
         self.id = self.remove = None
         self.paused = False
         self.asked = 0  # runs beside its times
@@ -96,5 +97,7 @@ class Schedule:
 
     def parameters(self):
         rule = {"everyUsec": EVERY} if self.way == "every" else {"atUsec": now_us() + 200000}
+        if self.keep:
+            rule["keepLast"] = self.keep
         return {"name": self.name, "token": self.name, "kind": "ping", "targets": ["127.0.0.1"],
                 "ping": {"count": 1}, "schedule": {**rule, "overlap": True, "catchUp": True}}
