@@ -26,6 +26,8 @@ What was acknowledged is kept here, and held against what jobd has afterwards:
   - a schedule made as many runs as it says, one for each of its times and one for each run that was
     asked for; one that is paused or removed makes none,
   - --keep-last removes runs that ended, the oldest, down to so many, and says which,
+  - of what max-database-size removes nothing that was not received goes before what was, keep-finished
+    removes what ended before it and nothing else, and each that went is named and counted,
   - of an import all is there, as it was where it came from, or nothing,
   - the database is sound.
 SSH_PORT is that of a sshload with that LEDGER and OUTPUT bytes of output, on all of 127.0.0.0/8.
@@ -45,6 +47,7 @@ sys.dont_write_bytecode = True
 from checks import check, settle
 from clients import Clients
 from daemon import Daemon
+from retention import prune
 from scene import DATABASE, JOBD, ROUNDS, dice, fault, faults
 
 
@@ -82,6 +85,7 @@ def main():
     starts = storm(daemon, clients)
     settle(clients)
     again, runs = check(clients)
+    by_size, by_age = prune(daemon, clients)
     daemon.stop()
     finding = subprocess.run([JOBD, "--database", DATABASE, "--check"], capture_output=True, text=True, check=False)
     if finding.returncode != 0:
@@ -92,7 +96,8 @@ def main():
           f"{sum(job.stop == 'told' for job in clients.jobs)} stopped, "
           f"{sum(job.remove == 'told' for job in clients.jobs)} removed; {len(again.ends)} tasks, "
           f"{sum(runs.values())} commands run, {sum(map(len, again.whole.values()))} characters of output, "
-          f"{sum(map(len, clients.lines.values()))} records received; a start took "
+          f"{sum(map(len, clients.lines.values()))} records received; "
+          f"{by_size} pruned by size, {by_age} by age; a start took "
           f"{starts[len(starts) // 2] * 1000:.0f} ms, at most {starts[-1] * 1000:.0f} ms; {len(faults)} faults")
     return 1 if faults else 0
 

@@ -34,11 +34,12 @@ def check_log(readings, lines, hidden, imported):
     """The readings of one cursor, one after the other, against the lines of all that there is."""
     told, floor = set(), 0
     for records, is_well in readings:
-        told |= set(records)
         # Records of an import have their positions before it is there
-        early = [place for place in records if place[1] <= floor and place[0] not in imported]
-        if early:
-            fault(f"of {early[:5]} (job, position) nothing was received, and then later ones were, up to {floor}")
+        late = [place for place in records
+                if place[1] <= floor and place not in told and place[0] not in imported]
+        if late:
+            fault(f"{late[:5]} (job, position) were received for the first time after position {floor}")
+        told |= set(records)
         if is_well and records:
             floor = max(floor, records[-1][1])
     records = [record for record in map(json.loads, lines) if "position" in record and record["job"] not in hidden]
