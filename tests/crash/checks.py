@@ -207,7 +207,8 @@ def check_kept(schedule, plan, there, gone, what):
     if gone and not schedule.keep:
         fault(f"{what}: its runs {gone} were removed, and nobody asked for it")
     if plan is not None and schedule.keep and len(there) != min(schedule.keep, plan["runs"]):
-        fault(f"{what}: {len(there)} runs are there of {plan['runs']}, and the last {schedule.keep} were to be kept")
+        fault(f"{what}: {len(there)} runs are there of {plan['runs']}, "
+              f"and the last {schedule.keep} were to be kept")
     if plan is not None and gone and there and max(gone) > min(there):
         fault(f"{what}: the runs {there} are there, and among {gone}, which are not, there are newer ones")
 

@@ -28,7 +28,8 @@ class Clients:
         self.ids = []  # of jobctl start
         self.jobs = []  # whose id was told
         self.lines = {"": [], "audit": []}  # received, by cursor
-        self.readings = []  # of "audit", which one has alone: job and position of each record, and whether it ended well
+        # Of "audit", which one has alone: job and position of each record, and did it end well
+        self.readings = []
         self.done = set()  # positions of those that did
         self.schedules = []  # whose id was told
         self.sample = None  # what is imported

@@ -3,9 +3,9 @@
 """kill9.py JOBD JOBCTL SSH_PORT LEDGER FOLDER ROUNDS [WAY]: jobd dies at random moments, under load.
 
 Clients start, stop, pause, adjust, retry, remove, receive and import jobs of all kinds, make and
-change schedules, and are themselves killed now and then, while jobd dies and starts again ROUNDS times. WAY is how:
-"kill" (-9), "cut" (the power goes; JOBD is faulty-jobd), "fail" (-9, and calls to the disk fail
-meanwhile; JOBD is faulty-jobd).
+change schedules, and are themselves killed now and then, while jobd dies and starts again ROUNDS
+times. WAY is how: "kill" (-9), "cut" (the power goes; JOBD is faulty-jobd), "fail" (-9, and calls to
+the disk fail meanwhile; JOBD is faulty-jobd). Then it dies while it removes jobs by itself.
 
 What was acknowledged is kept here, and held against what jobd has afterwards:
   - every job whose id was told is there, once, under its name, and has ended as it should; the same
@@ -21,8 +21,8 @@ What was acknowledged is kept here, and held against what jobd has afterwards:
   - what either of two cursors moved over was received with it, and is the same when received again,
   - receive --remove removes a job only when all of it was written out by who confirmed that, and then
     for good,
-  - each reading is in order, and what one gave that came to its end never comes again; the readings of one
-    cursor have each record that there is, one after the other,
+  - each reading is in order, and what one gave that came to its end never comes again; the readings
+    of one cursor have each record that there is, one after the other,
   - a schedule made as many runs as it says, one for each of its times and one for each run that was
     asked for; one that is paused or removed makes none,
   - --keep-last removes runs that ended, the oldest, down to so many, and says which,
@@ -87,12 +87,14 @@ def main():
     again, runs = check(clients)
     by_size, by_age = prune(daemon, clients)
     daemon.stop()
-    finding = subprocess.run([JOBD, "--database", DATABASE, "--check"], capture_output=True, text=True, check=False)
+    finding = subprocess.run([JOBD, "--database", DATABASE, "--check"],
+                             capture_output=True, text=True, check=False)
     if finding.returncode != 0:
         fault(f"the database: {finding.stdout}{finding.stderr}")
     starts.sort()
     ways = collections.Counter(job.way for job in clients.jobs)
-    print(f"{ROUNDS} rounds: {dict(daemon.deaths)}; {len(clients.ids)} ids printed, {len(clients.jobs)} told: {dict(ways)}; "
+    print(f"{ROUNDS} rounds: {dict(daemon.deaths)}; {len(clients.ids)} ids printed, "
+          f"{len(clients.jobs)} told: {dict(ways)}; "
           f"{sum(job.stop == 'told' for job in clients.jobs)} stopped, "
           f"{sum(job.remove == 'told' for job in clients.jobs)} removed; {len(again.ends)} tasks, "
           f"{sum(runs.values())} commands run, {sum(map(len, again.whole.values()))} characters of output, "

@@ -41,7 +41,8 @@ class Job:
                      "deadlineUsec": {DEADLINE if self.way == "deadline" else None}}
         self.to_adjust = list(self.kept)  # what was told is not asked again
         self.retries = []
-        self.command = f"#{self.name}" + {"retry": " exit 3", "long": " long" * (OUTPUT_MAX // 8)}.get(self.way, "")
+        more = {"retry": " exit 3", "long": " long" * (OUTPUT_MAX // 8)}
+        self.command = f"#{self.name}" + more.get(self.way, "")
         self.said = f"{self.command}\n{TEXT[:OUTPUT]}"
         self.cap = OUTPUT_MAX
         if self.way == "cap":  # or just not
@@ -49,8 +50,10 @@ class Job:
 
     def adjustments(self):
         """One or several changes of what was not changed yet."""
-        values = {"name": f"{self.name}-adjusted", "parallel": dice.choice((1, 2)), "rate": dice.randint(500, 5000),
-                  "deadlineUsec": DEADLINE * 3 if self.way == "deadline" else dice.randint(600, 900) * 1000000}
+        is_short = self.way == "deadline"
+        values = {"name": f"{self.name}-adjusted", "parallel": dice.choice((1, 2)),
+                  "rate": dice.randint(500, 5000),
+                  "deadlineUsec": DEADLINE * 3 if is_short else dice.randint(600, 900) * 1000000}
         fields = dice.sample(self.to_adjust, dice.randint(1, len(self.to_adjust)))
         return [(field, values[field]) for field in fields]
 

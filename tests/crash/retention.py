@@ -116,7 +116,8 @@ class Pruning:
         read = [job for job in named if not self.before[job]["hasResults"]]
         left = [job for job in self.before.keys() & there.keys() if not self.before[job]["hasResults"]]
         if len(read) < len(named) and (left or named[:len(read)] != read):
-            fault(f"max-database-size: jobs that were not received went before such as were: {named[:20]}, {left[:20]}")
+            fault("max-database-size: jobs that were not received went before such as were: "
+                  f"{named[:20]}, {left[:20]}")
         if [self.ended(job) for job in read] != sorted(self.ended(job) for job in read):
             fault(f"max-database-size: not those that ended first went first: {read[:20]}")
         if left and gone and max(map(self.ended, gone)) > min(map(self.ended, left)):
