@@ -22,3 +22,17 @@ extern struct jobs_box table;
 int jobs_box_open(void **state);
 /* Nothing runs any more. */
 int jobs_box_close(void **state);
+
+#define TABLE_TEST(name) cmocka_unit_test_setup_teardown(name, jobs_box_open, jobs_box_close)
+
+/* The end of a turn: what was reported is applied already. */
+void jobs_box_commit(void);
+void jobs_box_take_reports(void);
+
+/* From an address that this machine does not have: each fails at once, and nothing is sent. */
+#define FAILING "{\"source\": \"192.0.2.77\"}"
+enum { JOBS_BOX_RETRIES = 2 };
+/* Pings of user 7, started and begun, so many at a time; both words are JSON. */
+struct job *jobs_box_start(const char *targets, const char *options, unsigned parallel);
+/* Until it has ended; it is gone then. Returns its id. */
+uint64_t jobs_box_finish(struct job *job);

@@ -237,3 +237,18 @@ struct task_row box_task(struct task_key key)
 	row.message = row.result = NULL;
 	return row;
 }
+
+sqlite3 *box_lock(void)
+{
+	sqlite3 *other;
+
+	assert_int_equal(sqlite3_open(box.path, &other), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+	return other;
+}
+
+void box_unlock(sqlite3 *other)
+{
+	assert_int_equal(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_close(other), SQLITE_OK);
+}

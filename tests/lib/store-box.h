@@ -59,3 +59,7 @@ void box_expect_items(const struct box_list *list, const uint64_t *items, size_t
 
 /* A task as it is committed; fails the test where there is none. No texts. */
 struct task_row box_task(struct task_key key);
+
+/* Another program writes: no commit succeeds until box_unlock. */
+sqlite3 *box_lock(void);
+void box_unlock(sqlite3 *other);

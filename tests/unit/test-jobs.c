@@ -19,23 +19,7 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
-enum { WAIT_MS = 10000, RETRIES = 2 };
-
-/* The end of a turn: what was reported is applied already. */
-static void commit(void)
-{
-	(void)jobs_flush(table.jobs);
-	box_commit();
-	jobs_committed(table.jobs);
-}
-
-static void take_reports(void)
-{
-	struct letter *letter;
-
-	while ((letter = mailbox_take_one(&table.reports)))
-		jobs_report(table.jobs, (struct report *)letter);
-}
+enum { WAIT_MS = 10000 };
 
 /* A worker has something to say; nobody has listened yet. */
 static void await_reports(void)
@@ -45,49 +29,9 @@ static void await_reports(void)
 	assert_int_equal(poll(&mailbox, 1, WAIT_MS), 1);
 }
 
-/* From an address that this machine does not have: each fails at once, and nothing is sent. */
-#define FAILING "{\"source\": \"192.0.2.77\"}"
-
-/* Pings, started and begun, so many at a time. */
-static struct job *start_some(const char *targets, const char *options, unsigned parallel)
-{
-	json_t *parameters =
-		json_pack("{s:s, s:o, s:i, s:i, s:i, s:o}", "kind", "ping", "targets",
-			  json_loads(targets, 0, NULL), "parallel", parallel, "retries", RETRIES,
-			  "retryDelayUsec", 0, "ping", json_loads(options, 0, NULL));
-	struct job_request request = {.uid = 7, .parameters = parameters};
-	struct error error = {0};
-	uint64_t id, tasks;
-	bool is_new;
-
-	if (jobs_start(table.jobs, &request, &id, &tasks, &is_new, &error) < 0)
-		fail_msg("%s", error.sentence);
-	json_decref(parameters);
-	commit();
-	return jobs_find(table.jobs, id);
-}
-
 static struct job *start(const char *targets, const char *options)
 {
-	return start_some(targets, options, 1000000);
-}
-
-/* Until it has ended; it is gone then. */
-static uint64_t finish(struct job *job)
-{
-	uint64_t id = job->row.id;
-	int64_t end_us = now_monotonic_us() + WAIT_MS * US_PER_MS;
-
-	while (jobs_find(table.jobs, id)) {
-		struct pollfd mailbox = {.fd = table.reports.fd, .events = POLLIN};
-
-		(void)poll(&mailbox, 1, 1);
-		(void)event_base_loop(table.base, EVLOOP_NONBLOCK);
-		take_reports();
-		commit();
-		assert_true(now_monotonic_us() < end_us);
-	}
-	return id;
+	return jobs_box_start(targets, options, 1000000);
 }
 
 static void expect_task(uint64_t job, uint32_t index, enum task_state state, unsigned attempts)
@@ -115,7 +59,7 @@ static void test_stop_meets_retry(void **state)
 	(void)state;
 	await_reports();
 	assert_true(stop(job, 0));
-	id = finish(job);
+	id = jobs_box_finish(job);
 	expect_task(id, 0, TASK_FAILED, 1);
 }
 
@@ -135,9 +79,10 @@ static void test_stop_meets_retry_in_span(void **state)
 	}
 	/* Who was told of it already is not told again. */
 	assert_int_equal(span->stop_count, 5);
-	id = finish(job);
+	id = jobs_box_finish(job);
 	for (uint32_t index = 0; index < 100; index++)
-		expect_task(id, index, TASK_FAILED, index >= 70 && index < 75 ? 1 : RETRIES + 1);
+		expect_task(id, index, TASK_FAILED,
+			    index >= 70 && index < 75 ? 1 : JOBS_BOX_RETRIES + 1);
 }
 
 /* It comes back from its span, to have a task of its own for its name. */
@@ -149,10 +94,10 @@ static void test_stop_meets_name(void **state)
 	(void)state;
 	await_reports();
 	assert_true(stop(job, 1));
-	id = finish(job);
-	expect_task(id, 0, TASK_FAILED, RETRIES + 1);
+	id = jobs_box_finish(job);
+	expect_task(id, 0, TASK_FAILED, JOBS_BOX_RETRIES + 1);
 	expect_task(id, 1, TASK_STOPPED, 1);
-	expect_task(id, 2, TASK_FAILED, RETRIES + 1);
+	expect_task(id, 2, TASK_FAILED, JOBS_BOX_RETRIES + 1);
 }
 
 /* It waits for its turn: it ends at once, and only once. */
@@ -164,12 +109,12 @@ static void test_stop_while_waiting(void **state)
 	(void)state;
 	while (live_job_of(job)->waiting_count < 2) {
 		await_reports();
-		take_reports();
+		jobs_box_take_reports();
 	}
 	assert_true(stop(job, 1));
 	assert_false(stop(job, 1));
-	id = finish(job);
-	expect_task(id, 0, TASK_FAILED, RETRIES + 1);
+	id = jobs_box_finish(job);
+	expect_task(id, 0, TASK_FAILED, JOBS_BOX_RETRIES + 1);
 	expect_task(id, 1, TASK_STOPPED, 1);
 }
 
@@ -181,11 +126,11 @@ static void test_stop_meets_shutdown(void **state)
 
 	(void)state;
 	assert_true(stop(job, 0));
-	commit();
+	jobs_box_commit();
 	jobs_shutdown(table.jobs);
 	await_reports();
-	take_reports();
-	commit();
+	jobs_box_take_reports();
+	jobs_box_commit();
 	expect_task(id, 0, TASK_STOPPED, 1);
 }
 
@@ -201,7 +146,7 @@ static void test_stop_meets_crash(void **state)
 	(void)state;
 	assert_true(stop(one, 0));
 	assert_true(stop(many, 70));
-	commit();
+	jobs_box_commit();
 	expect_task(lone, 0, TASK_RUNNING, 1);
 	expect_task(spanned, 70, TASK_RUNNING, 1);
 	assert_int_equal(jobs_recover(after, &error), 0);
@@ -210,11 +155,11 @@ static void test_stop_meets_crash(void **state)
 	expect_task(spanned, 70, TASK_STOPPED, 1);
 	assert_int_equal(live_job_find(after, spanned)->waiting_count, 99);
 	jobs_free(after);
-	(void)finish(one);
-	(void)finish(many);
+	(void)jobs_box_finish(one);
+	(void)jobs_box_finish(many);
 	/* An end stays the one that it is. */
 	expect_task(spanned, 70, TASK_STOPPED, 1);
-	expect_task(spanned, 71, TASK_FAILED, RETRIES + 1);
+	expect_task(spanned, 71, TASK_FAILED, JOBS_BOX_RETRIES + 1);
 }
 
 /* --- Stopping very many --- */
@@ -264,14 +209,14 @@ static void call_stop(struct call *call, const char *first, const char *second)
 /* The job's first task runs, and another would follow. Stops the named ones, in this turn some. */
 static struct job *begin_stop(struct call *call)
 {
-	struct job *job = start_some(ROW, FAILING, 1);
+	struct job *job = jobs_box_start(ROW, FAILING, 1);
 
 	assert_int_equal(target_list_count(job->targets), STOPPED + LATER + 1);
 	assert_int_equal(job->row.next_index, 1);
 	call_stop(call, "1/" NAMED_1, "1/" NAMED_2);
 	assert_non_null(call->step);
 	await_reports();
-	take_reports();
+	jobs_box_take_reports();
 	return job;
 }
 
@@ -299,7 +244,7 @@ static void test_stop_many(void **state)
 			break;
 		/* One change each, and some of the task that runs */
 		assert_true(box.store->queued <= AT_ONCE_MAX + 10);
-		commit();
+		jobs_box_commit();
 		assert_int_equal(counts[TASK_RUNNING], 0);
 		assert_int_equal(job->row.next_index, 1);
 		call.step(&call);
@@ -307,7 +252,7 @@ static void test_stop_many(void **state)
 	assert_int_equal(stopped, STOPPED);
 	assert_int_equal(json_array_size(json_object_get(said, "ids")), 1);
 	end_call(&call);
-	(void)finish(job);
+	(void)jobs_box_finish(job);
 	assert_int_equal(box_number("SELECT count(*) FROM task WHERE state = 4 AND attempts = 0"),
 			 STOPPED);
 	assert_int_equal(box_number("SELECT count(DISTINCT task) FROM record"),
@@ -321,7 +266,7 @@ static void test_stop_many(void **state)
 static void test_stop_far(void **state)
 {
 	enum { COUNT = 15 * 256 * 254 };
-	struct job *job = start_some("[\"127.[0-14].[0-255].[1-254]\"]", FAILING, 1);
+	struct job *job = jobs_box_start("[\"127.[0-14].[0-255].[1-254]\"]", FAILING, 1);
 	struct call call;
 	unsigned turns = 1;
 
@@ -332,10 +277,10 @@ static void test_stop_far(void **state)
 	assert_true(turns > 2);
 	end_call(&call);
 	assert_int_equal(job->row.counts[TASK_STOPPED], 1);
-	commit();
+	jobs_box_commit();
 	expect_task(job->row.id, COUNT - 1, TASK_STOPPED, 0);
 	jobs_stop(table.jobs, job, 0);
-	(void)finish(job);
+	(void)jobs_box_finish(job);
 }
 
 /* The client leaves in between: what was stopped is, after a crash too; the others go on. */
@@ -349,18 +294,18 @@ static void test_stop_many_left(void **state)
 
 	(void)state;
 	assert_true(stopped > 0 && stopped <= AT_ONCE_MAX);
-	commit();
+	jobs_box_commit();
 	assert_int_equal(jobs_recover(after, &error), 0);
 	assert_int_equal(job_never_begun(live_job_find(after, id)), STOPPED + LATER - stopped);
 	jobs_free(after);
 	assert_int_equal(job->row.counts[TASK_RUNNING], 0);
 	end_call(&call);
 	assert_null(said);
-	commit();
+	jobs_box_commit();
 	assert_int_equal(job->row.counts[TASK_RUNNING], 1);
 	assert_int_equal(job->row.counts[TASK_STOPPED], stopped);
 	jobs_stop(table.jobs, job, 0);
-	(void)finish(job);
+	(void)jobs_box_finish(job);
 	box_check();
 }
 
@@ -400,8 +345,8 @@ static void test_remove_many(void **state)
 	assert_int_equal(jobs_find(table.jobs, 1)->row.state, JOB_RUNNING);
 	jobs_stop(table.jobs, other, 0);
 	while (!said || jobs_find(table.jobs, MANY + 1)) {
-		commit();
-		take_reports();
+		jobs_box_commit();
+		jobs_box_take_reports();
 		if (call.step)
 			call.step(&call);
 		assert_true(now_monotonic_us() < end_us);
@@ -409,7 +354,7 @@ static void test_remove_many(void **state)
 	removed = json_object_get(said, "removed");
 	assert_int_equal(json_array_size(removed), MANY);
 	assert_int_equal(json_array_size(json_object_get(said, "left")), 0);
-	commit();
+	jobs_box_commit();
 	assert_int_equal(box_number("SELECT count(*) FROM job WHERE id <= 1200"), 0);
 	assert_int_equal(box_number("SELECT count(*) FROM removed"), MANY);
 	end_call(&call);
@@ -418,21 +363,6 @@ static void test_remove_many(void **state)
 }
 
 /* Another program has the database. */
-static sqlite3 *lock_database(void)
-{
-	sqlite3 *other;
-
-	assert_int_equal(sqlite3_open(box.path, &other), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
-	return other;
-}
-
-static void unlock_database(sqlite3 *other)
-{
-	assert_int_equal(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
-	assert_int_equal(sqlite3_close(other), SQLITE_OK);
-}
-
 static void fail_to_commit(void)
 {
 	(void)jobs_flush(table.jobs);
@@ -444,13 +374,13 @@ static void fail_to_commit(void)
 static void test_remove_while_commits_fail(void **state)
 {
 	struct call call;
-	uint64_t ended = finish(start("[\"127.0.0.1\"]", FAILING));
+	uint64_t ended = jobs_box_finish(start("[\"127.0.0.1\"]", FAILING));
 	uint64_t stopped = start("[\"127.0.0.1\"]", "{\"count\": 0}")->row.id;
 	sqlite3 *lock;
 
 	(void)state;
 	call_remove(&call, "1-2");
-	lock = lock_database();
+	lock = box_lock();
 	may_be_refused = true;
 	fail_to_commit();
 	may_be_refused = false;
@@ -462,201 +392,14 @@ static void test_remove_while_commits_fail(void **state)
 	error_done(&refused);
 	end_call(&call);
 	await_reports();
-	take_reports();
+	jobs_box_take_reports();
 	fail_to_commit();
-	unlock_database(lock);
-	commit();
+	box_unlock(lock);
+	jobs_box_commit();
 	assert_int_equal(ended, 1);
 	assert_int_equal(box_number("SELECT min(id) FROM job"), stopped);
 	expect_task(stopped, 0, TASK_STOPPED, 1);
 	box_check();
-}
-
-/* --- Deadlines --- */
-
-/* The job, which has not begun when it ends. */
-static uint64_t start_until(int64_t deadline_us)
-{
-	json_t *parameters = json_pack("{s:s, s:[s], s:I}", "kind", "ping", "targets", "127.0.0.1",
-				       "deadlineUsec", (json_int_t)deadline_us);
-	struct job_request request = {.uid = 7, .parameters = parameters};
-	struct error error = {0};
-	uint64_t id, tasks;
-	bool is_new;
-
-	assert_int_equal(jobs_start(table.jobs, &request, &id, &tasks, &is_new, &error), 0);
-	json_decref(parameters);
-	return id;
-}
-
-/* Its row, when its deadline has passed. */
-static struct job_row await_deadline(uint64_t id)
-{
-	int64_t end_us = now_monotonic_us() + WAIT_MS * US_PER_MS;
-	struct job_row row;
-
-	while (jobs_find(table.jobs, id)) {
-		(void)event_base_loop(table.base, EVLOOP_ONCE);
-		assert_true(now_monotonic_us() < end_us);
-	}
-	commit();
-	assert_int_equal(store_read_job(box.store, id, &row), 0);
-	return row;
-}
-
-/* In the turn that made the job: its row is new then, and says why nothing was tried. */
-static void test_deadline_at_once(void **state)
-{
-	struct job_row row = await_deadline(start_until(US_PER_MS));
-
-	(void)state;
-	assert_int_equal(row.state, JOB_FAILED);
-	assert_non_null(row.reason);
-	assert_string_equal(row.reason, job_past_deadline.reason);
-	job_row_done(&row);
-}
-
-#define LONG_TURN_US (20 * US_PER_MS)
-
-/* The turn has lasted long when it makes the job. */
-static void start_late(evutil_socket_t fd, short what, void *context)
-{
-	int64_t late_us = now_monotonic_us() + LONG_TURN_US;
-
-	(void)fd;
-	(void)what;
-	while (now_monotonic_us() < late_us)
-		;
-	*(uint64_t *)context = start_until(LONG_TURN_US);
-}
-
-/* It never comes before its time, whatever time libevent takes for now. */
-static void test_deadline_in_long_turn(void **state)
-{
-	static const struct timeval at_once;
-	uint64_t id = 0;
-	struct job_row row;
-
-	(void)state;
-	assert_int_equal(event_base_once(table.base, -1, EV_TIMEOUT, start_late, &id, &at_once), 0);
-	(void)event_base_loop(table.base, EVLOOP_ONCE);
-	row = await_deadline(id);
-	assert_true(row.ended_us - row.created_us >= LONG_TURN_US);
-	job_row_done(&row);
-}
-
-/* --- Receiving --- */
-
-static struct job_row read_row(uint64_t id)
-{
-	struct job_row row;
-
-	assert_int_equal(store_read_job(box.store, id, &row), 0);
-	return row;
-}
-
-/* What a job was asked to do may be long, and does not change. */
-static void test_received(void **state)
-{
-	uint64_t id = finish(start("[\"127.0.0.1\"]", FAILING));
-	struct job_row before = read_row(id), after;
-
-	(void)state;
-	assert_int_equal(jobs_received(table.jobs, id, before.last_position), 0);
-	assert_int_equal(store_queued_bytes(box.store),
-			 sizeof(struct change) + sizeof(struct job_row));
-	commit();
-	after = read_row(id);
-	assert_int_equal(after.received_position, before.last_position);
-	assert_string_equal(after.options, before.options);
-	job_row_done(&before);
-	job_row_done(&after);
-}
-
-/* However often the same is received while nothing can be stored. */
-static void test_received_on_full_disk(void **state)
-{
-	enum { TIMES = 20000, BYTES_MAX = 5 * 1024 * 1024 };
-	uint64_t id = finish(start("[\"127.0.0.1\"]", FAILING));
-	struct job_row row = read_row(id);
-	sqlite3 *lock = lock_database();
-
-	(void)state;
-	store_put_cursor(box.store, 7, "", id, 1);
-	assert_true(store_commit(box.store) < 0);
-	for (unsigned i = 0; i < TIMES; i++)
-		assert_int_equal(jobs_received(table.jobs, id, row.last_position), 0);
-	assert_true(store_queued_bytes(box.store) < BYTES_MAX);
-	for (unsigned i = 0; i < TIMES; i++)
-		store_put_cursor(box.store, 7, "", id, 1);
-	assert_true(store_queued_bytes(box.store) < BYTES_MAX);
-	unlock_database(lock);
-	box_commit();
-	job_row_done(&row);
-	row = read_row(id);
-	assert_int_equal(row.received_position, row.last_position);
-	job_row_done(&row);
-}
-
-/* --- Adjusting --- */
-
-static void adjust(struct job *job, struct job_changes changes)
-{
-	struct error error = {0};
-
-	if (jobs_adjust(table.jobs, job, &changes, &error) < 0)
-		fail_msg("%s", error.sentence);
-}
-
-static void expect_options(uint64_t id, const char *expected)
-{
-	struct job_row row = read_row(id);
-	json_t *options = json_loads(row.options, 0, NULL), *wanted = json_loads(expected, 0, NULL);
-
-	if (!json_equal(options, wanted))
-		fail_msg("%s", row.options);
-	json_decref(options);
-	json_decref(wanted);
-	job_row_done(&row);
-}
-
-/* Each keeps what the other changed. */
-static void test_adjusted_twice_in_a_turn(void **state)
-{
-	struct job *job = start("[\"127.0.0.1\"]", "{\"count\": 0}");
-
-	(void)state;
-	adjust(job, (struct job_changes){.parallel = 3, .rate = -1, .deadline_us = -1});
-	adjust(job,
-	       (struct job_changes){.name = "both", .parallel = -1, .rate = 9, .deadline_us = -1});
-	commit();
-	expect_options(
-		job->row.id,
-		"{\"kind\": \"ping\", \"parallel\": 3, \"retries\": 2, \"retryDelayUsec\": 0, "
-		"\"name\": \"both\", \"ping\": {\"count\": 0, \"rate\": 9}}");
-	adjust(job, (struct job_changes){.parallel = 0, .rate = 0, .deadline_us = -1});
-	commit();
-	expect_options(job->row.id, "{\"kind\": \"ping\", \"retries\": 2, \"retryDelayUsec\": 0, "
-				    "\"name\": \"both\", \"ping\": {\"count\": 0}}");
-	jobs_stop(table.jobs, job, 0);
-	(void)finish(job);
-}
-
-/* --- Pruning --- */
-
-static void test_pruned_once(void **state)
-{
-	uint64_t first = finish(start("[\"127.0.0.1\"]", FAILING));
-	uint64_t second = finish(start("[\"127.0.0.1\"]", FAILING));
-	struct job_row row;
-
-	(void)state;
-	assert_true(jobs_prune(table.jobs, first));
-	assert_true(jobs_prune(table.jobs, second));
-	assert_false(jobs_prune(table.jobs, first));
-	jobs_remove(table.jobs, finish(start("[\"127.0.0.1\"]", FAILING)));
-	assert_int_equal(jobs_pruned(table.jobs), 2);
-	assert_int_equal(store_read_job(box.store, first, &row), -ENOENT);
 }
 
 /* --- Dry runs --- */
@@ -711,11 +454,9 @@ static void test_dry_run(void **state)
 	/* As it would be: the one that there is */
 	expect_start(DRY, KNOWN(1));
 	expect_start(DRY SCHEDULE, KNOWN(2));
-	(void)finish(jobs_find(table.jobs, 1));
+	(void)jobs_box_finish(jobs_find(table.jobs, 1));
 	schedules_free(daemon_of_test.schedules);
 }
-
-#define TABLE_TEST(name) cmocka_unit_test_setup_teardown(name, jobs_box_open, jobs_box_close)
 
 int main(void)
 {
@@ -731,12 +472,6 @@ int main(void)
 		TABLE_TEST(test_stop_far),
 		TABLE_TEST(test_remove_many),
 		TABLE_TEST(test_remove_while_commits_fail),
-		TABLE_TEST(test_deadline_at_once),
-		TABLE_TEST(test_deadline_in_long_turn),
-		TABLE_TEST(test_received),
-		TABLE_TEST(test_received_on_full_disk),
-		TABLE_TEST(test_adjusted_twice_in_a_turn),
-		TABLE_TEST(test_pruned_once),
 		TABLE_TEST(test_dry_run),
 	};
 
