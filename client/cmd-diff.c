@@ -135,6 +135,7 @@ static void choose_newest(struct diff *diff, struct words *words)
 	const char *part = strchrnul(word, '/');
 	autofree char *name = xasprintf("%.*s", (int)(part - word), word);
 	json_t *selection, *jobs, *reply;
+	size_t count;
 
 	/* Without the task part, which is for each of them */
 	if (*word)
@@ -152,15 +153,14 @@ static void choose_newest(struct diff *diff, struct words *words)
 	(void)json_object_set_new(words->parameters, "limit", json_integer(SIDES));
 	reply = talk("List", json_incref(words->parameters));
 	jobs = json_object_get(reply, "jobs");
-	if (json_array_size(jobs) < SIDES)
+	count = json_array_size(jobs);
+	for (size_t i = 0; i < count; i++)
+		diff->words[SIDES - 1 - i] = xasprintf(
+			"%lld%s", (long long)number_of(json_array_get(jobs, i), "id"), part);
+	json_decref(reply);
+	if (count < SIDES)
 		fail(STATUS_REFUSED, "there are no two jobs to compare%s%.80s: two that have ended",
 		     *word ? " in " : "", word);
-	for (size_t side = 0; side < SIDES; side++) {
-		const json_t *job = json_array_get(jobs, SIDES - 1 - side);
-
-		diff->words[side] = xasprintf("%lld%s", (long long)number_of(job, "id"), part);
-	}
-	json_decref(reply);
 }
 
 /* --- Reading them --- */
