@@ -242,9 +242,12 @@ static uint64_t count_listed(const struct task_listing *listing)
 static void list_tasks(struct call *call)
 {
 	struct task_listing *listing = call->state;
+	const struct job *live = jobs_find(call->daemon->jobs, listing->row.id);
 	struct error error = {0};
 
-	if (request_targets(listing->row.targets, UINT32_MAX, &listing->list, &error) < 0) {
+	if (live) {
+		listing->list = target_list_ref(live->targets);
+	} else if (request_targets(listing->row.targets, UINT32_MAX, &listing->list, &error) < 0) {
 		call_error(call, &error);
 		return;
 	}

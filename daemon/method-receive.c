@@ -166,6 +166,7 @@ static void opened(struct call *call)
 /* Target list and kind of the job that is read from. */
 static int load_list(struct reading *reading, uint64_t job)
 {
+	const struct job *live = jobs_find(reading->daemon->jobs, job);
 	struct error error = {0};
 	struct job_row row;
 	int r;
@@ -176,12 +177,17 @@ static int load_list(struct reading *reading, uint64_t job)
 	free(reading->kind);
 	reading->list = NULL;
 	reading->kind = NULL;
+	reading->list_job = job;
+	if (live) {
+		reading->list = target_list_ref(live->targets);
+		reading->kind = xstrdup(live->row.kind);
+		return 0;
+	}
 	r = store_read_job(reading->daemon->store, job, &row);
 	if (r < 0)
 		return r;
 	r = request_targets(row.targets, UINT32_MAX, &reading->list, &error);
 	reading->kind = xstrdup(row.kind);
-	reading->list_job = job;
 	job_row_done(&row);
 	error_done(&error);
 	return r;
