@@ -330,7 +330,7 @@ static int read_changed(const struct live_job *job, const struct job_changes *ch
 		*ret_text = changed_parameters(job->adjusted, changes);
 		return 0;
 	}
-	r = store_read_job(job->jobs->store, job->job.row.id, &row);
+	r = store_read_whole_job(job->jobs->store, job->job.row.id, &row);
 	if (r < 0)
 		return r;
 	*ret_text = changed_parameters(row.options, changes);

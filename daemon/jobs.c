@@ -79,6 +79,25 @@ struct job *jobs_find(struct jobs *jobs, uint64_t id)
 										  : NULL;
 }
 
+int jobs_targets(struct jobs *jobs, uint64_t id, struct target_list **ret_targets,
+		 struct error *ret_error)
+{
+	const struct job *live = jobs_find(jobs, id);
+	struct job_row row;
+	int r;
+
+	if (live) {
+		*ret_targets = target_list_ref(live->targets);
+		return 0;
+	}
+	r = store_read_whole_job(jobs->store, id, &row);
+	if (r < 0)
+		return r == -ENOENT ? r : store_refuse_read(jobs->store, ret_error);
+	r = request_targets(row.targets, UINT32_MAX, ret_targets, ret_error);
+	job_row_done(&row);
+	return r;
+}
+
 bool jobs_is_open(struct jobs *jobs, uint64_t id)
 {
 	const struct live_job *job = live_job_find(jobs, id);
@@ -209,6 +228,7 @@ struct live_job *live_job_new(struct jobs *jobs, const struct job_row *row, stru
 	job->job.row.name = xstrdup_or_null(row->name);
 	job->job.row.reason = xstrdup_or_null(row->reason);
 	job->job.row.token = job->job.row.options = job->job.row.targets = NULL;
+	job->job.row.targets_shown = job->job.row.command_shown = NULL;
 	job->job.options = request->options;
 	job->job.targets = request->targets;
 	request->options = NULL;
@@ -320,6 +340,8 @@ static struct live_job *make_job(struct jobs *jobs, const struct job_request *re
 		.token = (char *)(uintptr_t)request->token,
 		.options = parsed->options_text,
 		.targets = parsed->targets_text,
+		.targets_shown = parsed->targets_shown,
+		.command_shown = parsed->command_shown,
 		.retry_of = request->retry_of,
 		.schedule = request->schedule,
 		.state = JOB_QUEUED,

@@ -35,7 +35,8 @@ struct workers;
 
 /* A job that has not ended. Others read it; only this room writes it. */
 struct job {
-	struct job_row row; /* token, options and targets are kept in the store only: NULL here */
+	struct job_row row; /* token, options, targets and what is shown of these are kept in the
+			       store only: NULL here */
 	struct job_options *options;
 	struct target_list *targets;
 };
@@ -74,6 +75,10 @@ void jobs_start_failed(struct jobs *jobs, uint64_t id);
 
 /* A job that has not ended, or NULL. */
 struct job *jobs_find(struct jobs *jobs, uint64_t id);
+/* The targets of a job, those in memory where it goes on; the caller frees. 0, -ENOENT, or
+ * ERROR_STORAGE_FAILED. */
+int jobs_targets(struct jobs *jobs, uint64_t id, struct target_list **ret_targets,
+		 struct error *ret_error);
 /* It has not ended, or its end, and what came with it, is not stored yet. */
 bool jobs_is_open(struct jobs *jobs, uint64_t id);
 size_t jobs_live_count(const struct jobs *jobs);

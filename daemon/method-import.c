@@ -88,7 +88,7 @@ static char *dump(json_t *object)
 	return text;
 }
 
-/* The two texts of a row, from the options that are shown as one. */
+/* The texts of a row, from the options that are shown as one. */
 static void split_options(const json_t *job, struct job_row *row)
 {
 	static const char *const members[] = {"targets", "exclude"};
@@ -101,6 +101,8 @@ static void split_options(const json_t *job, struct job_row *row)
 		(void)json_object_set(targets, "shuffle", json_object_get(job, "shuffleSeed"));
 	row->options = request_options_text(options, kind_find(row->kind));
 	row->targets = dump(targets);
+	request_show_long(options, row->options, row->targets, &row->targets_shown,
+			  &row->command_shown);
 }
 
 /* Where the clock that it went by was ahead, or was set back meanwhile, its times are still to

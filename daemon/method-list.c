@@ -94,6 +94,8 @@ void method_list(struct call *call)
 		return;
 	listing->jobs = json_array();
 	listing->with_details = json_is_true(json_object_get(call->parameters, "details"));
+	if (listing->with_details)
+		selection_want_whole(listing->walk.selection);
 	listing->limit = limit_of(call, LIST_LIMIT, LIST_LIMIT_MAX);
 	listing->walk.before =
 		(uint64_t)json_integer_value(json_object_get(call->parameters, "before"));
@@ -242,12 +244,13 @@ static uint64_t count_listed(const struct task_listing *listing)
 static void list_tasks(struct call *call)
 {
 	struct task_listing *listing = call->state;
-	const struct job *live = jobs_find(call->daemon->jobs, listing->row.id);
 	struct error error = {0};
+	int r = jobs_targets(call->daemon->jobs, listing->row.id, &listing->list, &error);
 
-	if (live) {
-		listing->list = target_list_ref(live->targets);
-	} else if (request_targets(listing->row.targets, UINT32_MAX, &listing->list, &error) < 0) {
+	if (r < 0) {
+		if (r == -ENOENT)
+			(void)selection_is_of_none(&error, json_string_value(json_object_get(
+								   call->parameters, "selector")));
 		call_error(call, &error);
 		return;
 	}

@@ -166,7 +166,6 @@ static void opened(struct call *call)
 /* Target list and kind of the job that is read from. */
 static int load_list(struct reading *reading, uint64_t job)
 {
-	const struct job *live = jobs_find(reading->daemon->jobs, job);
 	struct error error = {0};
 	struct job_row row;
 	int r;
@@ -178,17 +177,12 @@ static int load_list(struct reading *reading, uint64_t job)
 	reading->list = NULL;
 	reading->kind = NULL;
 	reading->list_job = job;
-	if (live) {
-		reading->list = target_list_ref(live->targets);
-		reading->kind = xstrdup(live->row.kind);
-		return 0;
-	}
 	r = store_read_job(reading->daemon->store, job, &row);
 	if (r < 0)
 		return r;
-	r = request_targets(row.targets, UINT32_MAX, &reading->list, &error);
 	reading->kind = xstrdup(row.kind);
 	job_row_done(&row);
+	r = jobs_targets(reading->daemon->jobs, job, &reading->list, &error);
 	error_done(&error);
 	return r;
 }

@@ -188,6 +188,7 @@ void method_retry(struct call *call)
 
 	if (!retrying)
 		return;
+	selection_want_whole(retrying->walk.selection);
 	retrying->after = -1;
 	retrying->targets = json_array();
 	walk_find(call, &retrying->row, retry);

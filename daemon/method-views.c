@@ -5,6 +5,7 @@
 #include "common/hash.h"
 #include "common/util.h"
 #include "daemon/json-text.h"
+#include "daemon/request.h"
 #include "daemon/store.h"
 
 #include <pwd.h>
@@ -62,40 +63,6 @@ static const char *user_name(uid_t uid)
 
 /* --- Jobs --- */
 
-/* The words of the target list, joined, to some 60 bytes. */
-static char *short_targets(const char *targets_text)
-{
-	enum { SHORT_MAX = 60 };
-	json_t *object = json_loads(targets_text, 0, NULL);
-	json_t *targets = json_object_get(object, "targets");
-	char *text = NULL;
-	size_t size, index;
-	json_t *word;
-	FILE *out = open_memstream(&text, &size);
-
-	if (!out)
-		abort();
-	json_array_foreach (targets, index, word) {
-		const char *string = json_string_value(word);
-
-		if (ftell(out) + (long)strlen(string) > SHORT_MAX && index > 0) {
-			(void)fprintf(out, " ... (%zu)", json_array_size(targets));
-			break;
-		}
-		(void)fprintf(out, "%s%s", index > 0 ? " " : "", string);
-	}
-	json_decref(object);
-	if (fclose(out) != 0)
-		abort();
-	return text;
-}
-
-static const char *first_command(const json_t *options)
-{
-	return json_string_value(
-		json_array_get(json_object_get(json_object_get(options, "ssh"), "commands"), 0));
-}
-
 static void set_errors(json_t *job, const struct job_row *row)
 {
 	json_t *errors = json_object();
@@ -106,9 +73,23 @@ static void set_errors(json_t *job, const struct job_row *row)
 	set(job, "errors", errors);
 }
 
-static json_t *load_targets(const char *text)
+static json_t *load_text(const char *text)
 {
 	return json_loads(text ? text : "{}", 0, NULL);
+}
+
+/* Targets and command as they are kept, or, where the former are NULL, from the texts. */
+static void set_shown(json_t *object, const char *targets, const char *command,
+		      const json_t *options, const json_t *given)
+{
+	autofree char *new_targets = targets ? NULL : request_show_targets(given);
+	autofree char *new_command = targets ? NULL : request_show_command(options);
+
+	if (!targets)
+		command = new_command;
+	set_text(object, "targets", targets ? targets : new_targets);
+	if (command)
+		set_text(object, "command", command);
 }
 
 /* The parameters of Start, put together again. */
@@ -120,8 +101,7 @@ static void set_options(json_t *object, json_t *options, json_t *given)
 
 json_t *view_job(const struct job_row *row, bool with_details)
 {
-	autofree char *targets = short_targets(row->targets ? row->targets : "{}");
-	json_t *options = json_loads(row->options ? row->options : "{}", 0, NULL);
+	json_t *options = load_text(row->options), *given = load_text(row->targets);
 	json_t *job = json_object();
 	uint64_t tasks = 0;
 
@@ -132,9 +112,7 @@ json_t *view_job(const struct job_row *row, bool with_details)
 	set(job, "state", json_string(job_state_words[row->state]));
 	set_number(job, "uid", row->uid);
 	set_text(job, "user", user_name(row->uid));
-	set_text(job, "targets", targets);
-	if (first_command(options))
-		set(job, "command", json_string(first_command(options)));
+	set_shown(job, row->targets_shown, row->command_shown, options, given);
 	for (size_t i = 0; i < TASK_STATE_COUNT; i++)
 		tasks += row->counts[i];
 	set_number(job, "tasks", tasks);
@@ -151,15 +129,14 @@ json_t *view_job(const struct job_row *row, bool with_details)
 	if (row->schedule != 0)
 		set_number(job, "schedule", row->schedule);
 	if (with_details) {
-		json_t *given = load_targets(row->targets);
 		json_t *seed = json_object_get(given, "shuffle");
 
 		set_errors(job, row);
 		if (json_is_integer(seed))
 			set(job, "shuffleSeed", json_incref(seed));
 		set_options(job, options, given);
-		json_decref(given);
 	}
+	json_decref(given);
 	json_decref(options);
 	return job;
 }
@@ -185,8 +162,7 @@ static json_t *view_rule(const struct schedule_row *row)
 
 json_t *view_schedule(const struct schedule_row *row, const char *last_state, bool with_details)
 {
-	autofree char *targets = short_targets(row->targets);
-	json_t *options = json_loads(row->options, 0, NULL);
+	json_t *options = load_text(row->options), *given = load_text(row->targets);
 	json_t *schedule = json_object();
 
 	set_number(schedule, "id", row->id);
@@ -196,9 +172,7 @@ json_t *view_schedule(const struct schedule_row *row, const char *last_state, bo
 	set(schedule, "rule", view_rule(row));
 	set_number(schedule, "uid", row->uid);
 	set_text(schedule, "user", user_name(row->uid));
-	set_text(schedule, "targets", targets);
-	if (first_command(options))
-		set(schedule, "command", json_string(first_command(options)));
+	set_shown(schedule, NULL, NULL, options, given);
 	set(schedule, "paused", json_boolean(row->is_paused));
 	set_number(schedule, "createdUsec", (uint64_t)row->created_us);
 	set_time(schedule, "nextUsec", row->next_us);
@@ -211,12 +185,9 @@ json_t *view_schedule(const struct schedule_row *row, const char *last_state, bo
 	set_number(schedule, "skipped", row->skipped);
 	if (row->error)
 		set_text(schedule, "error", row->error);
-	if (with_details) {
-		json_t *given = load_targets(row->targets);
-
+	if (with_details)
 		set_options(schedule, options, given);
-		json_decref(given);
-	}
+	json_decref(given);
 	json_decref(options);
 	return schedule;
 }

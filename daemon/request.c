@@ -292,6 +292,56 @@ static char *targets_text(const json_t *parameters, int64_t seed)
 	return json_text_take(&text, NULL);
 }
 
+/* --- What a list shows --- */
+
+enum { TARGETS_SHOWN_MAX = 60, COMMAND_SHOWN_MAX = 200, LONG_TEXTS = 1024 };
+
+char *request_show_targets(const json_t *parameters)
+{
+	const json_t *words = json_object_get(parameters, "targets");
+	char *text = NULL;
+	size_t size, index;
+	json_t *word;
+	FILE *out = open_memstream(&text, &size);
+
+	if (!out)
+		abort();
+	json_array_foreach (words, index, word) {
+		const char *string = json_string_value(word);
+
+		if (ftell(out) + (long)strlen(string) > TARGETS_SHOWN_MAX && index > 0) {
+			(void)fprintf(out, " ... (%zu)", json_array_size(words));
+			break;
+		}
+		(void)fprintf(out, "%s%s", index > 0 ? " " : "", string);
+	}
+	if (fclose(out) != 0)
+		abort();
+	return text;
+}
+
+char *request_show_command(const json_t *parameters)
+{
+	const json_t *commands = json_object_get(json_object_get(parameters, "ssh"), "commands");
+	const char *command = json_string_value(json_array_get(commands, 0));
+	size_t end = COMMAND_SHOWN_MAX;
+
+	if (!command || strlen(command) <= COMMAND_SHOWN_MAX)
+		return xstrdup_or_null(command);
+	while ((command[end] & 0xc0) == 0x80) /* inside a character */
+		end--;
+	return xasprintf("%.*s...", (int)end, command);
+}
+
+void request_show_long(const json_t *parameters, const char *options_text, const char *targets_text,
+		       char **ret_targets, char **ret_command)
+{
+	bool is_long = strlen(options_text) + strlen(targets_text) >= LONG_TEXTS;
+
+	*ret_targets = is_long ? request_show_targets(parameters) : NULL;
+	*ret_command = is_long ? request_show_command(parameters) : NULL;
+}
+
 void recent_options_forget(struct recent_options *recent)
 {
 	free(recent->text);
@@ -370,6 +420,8 @@ int request_parse(const struct job_request *asked, const struct config *config,
 	}
 	request.name = xstrdup_or_null(name);
 	request.targets_text = targets_text(parameters, seed);
+	request_show_long(parameters, request.options_text, request.targets_text,
+			  &request.targets_shown, &request.command_shown);
 	*ret_request = request;
 	return 0;
 }
@@ -454,5 +506,7 @@ void request_done(struct request *request)
 	free(request->name);
 	free(request->options_text);
 	free(request->targets_text);
+	free(request->targets_shown);
+	free(request->command_shown);
 	memset(request, 0, sizeof(*request));
 }

@@ -21,6 +21,7 @@ struct request {
 	char *options_text; /* JSON: the parameters without targets, exclude, token, schedule,
 			       dryRun */
 	char *targets_text; /* JSON: {"targets": [...], "exclude": [...]} */
+	char *targets_shown, *command_shown; /* where these texts are long, else NULL */
 };
 /*
  * The options of the request before. Many that follow each other ask for the same and share them;
@@ -52,6 +53,13 @@ int request_targets(const char *targets_text, uint64_t limit, struct target_list
 /* What is kept of Start's parameters as options: without targets, token and schedule, and with a
  * mark in the place of a secret. The caller frees. */
 char *request_options_text(const json_t *parameters, const struct kind *kind);
+/* What a list shows of Start's parameters: the words of the targets, to some 60 bytes, and the
+ * first command, to some 200, or NULL where there is none. The caller frees. */
+char *request_show_targets(const json_t *parameters);
+char *request_show_command(const json_t *parameters);
+/* Both, where the texts that are kept are long; else *ret_targets and *ret_command are NULL. */
+void request_show_long(const json_t *parameters, const char *options_text, const char *targets_text,
+		       char **ret_targets, char **ret_command);
 /* Do Start's parameters, of a job of this kind, hand over a secret? */
 bool request_has_secret(const json_t *parameters, const struct kind *kind);
 /* Just the options, after jobs_adjust changed their text. */

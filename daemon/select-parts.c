@@ -88,11 +88,8 @@ static void add_task(struct task_parts *parts, uint64_t job, uint64_t index)
 }
 
 /* The target list of the part's job, which stays for the next ones. */
-static int load_list(struct task_parts *parts, struct store *store, const struct part *part,
-		     struct error *ret_error)
+static int load_list(struct task_parts *parts, const struct part *part, struct error *ret_error)
 {
-	const struct job *live;
-	struct job_row row;
 	int r;
 
 	if (parts->list && parts->list_job == part->job)
@@ -100,19 +97,8 @@ static int load_list(struct task_parts *parts, struct store *store, const struct
 	target_list_free(parts->list);
 	parts->list = NULL;
 	parts->list_job = part->job;
-	/* That of one that has not ended is there. */
-	live = jobs_find(parts->jobs, part->job);
-	if (live) {
-		parts->list = target_list_ref(live->targets);
-		return 0;
-	}
-	r = store_read_job(store, part->job, &row);
-	if (r < 0)
-		return r == -ENOENT ? selection_is_of_none(ret_error, word_of(parts, part))
-				    : store_refuse_read(store, ret_error);
-	r = request_targets(row.targets, UINT32_MAX, &parts->list, ret_error);
-	job_row_done(&row);
-	return r;
+	r = jobs_targets(parts->jobs, part->job, &parts->list, ret_error);
+	return r == -ENOENT ? selection_is_of_none(ret_error, word_of(parts, part)) : r;
 }
 
 /* The places of the wanted targets in the job's list; all must be there. */
@@ -185,12 +171,12 @@ static int begin_parts(struct task_parts *parts, const struct part *first, size_
 }
 
 /* The next parts of a job, as many as are looked for at once. */
-static int begin_batch(struct task_parts *parts, struct store *store, struct error *ret_error)
+static int begin_batch(struct task_parts *parts, struct error *ret_error)
 {
 	const struct part *first = &parts->parts[parts->found];
 	size_t at_once = parts->at_once ? parts->at_once : PARTS_AT_ONCE;
 	size_t left = parts->count - parts->found;
-	int r = load_list(parts, store, first, ret_error);
+	int r = load_list(parts, first, ret_error);
 
 	parts->batch = 1;
 	parts->tasks_before = parts->task_count;
@@ -205,11 +191,10 @@ static int begin_batch(struct task_parts *parts, struct store *store, struct err
 
 /* Where one of many is refused, half as many are tried: the last alone says why. 1: there is more
  * of it. */
-int task_parts_look_up(struct task_parts *parts, struct store *store, int64_t late_us,
-		       struct error *ret_error)
+int task_parts_look_up(struct task_parts *parts, int64_t late_us, struct error *ret_error)
 {
 	const struct part *first = &parts->parts[parts->found];
-	int r = parts->search ? 0 : begin_batch(parts, store, ret_error);
+	int r = parts->search ? 0 : begin_batch(parts, ret_error);
 
 	if (r == 0 && parts->search) {
 		while (target_search_step(parts->search))

@@ -39,8 +39,7 @@ bool task_parts_are_found(const struct task_parts *parts);
 /* The next ones, or some of the way to them: at most until it is late_us (monotonic). 1: it is
  * late. ERROR_NO_SUCH_JOB, ERROR_NO_SUCH_TASK, ERROR_LIMIT_REACHED and so on are of the first word
  * of a job that is wrong. */
-int task_parts_look_up(struct task_parts *parts, struct store *store, int64_t late_us,
-		       struct error *ret_error);
+int task_parts_look_up(struct task_parts *parts, int64_t late_us, struct error *ret_error);
 /* All were found. */
 void task_parts_settle(struct task_parts *parts);
 /* True also where nothing of the job is named. */

@@ -327,7 +327,7 @@ int selection_look_up(struct selection *selection, struct store *store, struct e
 	       !task_parts_are_found(&selection->parts)) {
 		int r = selection->looked_up < selection->count
 				? look_up_one(store, selection, ret_error)
-				: task_parts_look_up(&selection->parts, store, late_us, ret_error);
+				: task_parts_look_up(&selection->parts, late_us, ret_error);
 
 		if (r == 0 && now_monotonic_us() >= late_us)
 			r = 1;
@@ -390,6 +390,11 @@ bool selection_is_own(const struct selection *selection)
 bool selection_is_own_whole(const struct selection *selection)
 {
 	return selection->filter.has_uid && selection->count == 0 && !selection->has_filter;
+}
+
+void selection_want_whole(struct selection *selection)
+{
+	selection->filter.is_whole = true;
 }
 
 void selection_leave_out_received(struct selection *selection)

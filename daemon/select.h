@@ -33,6 +33,8 @@ bool selection_is_own(const struct selection *selection);       /* nobody else's
 bool selection_is_own_whole(const struct selection *selection); /* all of the caller's jobs */
 /* So many names that only a page of jobs is to be held against them in a turn. */
 bool selection_is_slow(const struct selection *selection);
+/* Options and targets of each job are read, also long ones. */
+void selection_want_whole(struct selection *selection);
 /* From now on without jobs of which their owner has received everything. */
 void selection_leave_out_received(struct selection *selection);
 

@@ -36,7 +36,9 @@ _Static_assert(JOB_COMPLETED == 4 && TASK_SUCCEEDED == 2 && TASK_STATE_COUNT == 
 	FIELD(recorded_index, NUMBER, recorded_index)        \
 	FIELD(output_bytes, NUMBER, output_bytes)            \
 	FIELD(reason, TEXT, reason)                          \
-	FIELD(schedule, NUMBER, schedule)
+	FIELD(schedule, NUMBER, schedule)                    \
+	FIELD(targets_shown, TEXT, targets_shown)            \
+	FIELD(command_shown, TEXT, command_shown)
 #define REQUEST_FIELDS(FIELD)         \
 	FIELD(options, TEXT, options) \
 	FIELD(targets, TEXT, targets)
@@ -55,9 +57,12 @@ _Static_assert(JOB_COMPLETED == 4 && TASK_SUCCEEDED == 2 && TASK_STATE_COUNT == 
 	"(?5 IS NULL OR kind = ?5) AND (?6 IS NULL OR name GLOB ?6) AND created_us >= ?7 AND "   \
 	"created_us <= ?8 AND (?9 = 0 OR last_position > received_position) FROM job WHERE " way \
 	" AND id < ?2 AND id >= ?3 ORDER BY id DESC LIMIT ?10"
-#define JOB_SELECT                                                                            \
-	"SELECT " JOB_AND_REQUEST_COLUMNS " FROM job CROSS JOIN request ON request.job = id " \
-	"WHERE "
+#define FROM_JOB_AND_REQUEST " FROM job CROSS JOIN request ON request.job = id WHERE "
+#define JOB_SELECT           "SELECT " JOB_AND_REQUEST_COLUMNS FROM_JOB_AND_REQUEST
+/* What is not asked for SQLite does not read. */
+#define JOB_SELECT_SHORT                                                                       \
+	"SELECT " JOB_COLUMNS ", CASE WHEN targets_shown IS NULL THEN options END, CASE WHEN " \
+	"targets_shown IS NULL THEN targets END" FROM_JOB_AND_REQUEST
 
 #define SCHEDULE_COLUMNS                                                                          \
 	"id, uid, kind, name, token, options, targets, every_us, at_us, calendar, "               \
@@ -128,7 +133,8 @@ enum { LOG_CURSORS_MAX = 100, JOB_CURSORS_MAX = 100 };
 	  "WHERE ?1 = 0 OR EXISTS (SELECT 1 FROM job WHERE id = ?1) "                              \
 	  "ON CONFLICT (job, uid, name) DO UPDATE SET position = max(position, ?4)")               \
 	X(SQL_META_READ, "SELECT next_job, next_position FROM meta WHERE id = 0")                  \
-	X(SQL_JOB_READ, JOB_SELECT "id = ?1")                                                      \
+	X(SQL_JOB_READ, JOB_SELECT_SHORT "id = ?1")                                                \
+	X(SQL_WHOLE_JOB_READ, JOB_SELECT "id = ?1")                                                \
 	X(SQL_JOBS_ALL, JOBS_BY("TRUE"))                                                           \
 	X(SQL_JOBS_OF_USER, JOBS_BY("uid = ?1"))                                                   \
 	X(SQL_JOBS_NTH, "SELECT id FROM job WHERE uid = ?1 LIMIT 1 OFFSET ?2")                     \

@@ -66,11 +66,36 @@ struct job_reading {
 	job_row_fn *fn;
 	void *context;
 	/* By a way in */
+	bool is_whole;
 	size_t limit, found, looked_at, text_bytes;
 	uint64_t next; /* of what was looked at, to go on below; 0: fn has had enough */
 	bool has_more; /* perhaps */
 	int status;
 };
+
+static int take_job(sqlite3_stmt *statement, void *context)
+{
+	store_read_columns(statement, context);
+	return 0;
+}
+
+static int read_job(struct store *store, enum statement which, uint64_t id, struct job_row *ret_row)
+{
+	sqlite3_stmt *statement = store_statement(store, which);
+
+	(void)sqlite3_bind_int64(statement, 1, (int64_t)id);
+	return store_one_row(store, statement, take_job, ret_row);
+}
+
+int store_read_job(struct store *store, uint64_t id, struct job_row *ret_row)
+{
+	return read_job(store, SQL_JOB_READ, id, ret_row);
+}
+
+int store_read_whole_job(struct store *store, uint64_t id, struct job_row *ret_row)
+{
+	return read_job(store, SQL_WHOLE_JOB_READ, id, ret_row);
+}
 
 static int use_job(sqlite3_stmt *statement, void *context)
 {
@@ -104,7 +129,8 @@ static int use_job_on_way(sqlite3_stmt *statement, void *context)
 	reading->next = number(statement, 0);
 	if (!sqlite3_column_int(statement, 1))
 		return 0;
-	reading->status = store_read_job(reading->store, reading->next, &row);
+	reading->status = (reading->is_whole ? store_read_whole_job
+					     : store_read_job)(reading->store, reading->next, &row);
 	if (reading->status < 0)
 		return 1;
 	r = reading->fn(&row, reading->context);
@@ -140,7 +166,11 @@ int store_read_jobs(struct store *store, const struct job_filter *filter, uint64
 {
 	/* A ms, where none of them is wanted. */
 	enum { LOOKED_AT_MAX = 2000 };
-	struct job_reading reading = {.store = store, .fn = fn, .context = context, .limit = limit};
+	struct job_reading reading = {.store = store,
+				      .fn = fn,
+				      .context = context,
+				      .is_whole = filter->is_whole,
+				      .limit = limit};
 	enum statement way = choose_way(filter);
 	sqlite3_stmt *statement = store_statement(store, way);
 	int r;
@@ -188,24 +218,10 @@ int store_one_row(struct store *store, sqlite3_stmt *statement, use_row_fn *use,
 	return status;
 }
 
-static int take_job(sqlite3_stmt *statement, void *context)
-{
-	store_read_columns(statement, context);
-	return 0;
-}
-
 int store_take_number(sqlite3_stmt *statement, void *context)
 {
 	*(uint64_t *)context = number(statement, 0);
 	return 0;
-}
-
-int store_read_job(struct store *store, uint64_t id, struct job_row *ret_row)
-{
-	sqlite3_stmt *statement = store_statement(store, SQL_JOB_READ);
-
-	(void)sqlite3_bind_int64(statement, 1, (int64_t)id);
-	return store_one_row(store, statement, take_job, ret_row);
 }
 
 int store_find_token(struct store *store, uid_t uid, const char *token, uint64_t *ret_id)

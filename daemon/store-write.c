@@ -76,9 +76,10 @@ size_t store_text_bytes(const char *text)
 
 /* The texts of a row, one after the other. */
 static const size_t text_offsets[] = {
-	offsetof(struct job_row, kind),    offsetof(struct job_row, name),
-	offsetof(struct job_row, token),   offsetof(struct job_row, reason),
-	offsetof(struct job_row, options), offsetof(struct job_row, targets),
+	offsetof(struct job_row, kind),          offsetof(struct job_row, name),
+	offsetof(struct job_row, token),         offsetof(struct job_row, reason),
+	offsetof(struct job_row, options),       offsetof(struct job_row, targets),
+	offsetof(struct job_row, targets_shown), offsetof(struct job_row, command_shown),
 };
 
 static char **text_of(const struct job_row *row, size_t number)
@@ -193,7 +194,9 @@ void store_put_job_update(struct store *store, const struct job_row *row)
 {
 	struct job_row changed = *row;
 
-	changed.kind = changed.token = changed.targets = NULL; /* these never change */
+	/* These never change */
+	changed.kind = changed.token = changed.targets = NULL;
+	changed.targets_shown = changed.command_shown = NULL;
 	(void)put_row(store, CHANGE_JOB_UPDATE, &changed);
 }
 

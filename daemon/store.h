@@ -13,7 +13,7 @@
  * Reading sees what was committed, never the queue. Reads are by page, on indexes only (a test
  * reads the query plan of every statement).
  *
- * Schema (user_version 2; store-schema.c). Tasks have a row from their first start on, or those of
+ * Schema (user_version 3; store-schema.c). Tasks have a row from their first start on, or those of
  * a kind that is repeatable from their end (or first output) on; the others are computed from the
  * job's row. A record is a piece of output or the end of a task; positions grow by one and are
  * never used again, so that a reading position is one number. Schedules take their ids from the
@@ -100,6 +100,9 @@ struct job_row {
 	char *options; /* JSON text: the parameters of Start without targets, exclude and token */
 	char *targets; /* JSON text: {"targets": [...], "exclude": [...]} */
 	char *reason;  /* why jobd itself ended it before all tasks were tried, or NULL */
+	/* Where these two JSON texts are long: what a list shows of them, or NULL. Where the first
+	 * is, options and targets are read on demand only. */
+	char *targets_shown, *command_shown;
 	uint64_t retry_of; /* 0: none */
 	uint64_t schedule; /* whose run it is; 0: none's */
 	enum job_state state;
@@ -183,10 +186,11 @@ struct job_filter {
 	unsigned states;         /* bits 1 << JOB_... */
 	int64_t since_us, until_us;
 	bool has_unreceived; /* last_position > received_position */
+	bool is_whole;       /* no filter: each row with options and targets, also long ones */
 };
 typedef int job_row_fn(const struct job_row *row, void *context);
 /*
- * Newest first, ids below before (0: all), at most limit. Options and targets are read as well.
+ * Newest first, ids below before (0: all), at most limit.
  * Where many are passed over, or these texts are long, it ends early: *ret_next is where to go on,
  * as before; 0 at the end, and where fn had enough.
  */
@@ -194,10 +198,13 @@ int store_read_jobs(struct store *store, const struct job_filter *filter, uint64
 		    size_t limit, job_row_fn *fn, void *context, uint64_t *ret_next);
 /* 1 where a user has so many jobs or more, else 0, or a negative errno. It counts them. */
 int store_has_jobs(struct store *store, uid_t uid, uint64_t count);
-/* -ENOENT where there is none (or it was removed). */
+/* -ENOENT where there is none (or it was removed). Without options and targets where these are long
+ * (there is targets_shown). */
 int store_read_job(struct store *store, uint64_t id, struct job_row *ret_row);
+/* With them. */
+int store_read_whole_job(struct store *store, uint64_t id, struct job_row *ret_row);
 int store_find_token(struct store *store, uid_t uid, const char *token, uint64_t *ret_id);
-/* Jobs that have not ended, oldest first. */
+/* Jobs that have not ended, whole, oldest first. */
 int store_read_live_jobs(struct store *store, job_row_fn *fn, void *context);
 
 /* A job that has ended, as far as pruning wants to know. */

@@ -79,7 +79,7 @@ static void bare_jobs(struct store *store, unsigned count, unsigned batch)
 	sqlite3_stmt *job = prepare(
 		store, "INSERT INTO job (" JOB_COLUMNS ") VALUES (?1, 0, 'ping', NULL, NULL, 0, 0, "
 		       "1, 0, 0, 0, 0, 0, '0 0 0 0 0 0 0 0 0 0 0 0 ', 0, 0, 0, ?2, 0, 0, 0, 0, "
-		       "NULL, 0)");
+		       "NULL, 0, NULL, NULL)");
 	sqlite3_stmt *request =
 		prepare(store, "INSERT INTO request (job, options, targets) VALUES (?1, ?2, ?3)");
 	sqlite3_stmt *meta = prepare(store, "UPDATE meta SET next_job = ?1 WHERE id = 0");

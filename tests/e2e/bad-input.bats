@@ -308,7 +308,7 @@ refused() {
 	cp "$BATS_TEST_TMPDIR/well" "$DATABASE"
 	sqlite3 "$DATABASE" 'PRAGMA user_version = 99'
 	STATUS=3 refused "$DATABASE" "newer jobd"
-	sqlite3 "$DATABASE" 'PRAGMA user_version = 2'
+	sqlite3 "$DATABASE" 'PRAGMA user_version = 3'
 }
 
 @test "two daemons on one database, and two on one socket" {

@@ -143,3 +143,28 @@ edge-user@[2001:db8::7]:22' ]
 	run -0 jobctl start ping --dry-run --json "@$INVENTORY:old"
 	jq -e '.ping.hosts == null' <<<"$output"
 }
+
+@test "a job of a long list, with a long command: shown in short, kept whole, and started again so" {
+	printf '127.0.%d.1\n' {0..199} >"$BATS_TEST_TMPDIR/hosts"
+	command=$(printf 'é%.0s' {1..300})
+	run -3 jobctl start ssh --wait --quiet --login nobody --port "$(free_port)" "@$BATS_TEST_TMPDIR/hosts" -- "$command"
+	short='select(.targets == "127.0.0.1 127.0.1.1 127.0.2.1 127.0.3.1 127.0.4.1 127.0.5.1 ... (200)") |
+		select((.command | length) == 103 and (.command | endswith("é..."))) | .id'
+	[ "$(jobctl list --json | jq "$short")" = 1 ]
+	[[ $(jobctl list) == *'127.0.5.1 ... (200)'* ]]
+	whole=".options | (.targets | length) == 200 and .ssh.commands == [\"$command\"]"
+	jobctl show 1 --json | jq -e "$whole"
+	jobctl show 1 --json | jq -e '.taskList[199].target == "127.0.199.1"'
+	jobctl show 1/127.0.199.1
+	run -0 jobctl receive 1/127.0.42.1 --again
+	[[ $output == 127.0.42.1:*refused* ]]
+	jobctl retry 1
+	run -3 jobctl wait 2 --timeout "$BOUND"
+	jobctl show 2 --json | jq -e "$whole"
+	jobctl export 1 >"$BATS_TEST_TMPDIR/lines"
+	run -0 jobctl import "$BATS_TEST_TMPDIR/lines"
+	jobctl show 3 --json | jq -e "$whole"
+	# How it is shown is read, and made no more
+	[ "$(jobctl list --json | jq "$short" | paste -sd' ')" = '3 2 1' ]
+	[ "$(sqlite3 "$DATABASE" 'SELECT count(*) FROM job WHERE targets_shown IS NOT NULL')" -eq 3 ]
+}

@@ -102,9 +102,9 @@ static void test_foreign_files(void **state)
 	expect_refusal_of(path, "the database ", not_ours);
 	make_database(path, "PRAGMA application_id = 7");
 	expect_refusal_of(path, "the database ", not_ours);
-	make_database(path, "PRAGMA application_id = 0x6a6f6264; PRAGMA user_version = 3");
+	make_database(path, "PRAGMA application_id = 0x6a6f6264; PRAGMA user_version = 4");
 	expect_refusal_of(path, "the database ",
-			  " has version 3, and this jobd knows version 2: use a newer jobd");
+			  " has version 4, and this jobd knows version 3: use a newer jobd");
 }
 
 /* --- Other processes --- */

@@ -26,7 +26,7 @@ static void test_new_file(void **state)
 		int64_t value;
 	} rows[] = {
 		{"PRAGMA application_id", 0x6a6f6264},
-		{"PRAGMA user_version", 2},
+		{"PRAGMA user_version", 3},
 		{"PRAGMA page_size", 4096},
 		{"PRAGMA auto_vacuum", 2},
 		{"PRAGMA synchronous", 2},
@@ -173,7 +173,7 @@ static void expect_job(const struct job_row *expected)
 {
 	struct job_row row;
 
-	assert_int_equal(store_read_job(box.store, expected->id, &row), 0);
+	assert_int_equal(store_read_whole_job(box.store, expected->id, &row), 0);
 	assert_int_equal(row.id, expected->id);
 	assert_int_equal(row.uid, expected->uid);
 	assert_text(row.kind, expected->kind);
@@ -195,6 +195,55 @@ static void expect_job(const struct job_row *expected)
 	assert_int_equal(row.ended_us, expected->ended_us);
 	assert_int_equal(row.output_bytes, expected->output_bytes);
 	assert_text(row.reason, expected->reason);
+	assert_text(row.targets_shown, expected->targets_shown);
+	assert_text(row.command_shown, expected->command_shown);
+	job_row_done(&row);
+}
+
+static int take_copy(const struct job_row *row, void *context)
+{
+	job_row_copy(row, context);
+	return 1;
+}
+
+/* Options and targets are read on demand where there is a short form of them, and else always. */
+static void test_short_row(void **state)
+{
+	char kind[] = "ping", options[] = "{\"count\":3}", targets[] = "{\"targets\":[\"r1\"]}";
+	char targets_shown[] = "r1 ... (9)", command_shown[] = "show";
+	struct job_row row = {.uid = 1,
+			      .kind = kind,
+			      .options = options,
+			      .targets = targets,
+			      .targets_shown = targets_shown,
+			      .command_shown = command_shown};
+	uint64_t ordinary = box_put_job(NULL, 1), next;
+
+	(void)state;
+	row.id = store_next_job(box.store);
+	store_put_job(box.store, &row);
+	box_commit();
+	expect_job(&row);
+	for (int is_whole = 0; is_whole <= 1; is_whole++) {
+		const struct job_filter filter = {.is_whole = is_whole};
+		struct job_row read = {.id = 0};
+
+		assert_int_equal(store_read_jobs(box.store, &filter, 0, 1, take_copy, &read, &next),
+				 0);
+		assert_text(read.options, is_whole ? options : NULL);
+		assert_text(read.targets, is_whole ? targets : NULL);
+		assert_text(read.targets_shown, targets_shown);
+		job_row_done(&read);
+	}
+	assert_int_equal(store_read_job(box.store, row.id, &row), 0);
+	assert_null(row.options);
+	assert_null(row.targets);
+	assert_text(row.targets_shown, "r1 ... (9)");
+	assert_text(row.command_shown, "show");
+	job_row_done(&row);
+	assert_int_equal(store_read_job(box.store, ordinary, &row), 0);
+	assert_text(row.options, options);
+	assert_non_null(row.targets);
 	job_row_done(&row);
 }
 
@@ -229,7 +278,7 @@ static void test_job_row(void **state)
 {
 	char kind[] = "ssh", name[] = "nightly", token[] = "t-1", options[] = "{\"command\":\"x\"}";
 	char targets[] = "{\"targets\":[\"r\xc3\xa9\"]}", other[] = "weekly", later[] = "{}";
-	char reason[] = "enough";
+	char reason[] = "enough", targets_shown[] = "r ... (99)", command_shown[] = "show ...";
 	struct job_row row = {
 		.id = store_next_job(box.store),
 		.uid = UINT32_MAX - 1,
@@ -239,6 +288,8 @@ static void test_job_row(void **state)
 		.options = options,
 		.targets = targets,
 		.reason = reason,
+		.targets_shown = targets_shown,
+		.command_shown = command_shown,
 		.retry_of = 77,
 		.schedule = 78,
 		.state = JOB_RUNNING,
@@ -273,6 +324,7 @@ static void test_job_row(void **state)
 	row.received_position = 3;
 	row.ended_us = 1700000000000003;
 	row.kind = row.name = row.token = row.options = row.targets = NULL;
+	row.targets_shown = row.command_shown = NULL;
 	store_put_job_update(box.store, &row);
 	box_commit();
 	row.kind = kind;
@@ -280,6 +332,8 @@ static void test_job_row(void **state)
 	row.token = token;
 	row.options = options;
 	row.targets = targets;
+	row.targets_shown = targets_shown;
+	row.command_shown = command_shown;
 	row.received_position = 8; /* never backwards */
 	expect_job(&row);
 
@@ -593,13 +647,21 @@ static void test_checkpoint(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		BOX_TEST(test_new_file),         BOX_TEST(test_empty_database),
-		BOX_TEST(test_query_plans),      BOX_TEST(test_indexes),
-		BOX_TEST(test_job_row),          BOX_TEST(test_queue_is_unseen),
-		BOX_TEST(test_refused_change),   BOX_TEST(test_job_filters),
-		BOX_TEST(test_live_jobs),        BOX_TEST(test_ids_are_new),
-		BOX_TEST(test_removed_vanishes), BOX_TEST(test_reap_leaves_nothing),
-		BOX_TEST(test_reap_of_uncut),    BOX_TEST(test_checkpoint),
+		BOX_TEST(test_new_file),
+		BOX_TEST(test_empty_database),
+		BOX_TEST(test_query_plans),
+		BOX_TEST(test_indexes),
+		BOX_TEST(test_job_row),
+		BOX_TEST(test_short_row),
+		BOX_TEST(test_queue_is_unseen),
+		BOX_TEST(test_refused_change),
+		BOX_TEST(test_job_filters),
+		BOX_TEST(test_live_jobs),
+		BOX_TEST(test_ids_are_new),
+		BOX_TEST(test_removed_vanishes),
+		BOX_TEST(test_reap_leaves_nothing),
+		BOX_TEST(test_reap_of_uncut),
+		BOX_TEST(test_checkpoint),
 		BOX_TEST(test_long_rows),
 	};
 
