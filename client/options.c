@@ -126,7 +126,7 @@ const struct option_row ssh_options[] = {
 	 "sessions at a time with one host", NULL},
 	{"legacy", OPTION_FLAG, NULL, "ssh.legacy",
 	 "also the old ciphers and key exchanges of old routers", NULL},
-	{"max-output", OPTION_SIZE, "SIZE", "ssh.maxOutput", "output kept of each task (16M)",
+	{"max-output", OPTION_SIZE, "SIZE", "ssh.maxOutput", "output kept of each attempt of a task (16M)",
 	 NULL},
 	{"stdin", OPTION_TEXT, "FILE", "-stdin", "give FILE to each command as its input", NULL},
 	{"success-codes", OPTION_NUMBERS, "LIST", "ssh.successCodes",

@@ -55,7 +55,7 @@ complete -c jobctl -n '__fish_seen_subcommand_from start' -l idle-timeout -r -d 
 complete -c jobctl -n '__fish_seen_subcommand_from start' -l host-key -r -d 'strict, accept-new or off (strict)'
 complete -c jobctl -n '__fish_seen_subcommand_from start' -l per-host-limit -r -d 'sessions at a time with one host'
 complete -c jobctl -n '__fish_seen_subcommand_from start' -l legacy -d 'also the old ciphers and key exchanges of old routers'
-complete -c jobctl -n '__fish_seen_subcommand_from start' -l max-output -r -d 'output kept of each task (16M)'
+complete -c jobctl -n '__fish_seen_subcommand_from start' -l max-output -r -d 'output kept of each attempt of a task (16M)'
 complete -c jobctl -n '__fish_seen_subcommand_from start' -l stdin -r -d 'give FILE to each command as its input'
 complete -c jobctl -n '__fish_seen_subcommand_from start' -l success-codes -r -d 'exit statuses that are success (0)'
 complete -c jobctl -n '__fish_seen_subcommand_from start' -l shell -r -d 'type the commands into the devices shell; auto: find out which'
