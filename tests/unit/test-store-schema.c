@@ -106,19 +106,14 @@ static void expect_well(void)
 	assert_int_equal(store_check(box.path, tell_finding, NULL, &error), 0);
 }
 
-static void test_version_1(void **state)
+/* An older file can be checked and copied before it is brought up. */
+static void bring_up(int version)
 {
-	struct box_list live = {.count = 0}, tasks = {.count = 0};
 	autofree char *copy = xasprintf("%s/copy", box.folder);
 	struct error error = {0};
-	uint64_t position, id;
-	bool is_more = true;
-	struct job_row row;
 
-	(void)state;
-	restore(1);
+	restore(version);
 	autofree char *before = contents(false);
-	/* An older file can be checked and copied before it is brought up. */
 	expect_well();
 	assert_int_equal(store_backup(box.path, copy, &error), 0);
 	assert_int_equal(access(copy, F_OK), 0);
@@ -127,7 +122,17 @@ static void test_version_1(void **state)
 	assert_string_equal(after, before);
 	assert_int_equal(box_number("PRAGMA user_version"), 3);
 	expect_well();
+}
 
+static void test_version_1(void **state)
+{
+	struct box_list live = {.count = 0}, tasks = {.count = 0};
+	uint64_t position, id;
+	bool is_more = true;
+	struct job_row row;
+
+	(void)state;
+	bring_up(1);
 	assert_int_equal(store_read_live_jobs(box.store, box_list_job, &live), 0);
 	box_expect(&live, 6, 8);
 	assert_int_equal(store_read_live_tasks(box.store, box_list_task, &tasks), 0);
@@ -156,15 +161,7 @@ static void test_version_2(void **state)
 	struct job_row row;
 
 	(void)state;
-	restore(2);
-	autofree char *before = contents(false);
-	expect_well();
-	box.store = box_open_store(box.path);
-	autofree char *after = contents(false);
-	assert_string_equal(after, before);
-	assert_int_equal(box_number("PRAGMA user_version"), 3);
-	expect_well();
-
+	bring_up(2);
 	assert_int_equal(store_read_live_jobs(box.store, box_list_job, &live), 0);
 	box_expect(&live, 3);
 	assert_int_equal(box_number("SELECT count(*) FROM schedule"), 2);
