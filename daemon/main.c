@@ -19,6 +19,7 @@
 #include "daemon/server.h"
 #include "daemon/store.h"
 #include "daemon/turn.h"
+#include "daemon/watchdog.h"
 #include "daemon/worker.h"
 
 #include <errno.h>
@@ -46,7 +47,8 @@ struct program {
 	struct workers *workers;
 	struct mailbox reports;
 	struct turns *turns;
-	struct event *reports_event, *watchdog;
+	struct watchdog *watchdog; /* or NULL */
+	struct event *reports_event;
 	struct event *signals[3];
 	bool is_ending;
 };
@@ -174,40 +176,16 @@ static void tell_status(struct program *program)
 				 program->daemon.config->socket);
 }
 
-static void on_storage(void *context)
+static void on_status(void *context)
 {
 	tell_status(context);
 }
 
-/*
- * Main is alive, since this runs; the workers are if they answered what they were asked the last
- * time. The event comes twice in a watchdog period.
- */
-static void on_watchdog(evutil_socket_t fd, short what, void *context)
+static bool are_workers_alive(void *context)
 {
-	struct program *program = context;
+	const struct program *program = context;
 
-	(void)fd;
-	(void)what;
-	if (!workers_check_alive(program->workers)) {
-		log_error("a worker makes no progress");
-		return;
-	}
-	(void)sd_notify(0, "WATCHDOG=1");
-	tell_status(program);
-}
-
-static void start_watchdog(struct program *program)
-{
-	uint64_t period_us = 0;
-	struct timeval half;
-
-	if (sd_watchdog_enabled(0, &period_us) <= 0 || period_us == 0)
-		return;
-	half = timeval_of((int64_t)(period_us / 2));
-	program->watchdog = event_new(program->daemon.base, -1, EV_PERSIST, on_watchdog, program);
-	if (!program->watchdog || event_add(program->watchdog, &half) != 0)
-		abort();
+	return workers_check_alive(program->workers);
 }
 
 /* --- Signals and reports --- */
@@ -380,7 +358,7 @@ static int start_jobs(struct program *program)
 		log_error("%s", sentence);
 		return -EADDRINUSE;
 	}
-	program->turns = turns_new(daemon, on_storage, program);
+	program->turns = turns_new(daemon, on_status, program);
 	return 0;
 }
 
@@ -429,14 +407,13 @@ static void release(struct program *program)
 {
 	struct daemon *daemon = &program->daemon;
 
+	watchdog_free(program->watchdog);
 	server_free(daemon->server);
 	schedules_free(daemon->schedules);
 	jobs_free(daemon->jobs);
 	workers_free(program->workers);
 	store_close(daemon->store);
 	turns_free(program->turns);
-	if (program->watchdog)
-		event_free(program->watchdog);
 	for (size_t i = 0; i < ARRAY_SIZE(program->signals); i++)
 		if (program->signals[i])
 			event_free(program->signals[i]);
@@ -453,6 +430,7 @@ static void release(struct program *program)
 
 static int start(struct program *program)
 {
+	const struct watchdog_owner owner = {are_workers_alive, on_status, program};
 	struct daemon *daemon = &program->daemon;
 	int r;
 
@@ -469,7 +447,7 @@ static int start(struct program *program)
 	if (r < 0)
 		return r;
 	listen_to_signals(program);
-	start_watchdog(program);
+	program->watchdog = watchdog_new(daemon->base, &owner);
 	(void)sd_notify(0, "READY=1");
 	tell_status(program);
 	background_ready();

@@ -13,6 +13,7 @@
 #include "common/hash.h"
 #include "common/util.h"
 #include "daemon/config.h"
+#include "daemon/disk-wait.h"
 #include "daemon/resolver.h"
 
 #include <assert.h>
@@ -20,6 +21,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <unistd.h>
 
 enum { KINDS_MAX = 8, RESOLVER_THREADS = 16 };
 
@@ -63,6 +65,7 @@ struct worker {
 	const struct config *config;
 	struct engine *engines[KINDS_MAX]; /* by place in kinds[]; made when first needed */
 	atomic_bool is_alive;
+	atomic_int thread_id; /* as gettid(2) has it; 0: not yet */
 };
 
 struct workers {
@@ -345,6 +348,7 @@ static void *worker_main(void *context)
 {
 	struct worker *worker = context;
 
+	atomic_store(&worker->thread_id, gettid());
 	(void)event_base_loop(worker->base, EVLOOP_NO_EXIT_ON_EMPTY);
 	for (size_t i = 0; kinds[i]; i++)
 		if (worker->engines[i])
@@ -537,7 +541,11 @@ bool workers_check_alive(struct workers *workers)
 	bool is_alive = true;
 
 	for (unsigned i = 0; i < workers->count; i++) {
-		if (!atomic_exchange(&workers->workers[i].is_alive, false))
+		struct worker *worker = &workers->workers[i];
+
+		/* A key or a known host in a folder of a file server that does not answer. */
+		if (!atomic_exchange(&worker->is_alive, false) &&
+		    !disk_wait_is_on(atomic_load(&worker->thread_id), NULL))
 			is_alive = false;
 		send_message(workers, i, message_new(MESSAGE_ALIVE, 0));
 	}

@@ -43,8 +43,8 @@ void workers_adjust(struct workers *workers, uint64_t job, struct job_options *o
 /* A reload; the value must outlive the threads. */
 void workers_set_config(struct workers *workers, const struct config *config);
 /*
- * Watchdog: asks every worker for a sign of life; true if all have answered the time before. Main
- * pings the service manager only then.
+ * Watchdog: asks every worker for a sign of life; true if all have answered the time before, or
+ * wait for a disk. Main pings the service manager only then.
  */
 bool workers_check_alive(struct workers *workers);
 

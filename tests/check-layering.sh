@@ -7,12 +7,12 @@ cd "${abs_top_srcdir:-$(dirname "$0")/..}"
 exec awk '
 BEGIN {
 	# The floors of daemon/: a file sees its own and those below
-	floor[++floors] = "config|fields|interface|json-text|kind|mailbox|profile(-text)?|resolver|service-text|task|timer-wheel"
+	floor[++floors] = "config|disk-wait|fields|interface|json-text|kind|mailbox|profile(-text)?|resolver|service-text|task|timer-wheel"
 	floor[++floors] = "worker|(kind|ping|ssh)-.*"
 	floor[++floors] = "dispatch|store(-.*)?"
 	floor[++floors] = "jobs(-.*)?|request|schedule-rule"
 	floor[++floors] = "connection|method(s|-.*)|schedules|select(-.*)?|server|service|walk"
-	floor[++floors] = "background|main|turn"
+	floor[++floors] = "background|main|turn|watchdog"
 
 	# On the same floor, and strangers to each other
 	stranger["(kind-)?ping"] = "(kind-)?ssh"
@@ -24,9 +24,9 @@ BEGIN {
 	place["sqlite3\\.h"] = "daemon/store-internal\\.h"
 	place["libssh/"] = "daemon/(kind-ssh|ssh-).*"
 	place["(netinet/ip_icmp|netinet/icmp6|linux/icmp)"] = "daemon/ping-.*"
-	place["systemd/"] = "daemon/main\\.c"
+	place["systemd/"] = "daemon/(main|watchdog)\\.c"
 	place["event2/"] = "daemon/.*"
-	place["pthread\\.h"] = "daemon/(mailbox\\.h|worker\\.c|resolver\\.c|ssh-agent\\.c)"
+	place["pthread\\.h"] = "daemon/(mailbox\\.h|worker\\.c|resolver\\.c|ssh-agent\\.c|watchdog\\.c)"
 	place["openssl/"] = "daemon/ssh-known-hosts\\.c"
 	place["ini\\.h"] = "daemon/(config|profile)\\.c"
 	place["libsmartcols/"] = "client/render\\.c"

@@ -9,8 +9,10 @@ BOX=$TESTS/lib/box
 
 setup_file() {
 	can_box || return 0
-	"$BOX" start "$BATS_FILE_TMPDIR/box" bash -c \
-		'make -s -C "$1" install DESTDIR="$3" >/dev/null && install "$2" "$3/usr/bin/sshload"' \
+	"$BOX" start "$BATS_FILE_TMPDIR/box" bash -ec \
+		'make -s -C "$1" install DESTDIR="$3" >/dev/null; install "$2" "$3/usr/bin/sshload"
+		image=${3%/*}/image state=$3/var/lib/jobd
+		truncate -s 64M "$image"; mkfs.ext4 -q "$image"; mkdir -p "$state"; mount -o loop "$image" "$state"' \
 		install "$top_builddir" "$SSHLOAD_PROGRAM" 3>&- 4>&-
 	in_box systemd-sysusers
 	in_box systemctl start jobd.socket
@@ -148,6 +150,78 @@ in_journal() {
 	in_box kill -STOP "$(property MainPID)"
 	wait_until "$BOUND" restarts 1
 	in_box jobctl status
+}
+
+# disk_silent SECONDS: jobd says that its disk has not answered for so long, at least
+disk_silent() {
+	local words
+	words=$(property StatusText)
+	[[ $words == "The disk has not answered for "*" s" ]] && [ "$(tr -dc 0-9 <<<"$words")" -ge "$1" ]
+}
+
+# journal_says PID WORDS
+journal_says() {
+	in_box journalctl --quiet --identifier jobd "_PID=$1" | grep -qF "$2"
+}
+
+# worker_silent SECONDS: a thread of it has waited for its disk so long
+worker_silent() {
+	in_box bash -c 'for i in $(seq "$2"0); do
+		grep -q "^State:.D" /proc/"$1"/task/*/status || exit 1
+		sleep 0.1
+	done' silent "$(property MainPID)" "$1"
+}
+
+# while_frozen CONDITION...: the folder of jobd is on a disk that answers again when that has come true
+while_frozen() {
+	local status=0
+	# Nobody's disk stands still for good
+	in_box systemd-run --quiet --on-active=60s fsfreeze --unfreeze /var/lib/jobd
+	in_box fsfreeze --freeze /var/lib/jobd
+	in_box timeout 60 jobctl start ssh --host-key accept-new --port 2223 127.0.0.1 -- show 3>&- 4>&- &
+	wait_until "$BOUND" "$@" || status=1
+	in_box fsfreeze --unfreeze /var/lib/jobd
+	wait "$!"
+	return "$status"
+}
+
+@test "a disk that does not answer for long: jobd says so and waits, and what runs goes on" {
+	local id pid
+	in_box systemctl reset-failed jobd
+	in_box systemd-run --quiet --unit slow sshload --port 2223 --none --delay 6
+	wait_until "$BOUND" in_box bash -c ': </dev/tcp/127.0.0.1/2223'
+	in_box jobctl status
+	pid=$(property MainPID)
+	id=$(in_box jobctl start ssh --host-key off --port 2223 127.0.0.1 -- show)
+	wait_until "$BOUND" in_box bash -c "jobctl list $id --json | jq -e '.running == 1'"
+	while_frozen disk_silent 5
+	run -0 in_box jobctl wait "$id" --timeout 60s
+	[ "$(property MainPID)" = "$pid" ]
+	wait_until "$BOUND" eval '[[ $(property StatusText) == *jobs* ]]'
+	wait_until "$BOUND" journal_says "$pid" "the disk has not answered for "
+	wait_until "$BOUND" journal_says "$pid" "the disk answers again, after "
+}
+
+@test "... nor is it killed for a worker whose known_hosts is on such a disk" {
+	local pid conf=/etc/systemd/system/jobd.service.d/with-database.conf
+	put "$conf" <<-END
+		[Service]
+		ExecStart=
+		ExecStart=$(property ExecStart | sed 's/.*argv\[\]=\([^;]*\) ;.*/\1/') --database /var/lib/elsewhere/jobd.db
+		StateDirectory=jobd elsewhere
+	END
+	in_box mkdir /var/lib/elsewhere
+	in_box ln -sf /var/lib/jobd/known_hosts /var/lib/elsewhere/known_hosts
+	in_box rm -f /var/lib/jobd/known_hosts
+	in_box systemctl daemon-reload
+	in_box systemctl restart jobd
+	pid=$(property MainPID)
+	while_frozen worker_silent 5
+	run -0 in_box jobctl wait @last --timeout 60s
+	[ "$(property MainPID)" = "$pid" ]
+	in_box rm "$conf"
+	in_box systemctl daemon-reload
+	in_box systemctl restart jobd
 }
 
 @test "kill -9: systemd starts it again, and jobs go on" {
