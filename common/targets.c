@@ -240,17 +240,29 @@ static void taken_insert(struct taken *taken, struct interval interval)
 		abort();
 }
 
-/* True if it is new. */
-static bool taken_add_single(struct taken *taken, struct interval interval)
+static bool hash_single(struct taken *taken, const struct interval *interval)
 {
 	/* IPv4 lies where IPv6 has nobody, so that 0.0.0.1 is not ::1. */
-	uint64_t high =
-		interval.type == TERM_IPV4 ? 0x9e3779b97f4a7c15U : (uint64_t)(interval.first >> 64);
-	uint64_t hash = mix(mix(high) ^ (uint64_t)interval.first);
+	uint64_t high = interval->type == TERM_IPV4 ? 0x9e3779b97f4a7c15U
+						    : (uint64_t)(interval->first >> 64);
+	uint64_t hash = mix(mix(high) ^ (uint64_t)interval->first);
 
-	if (!hash_set_add(&taken->hashes, hash ? hash : 1))
+	return hash_set_add(&taken->hashes, hash ? hash : 1);
+}
+
+/* True if it is new. As long as each comes above the one before, that alone tells, and none is
+ * hashed. */
+static bool taken_add_single(struct taken *taken, struct interval interval)
+{
+	size_t count = taken->single_count;
+
+	if (!taken->hashes.slots && count > 0 &&
+	    compare_intervals(&taken->singles[count - 1], &interval) >= 0)
+		for (size_t i = 0; i < count; i++)
+			(void)hash_single(taken, &taken->singles[i]);
+	if (taken->hashes.slots && !hash_single(taken, &interval))
 		return false;
-	taken->singles = xgrow(taken->singles, taken->single_count, sizeof(*taken->singles));
+	taken->singles = xgrow(taken->singles, count, sizeof(*taken->singles));
 	taken->singles[taken->single_count++] = interval;
 	return true;
 }
