@@ -74,8 +74,8 @@ static const char *const steps[] = {
 	"CREATE INDEX job_schedule_live ON job (schedule) WHERE schedule > 0 AND state < 4;",
 
 	/* What a list shows of a long request, so that it need not be read for that. */
-	"ALTER TABLE job ADD COLUMN targets_shown TEXT;"
-	"ALTER TABLE job ADD COLUMN command_shown TEXT;",
+	("ALTER TABLE job ADD COLUMN targets_shown TEXT;"
+	 "ALTER TABLE job ADD COLUMN command_shown TEXT;"),
 };
 enum { SCHEMA_VERSION = ARRAY_SIZE(steps) };
 
