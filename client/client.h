@@ -6,7 +6,7 @@
  *   talk      the connection              targets-file  @FILE and inventories
  *   render    tables and JSON             results  what Receive gives, for people
  *   progress  the bar                     groups   targets with something in common
- *   text-diff what changed in a text      screen   the whole terminal
+ *   text-diff what changed in a text      screen   the whole terminal, and lists on it
  *   cmd-*     one command each
  */
 #pragma once

@@ -7,6 +7,7 @@
 #include "client/client.h"
 
 #include "client/lines.h"
+#include "client/screen-table.h"
 #include "client/screen.h"
 #include "common/protocol.h"
 #include "common/units.h"
@@ -194,85 +195,6 @@ static void drop_output(struct watch *watch)
 
 /* --- Drawing --- */
 
-static enum look look_of_state(const char *state)
-{
-	if (streq(state, "failed") || streq(state, "interrupted"))
-		return LOOK_RED;
-	return streq(state, "completed") || streq(state, "succeeded") ? LOOK_GREEN : LOOK_PLAIN;
-}
-
-/* The columns of a list: as wide as what is seen of them, up to a width; the last has the rest. */
-struct field {
-	const char *title;
-	size_t width_max;
-	bool is_number;
-};
-
-enum { FIELDS_MAX = 8 };
-
-struct table {
-	const struct field *fields;
-	size_t field_count, state; /* which of them is a state */
-	size_t count;
-	char *(*texts)[FIELDS_MAX]; /* of each row */
-};
-
-static void table_done(struct table *table)
-{
-	for (size_t i = 0; i < table->count; i++)
-		for (size_t j = 0; j < table->field_count; j++)
-			free(table->texts[i][j]);
-	free(table->texts);
-}
-
-static size_t width_of(const struct table *table, size_t field)
-{
-	size_t width = strlen(table->fields[field].title);
-
-	if (field + 1 == table->field_count)
-		return screen_columns();
-	for (size_t i = 0; i < table->count; i++) {
-		size_t wide = screen_width(table->texts[i][field]);
-
-		if (wide > width)
-			width = wide;
-	}
-	return width < table->fields[field].width_max ? width : table->fields[field].width_max;
-}
-
-static void draw_field(size_t row, size_t column, size_t width, bool is_number, enum look look,
-		       const char *text)
-{
-	size_t size = strlen(text);
-	size_t indent = is_number && size < width ? width - size : 0;
-
-	screen_text(row, column + indent, width - indent, look, text, size, 0);
-}
-
-/* From a row of the screen on: the titles, and each row; chosen: one of them. */
-static void draw_table(size_t first, const struct table *table, size_t chosen)
-{
-	size_t column = 0;
-
-	if (chosen < table->count)
-		screen_fill(first + 1 + chosen, LOOK_CHOSEN);
-	for (size_t i = 0; i < table->field_count; i++) {
-		const struct field *field = &table->fields[i];
-		size_t width = width_of(table, i);
-
-		draw_field(first, column, width, field->is_number, LOOK_BOLD, field->title);
-		for (size_t j = 0; j < table->count; j++) {
-			const char *text = table->texts[j][i];
-			enum look look = j == chosen         ? LOOK_CHOSEN
-					 : i == table->state ? look_of_state(text)
-							     : LOOK_PLAIN;
-
-			draw_field(first + 1 + j, column, width, field->is_number, look, text);
-		}
-		column += width + 1;
-	}
-}
-
 static void draw_top(char *text)
 {
 	screen_fill(0, LOOK_CHOSEN);
@@ -290,7 +212,7 @@ static int64_t failed_of(const json_t *job)
 	return number_of(job, "failed") + number_of(job, "interrupted");
 }
 
-static void set_job_texts(char *texts[static FIELDS_MAX], const json_t *job)
+static void set_job_texts(char *texts[static SCREEN_FIELDS_MAX], const json_t *job)
 {
 	const char *command = text_of(job, "command");
 	char ago[UNITS_TEXT_MAX];
@@ -308,11 +230,12 @@ static void set_job_texts(char *texts[static FIELDS_MAX], const json_t *job)
 
 static void draw_jobs(const struct watch *watch)
 {
-	static const struct field fields[] = {{"ID", 12, true},       {"NAME", 20, false},
-					      {"KIND", 4, false},     {"STATE", 9, false},
-					      {"DONE", 15, true},     {"FAILED", 8, true},
-					      {"CREATED", 14, false}, {"TARGETS", 0, false}};
-	struct table table = {.fields = fields, .field_count = ARRAY_SIZE(fields), .state = 3};
+	static const struct screen_field fields[] = {{"ID", 12, true},       {"NAME", 20, false},
+						     {"KIND", 4, false},     {"STATE", 9, false},
+						     {"DONE", 15, true},     {"FAILED", 8, true},
+						     {"CREATED", 14, false}, {"TARGETS", 0, false}};
+	struct screen_table table = {
+		.fields = fields, .field_count = ARRAY_SIZE(fields), .state = 3};
 	size_t rows = list_rows(watch), count = json_array_size(watch->jobs), running = 0;
 
 	for (size_t i = 0; i < count; i++)
@@ -323,8 +246,8 @@ static void draw_jobs(const struct watch *watch)
 	for (; table.count < rows && watch->job_place.top + table.count < count; table.count++)
 		set_job_texts(table.texts[table.count],
 			      json_array_get(watch->jobs, watch->job_place.top + table.count));
-	draw_table(1, &table, watch->job_place.at - watch->job_place.top);
-	table_done(&table);
+	screen_table_draw(1, &table, watch->job_place.at - watch->job_place.top);
+	screen_table_done(&table);
 }
 
 /* "[#####.....] 15/30, 1 failed, 10 running" */
@@ -362,7 +285,7 @@ static char *took_text(const json_t *task)
 	return xstrdup(duration_text(end_us > start_us ? end_us - start_us : 0, text));
 }
 
-static void set_task_texts(char *texts[static FIELDS_MAX], const json_t *task)
+static void set_task_texts(char *texts[static SCREEN_FIELDS_MAX], const json_t *task)
 {
 	texts[0] = xasprintf("%lld", (long long)number_of(task, "index"));
 	texts[1] = xstrdup(text_of(task, "target"));
@@ -374,10 +297,11 @@ static void set_task_texts(char *texts[static FIELDS_MAX], const json_t *task)
 
 static void draw_tasks(const struct watch *watch)
 {
-	static const struct field fields[] = {{"TASK", 8, true},    {"TARGET", 40, false},
-					      {"STATE", 11, false}, {"TRIES", 5, true},
-					      {"TOOK", 12, true},   {"RESULT", 0, false}};
-	struct table table = {.fields = fields, .field_count = ARRAY_SIZE(fields), .state = 2};
+	static const struct screen_field fields[] = {{"TASK", 8, true},    {"TARGET", 40, false},
+						     {"STATE", 11, false}, {"TRIES", 5, true},
+						     {"TOOK", 12, true},   {"RESULT", 0, false}};
+	struct screen_table table = {
+		.fields = fields, .field_count = ARRAY_SIZE(fields), .state = 2};
 	autofree char *progress = progress_of(watch->job_row);
 	const char *reason = text_of(watch->job_row, "reason");
 	size_t rows = list_rows(watch), skipped = watch->task_place.top - watch->first;
@@ -390,8 +314,8 @@ static void draw_tasks(const struct watch *watch)
 	     table.count++)
 		set_task_texts(table.texts[table.count],
 			       json_array_get(watch->tasks, skipped + table.count));
-	draw_table(3, &table, watch->task_place.at - watch->task_place.top);
-	table_done(&table);
+	screen_table_draw(3, &table, watch->task_place.at - watch->task_place.top);
+	screen_table_done(&table);
 }
 
 static void draw_output(const struct watch *watch)
