@@ -189,9 +189,9 @@ press() {
 	[ "$(screen | grep -c .)" -eq 8 ]
 	jobctl start ping 240.0.0.1
 	watch 80 20 2
-	see '^ +0 240.0.0.1 +failed .* unreachable: '
+	see '^ +0 240.0.0.1 +failed .* (unreachable|no-reply): '
 	press Enter
-	see '^failed, unreachable: '
+	see '^failed, (unreachable|no-reply): '
 }
 
 @test "no terminal, one that cannot be drawn on, wrong words, and jobd gone: one line each" {
