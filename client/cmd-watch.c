@@ -15,6 +15,7 @@
 
 enum {
 	REFRESH_MS = 500,
+	REFRESH_MAX_MS = 5000,
 	JOBS_MAX = 200,     /* the newest of them */
 	TASKS_MAX = 1000,   /* of those that did not succeed the first */
 	PAGES_AT_ONCE = 16, /* of an output, before keys are looked at */
@@ -552,13 +553,18 @@ static void fetch_view(struct watch *watch)
 /* What takes long to ask for is asked for seldom. */
 static void fetch(struct watch *watch)
 {
-	int64_t start_us = now_monotonic_us(), took_us;
+	int64_t start_us = now_monotonic_us(), took_us, wait_us;
 
 	if (start_us < watch->due_us)
 		return;
 	fetch_view(watch);
 	took_us = now_monotonic_us() - start_us;
-	watch->due_us = start_us + (took_us < REFRESH_MS * 100 ? REFRESH_MS * 1000 : 10 * took_us);
+	wait_us = 10 * took_us;
+	if (wait_us < REFRESH_MS * 1000)
+		wait_us = REFRESH_MS * 1000;
+	if (wait_us > REFRESH_MAX_MS * 1000)
+		wait_us = REFRESH_MAX_MS * 1000;
+	watch->due_us = start_us + wait_us;
 }
 
 /* The next key, or none where it is time to ask again. */

@@ -6,6 +6,7 @@
 
 #include <dlfcn.h>
 #include <locale.h>
+#include <signal.h>
 #include <stdio.h>
 #include <wchar.h>
 
@@ -21,7 +22,9 @@ enum { ESCAPE_MS = 25, TAB = 8 };
 	FUNCTION(newterm)            \
 	FUNCTION(newwin)             \
 	FUNCTION(endwin)             \
-	FUNCTION(raw)                \
+	FUNCTION(cbreak)             \
+	FUNCTION(clearok)            \
+	FUNCTION(tigetstr)           \
 	FUNCTION(noecho)             \
 	FUNCTION(keypad)             \
 	FUNCTION(curs_set)           \
@@ -84,6 +87,12 @@ static void set_colors(void)
 	looks[LOOK_GREEN] = (int)COLOR_PAIR(LOOK_GREEN);
 }
 
+static _Noreturn void fail_of_terminal(void)
+{
+	fail(STATUS_REFUSED, "cannot draw on a terminal of type '%s': set TERM",
+	     getenv("TERM") ? getenv("TERM") : "");
+}
+
 void screen_begin(void)
 {
 	if (!globals.is_terminal[0] || !isatty(STDIN_FILENO))
@@ -91,10 +100,16 @@ void screen_begin(void)
 	load();
 	(void)setlocale(LC_CTYPE, "");
 	if (!ncurses.newterm(NULL, stdout, stdin))
-		fail(STATUS_REFUSED, "cannot draw on a terminal of type '%s': set TERM",
-		     getenv("TERM") ? getenv("TERM") : "");
-	/* Ctrl-C is a key: signals are let in only while jobd is waited for. */
-	(void)ncurses.raw();
+		fail_of_terminal();
+	/* Such as "dumb", on which the cursor goes nowhere but on */
+	if (!ncurses.tigetstr("cup")) {
+		(void)ncurses.endwin();
+		fail_of_terminal();
+	}
+	/* Ctrl-C and Ctrl-Z are signals, which come also while jobd is waited for. */
+	(void)ncurses.cbreak();
+	/* Ctrl-\ would leave the terminal as it is. */
+	(void)signal(SIGQUIT, SIG_IGN);
 	(void)ncurses.noecho();
 	(void)ncurses.curs_set(0);
 	(void)ncurses.set_escdelay(ESCAPE_MS);
@@ -248,5 +263,9 @@ int screen_key(int timeout_ms)
 	/* Of a terminal that is gone there is no key, and no waiting for one. */
 	if (key == ERR && !isatty(STDIN_FILENO) && now_monotonic_us() - before_us < 1000)
 		return SCREEN_INTERRUPT;
+	talk_check_interrupt();
+	/* Something else wrote on the terminal. */
+	if (key == ('L' & 0x1f))
+		(void)ncurses.clearok(window, TRUE);
 	return key_of(key);
 }

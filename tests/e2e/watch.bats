@@ -170,6 +170,29 @@ press() {
 	see '^status 130$'
 }
 
+@test "Ctrl-Z and Ctrl-C, also while jobd does not answer; Ctrl-L draws anew" {
+	start_jobd
+	jobctl start ping 127.0.0.1
+	on_terminal 80 10 "PS1='$ ' bash --norc -i"
+	press "'$JOBCTL_PROGRAM' watch" Enter
+	see '^jobs: 1'
+	press C-z
+	see 'Stopped'
+	press fg Enter
+	see '^jobs: 1'
+	printf 'what somebody else wrote\r\n' >"$(terminal list-panes -F '#{pane_tty}')"
+	see 'what somebody else wrote'
+	press C-l
+	wait_until "$BOUND" shows_no 'what somebody else wrote'
+	kill -STOP "$JOBD_PID"
+	# Asks for the tasks
+	press Enter C-c
+	see 'Stopped'
+	press "echo status \$?" Enter
+	see '^status 130$'
+	kill -CONT "$JOBD_PID"
+}
+
 @test "what a far side wrote does not steer the terminal; standard error and long lines" {
 	start_sshd
 	known 127.0.0.1
@@ -205,6 +228,9 @@ press() {
 	[ "$output" = 'jobctl: no job 9; `jobctl list` shows yours' ]
 	on_terminal 80 10 "TERM=nonsense '$JOBCTL_PROGRAM' watch"
 	see "^jobctl: cannot draw on a terminal of type 'nonsense': set TERM$"
+	see '^status 1$'
+	on_terminal 80 10 "TERM=dumb '$JOBCTL_PROGRAM' watch"
+	see "^jobctl: cannot draw on a terminal of type 'dumb': set TERM$"
 	see '^status 1$'
 	watch 80 10 1
 	see '^job 1 '
