@@ -65,9 +65,32 @@ static void keep(json_t **kept, json_t *reply, const char *member)
 	json_decref(reply);
 }
 
+/* Where rows came or went the chosen one stays chosen; on the first row it is the first one. */
+static void keep_chosen(struct place *place, const json_t *before, const json_t *rows,
+			const char *member)
+{
+	const json_t *chosen = json_array_get(before, place->at);
+
+	if (!chosen || place->at == 0)
+		return;
+	for (size_t i = 0; i < json_array_size(rows); i++) {
+		if (number_of(json_array_get(rows, i), member) != number_of(chosen, member))
+			continue;
+		/* What is seen stays where it is, except that the top is the top. */
+		if (place->top > 0)
+			place->top = i > place->at - place->top ? i - (place->at - place->top) : 0;
+		place->at = i;
+		return;
+	}
+}
+
 static void fetch_jobs(struct watch *watch)
 {
+	json_t *before = json_incref(watch->jobs);
+
 	keep(&watch->jobs, talk("List", json_incref(watch->selection)), "jobs");
+	keep_chosen(&watch->job_place, before, watch->jobs, "id");
+	json_decref(before);
 }
 
 static json_t *selection_of(int64_t job, const char *target)
@@ -103,7 +126,7 @@ static size_t list_rows(const struct watch *watch)
 static void fetch_tasks(struct watch *watch)
 {
 	autofree char *selector = xasprintf("%lld", (long long)watch->job);
-	json_t *parameters = json_pack("{s:s}", "selector", selector);
+	json_t *parameters = json_pack("{s:s}", "selector", selector), *before;
 	size_t limit = watch->is_failed_only ? TASKS_MAX : list_rows(watch);
 
 	fetch_job(watch);
@@ -118,7 +141,11 @@ static void fetch_tasks(struct watch *watch)
 	if (watch->first > 0)
 		(void)json_object_set_new(parameters, "after",
 					  json_integer((json_int_t)watch->first - 1));
+	before = json_incref(watch->tasks);
 	keep(&watch->tasks, talk("ListTasks", parameters), "tasks");
+	if (watch->is_failed_only)
+		keep_chosen(&watch->task_place, before, watch->tasks, "index");
+	json_decref(before);
 	watch->task_count = watch->is_failed_only ? json_array_size(watch->tasks)
 						  : (size_t)number_of(watch->job_row, "tasks");
 }

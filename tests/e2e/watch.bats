@@ -148,6 +148,37 @@ press() {
 	see 'status 0'
 }
 
+@test "a chosen job stays chosen where others come and go; on the first row it is the newest" {
+	local i
+	start_jobd
+	for i in 1 2 3; do jobctl start ping --name "one-$i" 127.0.0.1; done
+	watch 80 8
+	see '^ 1 one-1 '
+	press Down Down
+	jobctl start ping --name four 127.0.0.1
+	see '^ 4 four '
+	jobctl remove 2
+	wait_until "$BOUND" shows_no '^ 2 one-2 '
+	press Enter
+	see '^job 1 one-1 '
+	press Escape
+	see '^jobs: 3'
+	press Home
+	jobctl start ping --name five 127.0.0.1
+	see '^ 5 five '
+	press Enter
+	see '^job 5 five '
+	press Escape
+	see '^jobs: 4'
+	# Also where not all of them are on the screen: what is seen stays
+	press End
+	for i in 6 7 8; do jobctl start ping --name "more-$i" 127.0.0.1; done
+	see '^jobs: 7'
+	see '^ 1 one-1 '
+	press Enter
+	see '^job 1 one-1 '
+}
+
 @test "stop, after a question; pause, and go on" {
 	start_jobd --config "$BATS_TEST_TMPDIR/jobd.conf"
 	jobctl start ping --count 0 127.0.0.1
