@@ -184,6 +184,7 @@ static void take_record(struct lines *lines, const json_t *record)
 	if (task) {
 		autofree char *outcome = outcome_of(task);
 
+		lines_end(lines);
 		text = xasprintf("%s%s%s\n", text_of(task, "state"), *outcome ? ", " : "", outcome);
 		lines_add(lines, !streq(text_of(task, "state"), "succeeded"), text, strlen(text));
 	} else if (bytes_from_json(record, &text, &size) == 0) {

@@ -61,6 +61,11 @@ void lines_add(struct lines *lines, bool is_error, const char *bytes, size_t siz
 	}
 }
 
+void lines_end(struct lines *lines)
+{
+	lines->is_open[0] = lines->is_open[1] = false;
+}
+
 size_t lines_count(const struct lines *lines)
 {
 	return lines->count;

@@ -17,6 +17,8 @@ struct lines *lines_new(void);
 void lines_free(struct lines *lines);
 /* Bytes of standard output or error, in pieces; lines stay whole where the two are mixed. */
 void lines_add(struct lines *lines, bool is_error, const char *bytes, size_t size);
+/* What comes now begins a line, also where the last one has no end. */
+void lines_end(struct lines *lines);
 /* At most LINES_MAX: of more, the oldest are gone. */
 enum { LINES_MAX = 10000 };
 size_t lines_count(const struct lines *lines);

@@ -246,6 +246,14 @@ press() {
 	see '^ +0 240.0.0.1 +failed .* (unreachable|no-reply): '
 	press Enter
 	see '^failed, (unreachable|no-reply): '
+	jobctl start ssh --wait --quiet --login "$TEST_USER" --port "$SSH_PORT" 127.0.0.1 -- \
+		'printf "no end"; printf "nor here" >&2; exit 3' >"$BATS_TEST_TMPDIR/out" 2>&1 || :
+	watch 80 20 3
+	see '^ +0 127\.0\.0\.1 +failed '
+	press Enter
+	see '^no end$'
+	see '^nor here$'
+	see '^failed, exit: '
 }
 
 @test "no terminal, one that cannot be drawn on, wrong words, and jobd gone: one line each" {
