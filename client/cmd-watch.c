@@ -35,8 +35,8 @@ struct output {
 	struct lines *lines;
 	json_t *next; /* parameters of the next call */
 	struct place place;
-	size_t skip; /* columns at the left that are not seen */
-	bool is_following;
+	size_t skip;                  /* columns at the left that are not seen */
+	bool is_following, is_behind; /* there is more already */
 };
 
 struct watch {
@@ -196,6 +196,7 @@ static void take_record(struct lines *lines, const json_t *record)
 static void fetch_output(struct watch *watch)
 {
 	struct output *output = &watch->output;
+	size_t gone = lines_gone(output->lines);
 	bool has_more = true;
 
 	fetch_job(watch); /* one that is removed ends the view */
@@ -211,6 +212,10 @@ static void fetch_output(struct watch *watch)
 		output->next = json_pack("{s:O}", "confirm", json_object_get(reply, "position"));
 		json_decref(reply);
 	}
+	output->is_behind = has_more;
+	/* Lines that are looked at stay where they are. */
+	gone = lines_gone(output->lines) - gone;
+	output->place.at -= output->place.at < gone ? output->place.at : gone;
 }
 
 static void drop_output(struct watch *watch)
@@ -351,9 +356,11 @@ static void draw_output(const struct watch *watch)
 {
 	const struct output *output = &watch->output;
 	size_t rows = list_rows(watch), count = lines_count(output->lines);
+	size_t gone = lines_gone(output->lines);
+	autofree char *newest = gone > 0 ? xasprintf(", here the newest %zu", count) : xstrdup("");
 
-	draw_top(xasprintf("%lld/%s: %zu lines%s", (long long)watch->job, watch->target, count,
-			   output->is_following ? "" : ", End follows"));
+	draw_top(xasprintf("%lld/%s: %zu lines%s%s", (long long)watch->job, watch->target,
+			   gone + count, newest, output->is_following ? "" : ", End follows"));
 	for (size_t i = 0; i < rows && output->place.top + i < count; i++) {
 		const struct line *line = lines_at(output->lines, output->place.top + i);
 
@@ -588,9 +595,12 @@ static void fetch(struct watch *watch)
 	fetch_view(watch);
 	took_us = now_monotonic_us() - start_us;
 	wait_us = 10 * took_us;
-	if (wait_us < REFRESH_MS * 1000)
+	/* Of what an output has already all is read, as fast as it goes. */
+	if (watch->view == VIEW_OUTPUT && watch->output.is_behind)
+		wait_us = 0;
+	else if (wait_us < REFRESH_MS * 1000)
 		wait_us = REFRESH_MS * 1000;
-	if (wait_us > REFRESH_MAX_MS * 1000)
+	else if (wait_us > REFRESH_MAX_MS * 1000)
 		wait_us = REFRESH_MAX_MS * 1000;
 	watch->due_us = start_us + wait_us;
 }

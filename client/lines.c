@@ -5,7 +5,7 @@
 
 struct lines {
 	struct line lines[LINES_MAX];
-	size_t count;
+	size_t count, gone;
 	bool is_open[2]; /* the newest line of the stream has no end yet */
 };
 
@@ -19,6 +19,7 @@ static void drop_oldest(struct lines *lines, size_t count)
 	for (size_t i = 0; i < count; i++)
 		free(lines->lines[i].text);
 	lines->count -= count;
+	lines->gone += count;
 	memmove(lines->lines, lines->lines + count, lines->count * sizeof(*lines->lines));
 }
 
@@ -69,6 +70,11 @@ void lines_end(struct lines *lines)
 size_t lines_count(const struct lines *lines)
 {
 	return lines->count;
+}
+
+size_t lines_gone(const struct lines *lines)
+{
+	return lines->gone;
 }
 
 const struct line *lines_at(const struct lines *lines, size_t number)

@@ -19,8 +19,9 @@ void lines_free(struct lines *lines);
 void lines_add(struct lines *lines, bool is_error, const char *bytes, size_t size);
 /* What comes now begins a line, also where the last one has no end. */
 void lines_end(struct lines *lines);
-/* At most LINES_MAX: of more, the oldest are gone. */
+/* At most LINES_MAX: of more, the oldest are gone, whose number this is. */
 enum { LINES_MAX = 10000 };
 size_t lines_count(const struct lines *lines);
+size_t lines_gone(const struct lines *lines);
 /* Until the next record. */
 const struct line *lines_at(const struct lines *lines, size_t number);

@@ -256,6 +256,33 @@ press() {
 	see '^failed, exit: '
 }
 
+@test "a long output: its end at once; what is looked at stays where the oldest lines go" {
+	start_sshd
+	known 127.0.0.1
+	start_jobd
+	go_on=$(mark go-on)
+	jobctl start ssh --login "$TEST_USER" --port "$SSH_PORT" 127.0.0.1 -- \
+		"seq 9990; until [ -e $go_on ]; do sleep 0.1; done; seq 9991 10100; until [ -e $go_on-2 ]; do sleep 0.1; done; seq 10101 1900000"
+	watch 80 12 1
+	see '^ +0 127\.0\.0\.1 +running'
+	press Enter
+	see '^9990$'
+	see '^1/127\.0\.0\.1: 9990 lines$'
+	press PageUp
+	see '^9971$'
+	shows_no '^9990$'
+	touch "$go_on"
+	see ': 10100 lines, here the newest [0-9]+, End follows$'
+	see '^9971$'
+	see '^9980$'
+	touch "$go_on-2"
+	jobctl wait
+	press End
+	see '^1900000$'
+	see '^1/127\.0\.0\.1: 1900001 lines, here the newest [0-9]+$'
+	see '^succeeded, '
+}
+
 @test "no terminal, one that cannot be drawn on, wrong words, and jobd gone: one line each" {
 	start_jobd
 	jobctl start ping 127.0.0.1
