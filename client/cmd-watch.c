@@ -7,6 +7,7 @@
 #include "client/client.h"
 
 #include "client/lines.h"
+#include "client/place.h"
 #include "client/screen-table.h"
 #include "client/screen.h"
 #include "common/protocol.h"
@@ -24,11 +25,6 @@ enum {
 };
 
 enum view { VIEW_JOBS, VIEW_TASKS, VIEW_OUTPUT };
-
-/* Where a list is: its first row on the screen, and the chosen one. */
-struct place {
-	size_t top, at;
-};
 
 /* What a task wrote, and what of it is seen. */
 struct output {
@@ -65,31 +61,12 @@ static void keep(json_t **kept, json_t *reply, const char *member)
 	json_decref(reply);
 }
 
-/* Where rows came or went the chosen one stays chosen; on the first row it is the first one. */
-static void keep_chosen(struct place *place, const json_t *before, const json_t *rows,
-			const char *member)
-{
-	const json_t *chosen = json_array_get(before, place->at);
-
-	if (!chosen || place->at == 0)
-		return;
-	for (size_t i = 0; i < json_array_size(rows); i++) {
-		if (number_of(json_array_get(rows, i), member) != number_of(chosen, member))
-			continue;
-		/* What is seen stays where it is, except that the top is the top. */
-		if (place->top > 0)
-			place->top = i > place->at - place->top ? i - (place->at - place->top) : 0;
-		place->at = i;
-		return;
-	}
-}
-
 static void fetch_jobs(struct watch *watch)
 {
 	json_t *before = json_incref(watch->jobs);
 
 	keep(&watch->jobs, talk("List", json_incref(watch->selection)), "jobs");
-	keep_chosen(&watch->job_place, before, watch->jobs, "id");
+	place_keep(&watch->job_place, before, watch->jobs, "id");
 	json_decref(before);
 }
 
@@ -144,7 +121,7 @@ static void fetch_tasks(struct watch *watch)
 	before = json_incref(watch->tasks);
 	keep(&watch->tasks, talk("ListTasks", parameters), "tasks");
 	if (watch->is_failed_only)
-		keep_chosen(&watch->task_place, before, watch->tasks, "index");
+		place_keep(&watch->task_place, before, watch->tasks, "index");
 	json_decref(before);
 	watch->task_count = watch->is_failed_only ? json_array_size(watch->tasks)
 						  : (size_t)number_of(watch->job_row, "tasks");
@@ -388,47 +365,6 @@ static void draw_bottom(const struct watch *watch)
 
 /* --- Moving --- */
 
-static void clamp(struct place *place, size_t count, size_t rows)
-{
-	if (place->at >= count)
-		place->at = count > 0 ? count - 1 : 0;
-	if (place->top > place->at)
-		place->top = place->at;
-	if (place->at >= place->top + rows)
-		place->top = place->at - rows + 1;
-}
-
-/* By a key; false where it is none of these. */
-static bool move(struct place *place, int key, size_t count, size_t rows)
-{
-	size_t before = place->at;
-
-	switch (key) {
-	case SCREEN_UP:
-		place->at -= before > 0;
-		break;
-	case SCREEN_DOWN:
-		place->at++;
-		break;
-	case SCREEN_PAGE_UP:
-		place->at -= before < rows ? before : rows;
-		break;
-	case SCREEN_PAGE_DOWN:
-		place->at += rows;
-		break;
-	case SCREEN_HOME:
-		place->at = 0;
-		break;
-	case SCREEN_END:
-		place->at = count;
-		break;
-	default:
-		return false;
-	}
-	clamp(place, count, rows);
-	return true;
-}
-
 /* There the place is the first row: no line is chosen. */
 static void move_output(struct watch *watch, int key)
 {
@@ -441,11 +377,11 @@ static void move_output(struct watch *watch, int key)
 		output->skip -= output->skip < SKIP ? output->skip : SKIP;
 	else if (key == SCREEN_RIGHT)
 		output->skip += SKIP;
-	else if (move(place, key, count, rows))
+	else if (place_move(place, key, count, rows))
 		output->is_following = place->at + 1 == count;
 	if (output->is_following)
 		place->at = count - 1;
-	clamp(place, count, 1);
+	place_clamp(place, count, 1);
 	place->top = place->at;
 }
 
@@ -556,9 +492,10 @@ static bool take_key(struct watch *watch, int key)
 	if (watch->view == VIEW_OUTPUT) {
 		move_output(watch, key);
 	} else if (watch->view == VIEW_JOBS) {
-		if (move(&watch->job_place, key, json_array_size(watch->jobs), list_rows(watch)))
+		if (place_move(&watch->job_place, key, json_array_size(watch->jobs),
+			       list_rows(watch)))
 			return true;
-	} else if (move(&watch->task_place, key, watch->task_count, list_rows(watch))) {
+	} else if (place_move(&watch->task_place, key, watch->task_count, list_rows(watch))) {
 		/* Other rows, unless all of them are here. */
 		if (!watch->is_failed_only && watch->task_place.top != watch->first)
 			watch->due_us = 0;
@@ -572,11 +509,11 @@ static void fetch_view(struct watch *watch)
 	switch (watch->view) {
 	case VIEW_JOBS:
 		fetch_jobs(watch);
-		clamp(&watch->job_place, json_array_size(watch->jobs), list_rows(watch));
+		place_clamp(&watch->job_place, json_array_size(watch->jobs), list_rows(watch));
 		break;
 	case VIEW_TASKS:
 		fetch_tasks(watch);
-		clamp(&watch->task_place, watch->task_count, list_rows(watch));
+		place_clamp(&watch->task_place, watch->task_count, list_rows(watch));
 		break;
 	case VIEW_OUTPUT:
 		fetch_output(watch);
