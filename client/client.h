@@ -129,6 +129,10 @@ extern struct globals globals;
 
 /* Calls a method of org.jobd; parameters are taken over. An error is told, and ends the program. */
 json_t *talk(const char *method, json_t *parameters);
+/* One that goes on after an error of jobd: then it returns NULL, and a sentence that the caller
+ * frees.
+ */
+json_t *talk_try(const char *method, json_t *parameters, char **ret_error);
 /* The two halves of talk, for a call while the answer to the one before is worked on. */
 void talk_ask(const char *method, json_t *parameters);
 json_t *talk_answer(void);

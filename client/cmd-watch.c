@@ -49,10 +49,24 @@ struct watch {
 	char *target; /* whose output is seen */
 	struct output output;
 	int question;   /* the key that waits for y */
+	char *notice;   /* until the next key; or NULL */
 	int64_t due_us; /* when to ask again; monotonic */
 };
 
 /* --- Asking --- */
+
+/* NULL, and a notice, where jobd refuses: the job may have been removed meanwhile. */
+static json_t *ask(struct watch *watch, const char *method, json_t *parameters)
+{
+	char *error = NULL;
+	json_t *reply = talk_try(method, parameters, &error);
+
+	if (!reply) {
+		free(watch->notice);
+		watch->notice = error;
+	}
+	return reply;
+}
 
 static void keep(json_t **kept, json_t *reply, const char *member)
 {
@@ -78,17 +92,18 @@ static json_t *selection_of(int64_t job, const char *target)
 	return json_pack("{s:[s]}", "selectors", selector);
 }
 
-static void fetch_job(struct watch *watch)
+static bool fetch_job(struct watch *watch)
 {
-	json_t *jobs = NULL;
+	json_t *reply = ask(
+		watch, "List",
+		json_pack("{s:o, s:i}", "selection", selection_of(watch->job, NULL), "limit", 1));
 
-	keep(&jobs,
-	     talk("List",
-		  json_pack("{s:o, s:i}", "selection", selection_of(watch->job, NULL), "limit", 1)),
-	     "jobs");
+	if (!reply)
+		return false;
 	json_decref(watch->job_row);
-	watch->job_row = json_incref(json_array_get(jobs, 0));
-	json_decref(jobs);
+	watch->job_row = json_incref(json_array_get(json_object_get(reply, "jobs"), 0));
+	json_decref(reply);
+	return true;
 }
 
 /* Rows between those at the top and the one at the bottom. */
@@ -100,13 +115,12 @@ static size_t list_rows(const struct watch *watch)
 	return rows > other ? rows - other : 1;
 }
 
-static void fetch_tasks(struct watch *watch)
+static bool fetch_tasks(struct watch *watch)
 {
 	autofree char *selector = xasprintf("%lld", (long long)watch->job);
-	json_t *parameters = json_pack("{s:s}", "selector", selector), *before;
+	json_t *parameters = json_pack("{s:s}", "selector", selector), *before, *reply;
 	size_t limit = watch->is_failed_only ? TASKS_MAX : list_rows(watch);
 
-	fetch_job(watch);
 	watch->first = watch->is_failed_only ? 0 : watch->task_place.top;
 	if (limit > TASKS_MAX)
 		limit = TASKS_MAX;
@@ -118,13 +132,19 @@ static void fetch_tasks(struct watch *watch)
 	if (watch->first > 0)
 		(void)json_object_set_new(parameters, "after",
 					  json_integer((json_int_t)watch->first - 1));
+	reply = ask(watch, "ListTasks", parameters);
+	if (!reply || !fetch_job(watch)) {
+		json_decref(reply);
+		return false;
+	}
 	before = json_incref(watch->tasks);
-	keep(&watch->tasks, talk("ListTasks", parameters), "tasks");
+	keep(&watch->tasks, reply, "tasks");
 	if (watch->is_failed_only)
 		place_keep(&watch->task_place, before, watch->tasks, "index");
 	json_decref(before);
 	watch->task_count = watch->is_failed_only ? json_array_size(watch->tasks)
 						  : (size_t)number_of(watch->job_row, "tasks");
+	return true;
 }
 
 /* --- Output --- */
@@ -170,22 +190,28 @@ static void take_record(struct lines *lines, const json_t *record)
 }
 
 /* What came since, a part of it at a time. */
-static void fetch_output(struct watch *watch)
+static bool fetch_output(struct watch *watch)
 {
 	struct output *output = &watch->output;
 	size_t gone = lines_gone(output->lines);
 	bool has_more = true;
 
-	fetch_job(watch); /* one that is removed ends the view */
+	/* One that is removed ends the view. */
+	if (!fetch_job(watch))
+		return false;
 	for (unsigned page = 0; has_more && page < PAGES_AT_ONCE; page++) {
-		json_t *reply = talk("Receive", output->next), *record;
+		json_t *reply = ask(watch, "Receive", json_incref(output->next)), *record;
 		json_t *records = json_object_get(reply, "records");
 		size_t index;
+
+		if (!reply)
+			return false;
 
 		json_array_foreach (records, index, record) {
 			take_record(output->lines, record);
 		}
 		has_more = json_is_true(json_object_get(reply, "hasMore"));
+		json_decref(output->next);
 		output->next = json_pack("{s:O}", "confirm", json_object_get(reply, "position"));
 		json_decref(reply);
 	}
@@ -193,6 +219,7 @@ static void fetch_output(struct watch *watch)
 	/* Lines that are looked at stay where they are. */
 	gone = lines_gone(output->lines) - gone;
 	output->place.at -= output->place.at < gone ? output->place.at : gone;
+	return true;
 }
 
 static void drop_output(struct watch *watch)
@@ -354,13 +381,14 @@ static void draw_bottom(const struct watch *watch)
 		[VIEW_OUTPUT] = "arrows, pages: move  End: follow  Esc: back  q: quit"};
 	autofree char *question =
 		xasprintf("stop job %lld? y: yes, any other key: no", (long long)watch->job);
-	const char *text = watch->question ? question : keys[watch->view];
+	const char *text = watch->question ? question : watch->notice;
+	enum look look = text ? LOOK_RED : LOOK_BOLD;
 
-	if (watch->view == VIEW_TASKS && watch->is_failed_only && !watch->question)
+	if (!text && watch->view == VIEW_TASKS && watch->is_failed_only)
 		text = "Enter: output  f: all tasks  s: stop  p: pause, go on  Esc: back";
-
-	screen_text(screen_rows() - 1, 0, SIZE_MAX, watch->question ? LOOK_RED : LOOK_BOLD, text,
-		    strlen(text), 0);
+	if (!text)
+		text = keys[watch->view];
+	screen_text(screen_rows() - 1, 0, SIZE_MAX, look, text, strlen(text), 0);
 }
 
 /* --- Moving --- */
@@ -423,22 +451,38 @@ static void go_back(struct watch *watch)
 
 static void act(struct watch *watch, const char *method)
 {
-	json_decref(talk(method, json_pack("{s:o}", "selection", selection_of(watch->job, NULL))));
+	json_decref(ask(watch, method,
+			json_pack("{s:o}", "selection", selection_of(watch->job, NULL))));
 	watch->due_us = 0;
 }
 
 static void pause_or_resume(struct watch *watch)
 {
-	fetch_job(watch);
-	act(watch, streq(text_of(watch->job_row, "state"), "paused") ? "Resume" : "Pause");
+	if (fetch_job(watch))
+		act(watch, streq(text_of(watch->job_row, "state"), "paused") ? "Resume" : "Pause");
 }
 
-/* The job that s and p are about. */
+/* The job that Enter is about; false: there is none. */
 static bool choose_job(struct watch *watch)
 {
 	if (watch->view == VIEW_JOBS)
 		watch->job = number_of(json_array_get(watch->jobs, watch->job_place.at), "id");
 	return watch->job > 0 && watch->view != VIEW_OUTPUT;
+}
+
+/* And s and p, which are for one that goes on. */
+static bool choose_running_job(struct watch *watch)
+{
+	const json_t *row = watch->view == VIEW_JOBS
+				    ? json_array_get(watch->jobs, watch->job_place.at)
+				    : watch->job_row;
+
+	if (!choose_job(watch))
+		return false;
+	if (number_of(row, "endedUsec") == 0)
+		return true;
+	watch->notice = xasprintf("job %lld has ended", (long long)watch->job);
+	return false;
 }
 
 /* Not about moving; false: the end. */
@@ -464,11 +508,11 @@ static bool take_command(struct watch *watch, int key)
 		}
 		break;
 	case 's':
-		if (choose_job(watch))
+		if (choose_running_job(watch))
 			watch->question = key;
 		break;
 	case 'p':
-		if (choose_job(watch))
+		if (choose_running_job(watch))
 			pause_or_resume(watch);
 		break;
 	default:
@@ -482,6 +526,10 @@ static bool take_key(struct watch *watch, int key)
 	if (key == SCREEN_INTERRUPT) {
 		screen_end();
 		exit(STATUS_INTERRUPTED);
+	}
+	if (key != SCREEN_NONE) {
+		free(watch->notice);
+		watch->notice = NULL;
 	}
 	if (watch->question && key != SCREEN_NONE) {
 		if (key == 'y')
@@ -504,22 +552,25 @@ static bool take_key(struct watch *watch, int key)
 	return take_command(watch, key);
 }
 
-static void fetch_view(struct watch *watch)
+static bool fetch_view(struct watch *watch)
 {
 	switch (watch->view) {
 	case VIEW_JOBS:
 		fetch_jobs(watch);
 		place_clamp(&watch->job_place, json_array_size(watch->jobs), list_rows(watch));
-		break;
+		return true;
 	case VIEW_TASKS:
-		fetch_tasks(watch);
+		if (!fetch_tasks(watch))
+			return false;
 		place_clamp(&watch->task_place, watch->task_count, list_rows(watch));
-		break;
+		return true;
 	case VIEW_OUTPUT:
-		fetch_output(watch);
+		if (!fetch_output(watch))
+			return false;
 		move_output(watch, SCREEN_NONE);
-		break;
+		return true;
 	}
+	return true;
 }
 
 /* What takes long to ask for is asked for seldom. */
@@ -529,7 +580,11 @@ static void fetch(struct watch *watch)
 
 	if (start_us < watch->due_us)
 		return;
-	fetch_view(watch);
+	while (!fetch_view(watch)) {
+		if (watch->view == watch->root)
+			fail(STATUS_REFUSED, "%s", watch->notice);
+		go_back(watch);
+	}
 	took_us = now_monotonic_us() - start_us;
 	wait_us = 10 * took_us;
 	/* Of what an output has already all is read, as fast as it goes. */
@@ -588,5 +643,6 @@ enum status cmd_watch(struct words *words)
 	json_decref(watch.jobs);
 	json_decref(watch.job_row);
 	json_decref(watch.tasks);
+	free(watch.notice);
 	return STATUS_OK;
 }

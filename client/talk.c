@@ -359,16 +359,25 @@ static _Noreturn void tell_error(const struct reply_header *header)
 	fail(status_of(error), "jobd answers %s", header->error);
 }
 
+/* The next reply; its header lives as long. */
+static json_t *read_reply(struct reply_header *ret_header)
+{
+	json_t *message = read_message();
+
+	if (reply_parse(message, ret_header) < 0)
+		fail(STATUS_DAEMON, "jobd's reply is not readable: are jobctl and jobd of one "
+				    "version?");
+	return message;
+}
+
 /* The next reply: a new reference to its parameters. */
 static json_t *take_reply(bool *ret_continues)
 {
-	json_t *message = read_message();
 	struct reply_header header;
+	static json_t *message; /* of an error is still held when the program ends */
 	json_t *parameters;
 
-	if (reply_parse(message, &header) < 0)
-		fail(STATUS_DAEMON, "jobd's reply is not readable: are jobctl and jobd of one "
-				    "version?");
+	message = read_reply(&header);
 	if (header.error)
 		tell_error(&header);
 	*ret_continues = header.continues;
@@ -393,6 +402,24 @@ json_t *talk(const char *method, json_t *parameters)
 {
 	talk_ask(method, parameters);
 	return talk_answer();
+}
+
+json_t *talk_try(const char *method, json_t *parameters, char **ret_error)
+{
+	struct reply_header header;
+	json_t *message, *reply = NULL;
+
+	talk_ask(method, parameters);
+	message = read_reply(&header);
+	if (header.error) {
+		const char *text = text_of(header.parameters, "message");
+
+		*ret_error = xstrdup(*text ? text : header.error);
+	} else {
+		reply = header.parameters ? json_incref(header.parameters) : json_object();
+	}
+	json_decref(message);
+	return reply;
 }
 
 void talk_stream(const char *method, json_t *parameters, talk_fn *fn, void *context)

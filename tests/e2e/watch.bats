@@ -201,6 +201,37 @@ press() {
 	see '^status 130$'
 }
 
+@test "a job that is removed or has ended: said at the bottom, and the list goes on" {
+	start_jobd
+	jobctl start ping --name one 127.0.0.1
+	jobctl start ping --count 0 127.0.0.1
+	jobctl wait 1
+	watch 80 12
+	see '^ 1 one '
+	press Down s
+	see '^job 1 has ended$'
+	press p
+	see '^job 1 has ended$'
+	press Enter
+	see '^job 1 one '
+	press Enter
+	see '^1/127\.0\.0\.1: 1 lines'
+	jobctl remove 1
+	see '^jobs: 1'
+	see '^no job 1; `jobctl list` shows yours$'
+	# It went between the key and the answer
+	press Up s
+	see '^stop job 2\?'
+	jobctl remove --force 2
+	see '^jobs: 0'
+	press y
+	see '^no job 2; `jobctl list` shows yours$'
+	press Down
+	see 'q: quit'
+	press q
+	see '^status 0$'
+}
+
 @test "Ctrl-Z and Ctrl-C, also while jobd does not answer; Ctrl-L draws anew" {
 	start_jobd
 	jobctl start ping 127.0.0.1
