@@ -51,6 +51,7 @@ struct watch {
 	int question;   /* the key that waits for y */
 	char *notice;   /* until the next key; or NULL */
 	int64_t due_us; /* when to ask again; monotonic */
+	size_t rows;    /* of the screen, when that was asked for */
 };
 
 /* --- Asking --- */
@@ -560,6 +561,7 @@ static bool fetch_view(struct watch *watch)
 		place_clamp(&watch->job_place, json_array_size(watch->jobs), list_rows(watch));
 		return true;
 	case VIEW_TASKS:
+		place_clamp(&watch->task_place, watch->task_count, list_rows(watch));
 		if (!fetch_tasks(watch))
 			return false;
 		place_clamp(&watch->task_place, watch->task_count, list_rows(watch));
@@ -578,8 +580,9 @@ static void fetch(struct watch *watch)
 {
 	int64_t start_us = now_monotonic_us(), took_us, wait_us;
 
-	if (start_us < watch->due_us)
+	if (start_us < watch->due_us && watch->rows == screen_rows())
 		return;
+	watch->rows = screen_rows();
 	while (!fetch_view(watch)) {
 		if (watch->view == watch->root)
 			fail(STATUS_REFUSED, "%s", watch->notice);

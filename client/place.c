@@ -12,6 +12,9 @@ void place_clamp(struct place *place, size_t count, size_t rows)
 		place->top = place->at;
 	if (place->at >= place->top + rows)
 		place->top = place->at - rows + 1;
+	/* The screen may have become larger. */
+	if (place->top + rows > count)
+		place->top = count > rows ? count - rows : 0;
 }
 
 bool place_move(struct place *place, int key, size_t count, size_t rows)

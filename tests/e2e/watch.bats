@@ -136,6 +136,13 @@ press() {
 	see '^job 1 sweep'
 	terminal resize-window -x 120 -y 30
 	see '^ +24 127\.0\.0\.25 .* 1/1 replies'
+	# At the end of a list a larger one has more of it
+	press End
+	see '^ +59 127\.0\.0\.60 .* 1/1 replies'
+	shows_no '^ +30 127\.0\.0\.31 '
+	terminal resize-window -x 120 -y 50
+	see '^ +15 127\.0\.0\.16 .* 1/1 replies'
+	see '^ +59 127\.0\.0\.60 .* 1/1 replies'
 	terminal resize-window -x 10 -y 2
 	see '^job 1 swee$'
 	terminal resize-window -x 100 -y 10
