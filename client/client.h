@@ -20,7 +20,8 @@
 /* Exit statuses: cli promises of jobctl(1). */
 enum status {
 	STATUS_OK = 0,
-	STATUS_REFUSED = 1,   /* refused, no such job, a removal or an import left something */
+	STATUS_REFUSED =
+		1, /* refused, no such job, a removal or an import left something, a change */
 	STATUS_WORDS = 2,     /* the words are wrong */
 	STATUS_FAILED = 3,    /* waited, and at least one task did not succeed */
 	STATUS_DAEMON = 4,    /* no daemon to talk to, or it cannot store */
@@ -102,7 +103,9 @@ json_t *text_value(const char *text, const char *what);
 const char *option_of_parameter(const char *parameter);
 /* The word of the list that is nearest to a mistyped one, or NULL. */
 const char *nearest(const char *word, const char *const *candidates);
-/* One line on standard error, then the end. */
+/* The status of what could not be done. */
+enum status trouble(enum status status);
+/* One line on standard error, then the end with that status. */
 _Noreturn void fail(enum status status, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
@@ -120,6 +123,8 @@ extern const size_t command_count;
 struct globals {
 	const char *socket;
 	bool is_user, is_system, is_json, is_quiet;
+	bool is_comparing; /* STATUS_REFUSED is an answer, as of diff(1): trouble has another status
+			    */
 	/* Standard output, standard error */
 	bool is_terminal[2], has_color[2];
 };

@@ -421,8 +421,13 @@ enum status cmd_diff(struct words *words)
 		.is_group = words_flag(words, "group") && !globals.is_json,
 		.context = context ? json_integer_value(context) : CONTEXT_DEFAULT,
 	};
+	const char *why;
 	bool is_same;
 
+	globals.is_comparing = true;
+	if (diff.context < 0)
+		fail(STATUS_WORDS, "--context takes a number of lines, not %lld",
+		     (long long)diff.context);
 	if (words->argument_count > SIDES || words->has_rest)
 		fail(STATUS_WORDS, "diff takes two jobs, the older first: jobctl diff 7 9");
 	talk_on_interrupt(NULL);
@@ -434,8 +439,8 @@ enum status cmd_diff(struct words *words)
 		read_side(&diff, side);
 	compare_all(&diff);
 	print_groups(&diff);
-	if (fflush(stdout) != 0)
-		fail(STATUS_REFUSED, "cannot write the output: %m");
+	if (!is_written(stdout, &why))
+		fail(STATUS_REFUSED, "cannot write the output: %s", why);
 	if (!globals.is_json && !globals.is_quiet)
 		print_sums(&diff);
 	is_same = diff.changed + diff.only_count[BEFORE] + diff.only_count[AFTER] == 0;

@@ -160,6 +160,11 @@ const struct option_row filter_options[] = {
 	{0},
 };
 
+enum status trouble(enum status status)
+{
+	return status == STATUS_REFUSED && globals.is_comparing ? STATUS_WORDS : status;
+}
+
 void fail(enum status status, const char *format, ...)
 {
 	va_list arguments;
@@ -171,7 +176,7 @@ void fail(enum status status, const char *format, ...)
 	(void)vfprintf(stderr, format, arguments);
 	va_end(arguments);
 	(void)fputc('\n', stderr);
-	exit((int)status);
+	exit((int)trouble(status));
 }
 
 /* --- The nearest word --- */

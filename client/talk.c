@@ -341,7 +341,7 @@ static _Noreturn void tell_error(const struct reply_header *header)
 		print_json(object);
 		json_decref(object);
 		(void)fflush(stdout);
-		exit((int)status_of(error));
+		exit((int)trouble(status_of(error)));
 	}
 	if (about && message)
 		fail(status_of(error), "%s: %s", about, message);

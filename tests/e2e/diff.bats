@@ -161,18 +161,22 @@ only in 2: 127.0.1.6" ]
 Binary files differ' ]
 }
 
-@test "diff: wrong words, and no diff(1)" {
+@test "diff: wrong words, and no diff(1): never the status of a change" {
 	two_jobs
-	for words in '1 2 1' '1 2 --state failed' '1 -- x' '1-2 1' "1,2 1" "'b*' 1" '/127.0.1.1 1' '--context x 1 2'; do
+	for words in '1 2 1' '1 2 --state failed' '1 -- x' '1-2 1' "1,2 1" "'b*' 1" '/127.0.1.1 1' '--context x 1 2' \
+		'--context -1 1 2' '1 --json 9'; do
 		eval "run -2 jobctl diff $words"
 		[ "${#lines[@]}" -eq 1 ]
 	done
-	run -1 jobctl diff 1 9
+	run -2 jobctl diff 1 9
 	[ "$output" = 'jobctl: no job 9; `jobctl list` shows yours' ]
-	run -1 jobctl diff before
+	run -2 jobctl diff before
 	[ "$output" = 'jobctl: there are no two jobs to compare in before: two that have ended' ]
-	run -1 jobctl diff 1 nobody
+	run -2 jobctl diff 1 nobody
 	[[ $output == *nobody* ]]
-	run -1 env PATH=/nowhere "$JOBCTL_PROGRAM" diff 1 2
+	run -2 env PATH=/nowhere "$JOBCTL_PROGRAM" diff 1 2
 	[[ $output == *"diff(1) failed; is the package diffutils there?" ]]
+	run -2 bash -c "'$JOBCTL_PROGRAM' diff --quiet 1 2 >/dev/full"
+	[[ $output == "jobctl: cannot write the output: "* ]]
+	run -4 jobctl diff --socket "$BATS_TEST_TMPDIR/none" 1 2
 }
