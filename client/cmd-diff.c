@@ -58,16 +58,27 @@ static struct target *find_target(struct diff *diff, const char *name)
 	return target;
 }
 
+/* "failed (host-key)", "failed (exit 2)": another exit status is another outcome. */
+static char *outcome_of(const json_t *task)
+{
+	const char *state = text_of(task, "state"), *error = text_of(task, "error");
+	const json_t *ssh = json_object_get(task, "ssh");
+	int64_t status = number_of(ssh, "exitStatus");
+	char class[32];
+
+	if (streq(error, "signal") && *text_of(ssh, "signal"))
+		return xasprintf("%s (signal %s)", state, text_of(ssh, "signal"));
+	if (status != 0 && (!*error || streq(error, "exit")))
+		return xasprintf("%s (exit %lld)", state, (long long)status);
+	return *error ? xasprintf("%s (%s)", state, for_people(error, class)) : xstrdup(state);
+}
+
 static void take_task(struct diff *diff, const json_t *task)
 {
 	struct side *side = &find_target(diff, text_of(task, "target"))->sides[diff->side];
-	const char *error = text_of(task, "error");
-	char class[32];
 
 	side->is_there = true;
-	side->outcome =
-		*error ? xasprintf("%s (%s)", text_of(task, "state"), for_people(error, class))
-		       : xstrdup(text_of(task, "state"));
+	side->outcome = outcome_of(task);
 	side->message = xstrdup(text_of(task, "message"));
 	if (!diff->jobs[diff->side])
 		diff->jobs[diff->side] = xasprintf("%lld", (long long)number_of(task, "job"));

@@ -68,7 +68,7 @@ two_jobs() {
  snmp on
  line vty
  end
-127.0.1.3: succeeded, then failed (exit): exit status 1
+127.0.1.3: succeeded, then failed (exit 1): exit status 1
 --- 1/127.0.1.3
 +++ 2/127.0.1.3
 @@ -1,5 +0,0 @@
@@ -99,6 +99,31 @@ only in 2: 127.0.1.6" ]
 	[ "$output" = '127.0.1.7: failed (host-key), then succeeded' ]
 }
 
+@test "diff: another exit status, or another signal, is a change" {
+	start_sshd
+	known 127.0.1.1 127.0.1.2
+	start_jobd
+	run_status() {
+		jobctl start ssh --wait --quiet --login "$TEST_USER" --port "$SSH_PORT" --success-codes 0,7 \
+			'127.0.1.[1-2]' -- "echo hi; $1" >/dev/null 2>&1 || :
+	}
+	run_status 'exit 1'
+	run_status 'exit 2'
+	run -1 jobctl diff --quiet
+	[ "${lines[0]}" = '127.0.1.1: failed (exit 1), then failed (exit 2): exit status 2' ]
+	run_status 'kill -TERM $$'
+	run_status 'kill -KILL $$'
+	run -1 jobctl diff --quiet --group
+	[ "$output" = '127.0.1.[1-2] (2): failed (signal TERM), then failed (signal KILL)' ]
+	run_status true
+	run_status 'exit 7'
+	run -1 jobctl diff --quiet --group
+	[ "$output" = '127.0.1.[1-2] (2): succeeded, then succeeded (exit 7)' ]
+	run_status 'exit 7'
+	run -0 jobctl diff --quiet
+	[ -z "$output" ]
+}
+
 @test "diff --group: the same change of many targets is told once" {
 	two_jobs
 	for i in 1 2 4; do config "$i" 'ntp server 10.0.0.2' "end"; done
@@ -115,7 +140,7 @@ only in 2: 127.0.1.6" ]
 	run -1 jobctl diff --quiet --group --context 0 before after
 	[ "$(grep -c '^@@ -2 +2 @@$' <<<"$output")" -eq 1 ]
 	grep -qxF -- '--- 1/127.0.1.[1-2] (2)' <<<"$output"
-	grep -qxF '127.0.1.3 (1): succeeded, then failed (exit)' <<<"$output"
+	grep -qxF '127.0.1.3 (1): succeeded, then failed (exit 1)' <<<"$output"
 }
 
 @test "diff: of one word, or a schedule, the two newest jobs that have ended" {
@@ -151,7 +176,7 @@ only in 2: 127.0.1.6" ]
 		'["127.0.1.1","127.0.1.2","127.0.1.3","127.0.1.5","127.0.1.6"]' ]
 	jq -se '.[0] | .before == "succeeded" and .after == "succeeded" and
 		(.stdoutDiff | startswith("@@ -1,5 +1,5 @@\n")) and (has("stderrDiff") | not)' <<<"$output"
-	jq -se '.[2] | .after == "failed (exit)" and has("stderrDiff")' <<<"$output"
+	jq -se '.[2] | .after == "failed (exit 1)" and has("stderrDiff")' <<<"$output"
 	jq -se '(.[3] | has("after") | not) and (.[4] | has("before") | not)' <<<"$output"
 	printf '\0\377' >"$BATS_TEST_TMPDIR/configs/127.0.1.4"
 	show_run binary 127.0.1.4
