@@ -25,7 +25,7 @@ struct side {
 };
 
 struct target {
-	char *name;
+	char *name, *after; /* after: where it is another one there; or NULL */
 	struct side sides[SIDES];
 	UT_hash_handle hh;
 };
@@ -224,13 +224,15 @@ static void print_text(const char *text, size_t size)
 	}
 }
 
-static void print_diff(const struct diff *diff, const char *targets, int stream, const char *text,
-		       size_t size)
+/* after: the targets there, where these are other ones; or NULL */
+static void print_diff(const struct diff *diff, const char *targets, const char *after, int stream,
+		       const char *text, size_t size)
 {
 	for (int side = 0; side < SIDES; side++)
 		printf("%s%s %s/%s%s%s\n", color(stdout, COLOR_BOLD),
-		       side == BEFORE ? "---" : "+++", diff->jobs[side], targets,
-		       stream_names[stream], color(stdout, COLOR_OFF));
+		       side == BEFORE ? "---" : "+++", diff->jobs[side],
+		       side == AFTER && after ? after : targets, stream_names[stream],
+		       color(stdout, COLOR_OFF));
 	print_text(text, size);
 }
 
@@ -250,7 +252,8 @@ static void print_target(const struct target *target, const char *const diffs[2]
 {
 	static const char *const outcomes[] = {"before", "after"};
 	static const char *const names[] = {"stdoutDiff", "stderrDiff"};
-	json_t *object = json_pack("{s:s}", "target", target->name);
+	json_t *object =
+		json_pack("{s:s, s:s*}", "target", target->name, "afterTarget", target->after);
 
 	for (int i = 0; i < SIDES; i++)
 		if (target->sides[i].is_there)
@@ -285,13 +288,15 @@ static bool is_silent(const struct side *side)
 
 static void tell_outcome(struct diff *diff, const struct target *target)
 {
+	const char *after = target->after ? target->after : "";
 	autofree char *outcome = xasprintf("%s, then %s", target->sides[BEFORE].outcome,
 					   target->sides[AFTER].outcome);
+	autofree char *label = xasprintf("%s%s%s", target->name, *after ? ", " : "", after);
 
 	if (diff->is_group)
-		group_add(&diff->outcomes, outcome, strlen(outcome), target->name);
+		group_add(&diff->outcomes, outcome, strlen(outcome), label);
 	else
-		print_outcome(target->name, outcome, target->sides[AFTER].message);
+		print_outcome(label, outcome, target->sides[AFTER].message);
 }
 
 /* Of a target that is in both; true where something changed. */
@@ -313,16 +318,33 @@ static bool compare(struct diff *diff, const struct target *target)
 		is_changed = true;
 		diffs[i] = text_diff(old->bytes, old->size, new->bytes, new->size, diff->context,
 				     &sizes[i]);
-		if (diff->is_group)
+		if (diff->is_group && !target->after)
 			group_add(&diff->streams[i], diffs[i], sizes[i], target->name);
 		else if (!globals.is_json)
-			print_diff(diff, target->name, i, diffs[i], sizes[i]);
+			print_diff(diff, target->name, target->after, i, diffs[i], sizes[i]);
 	}
 	if (is_changed && globals.is_json)
 		print_target(target, (const char *const *)diffs, sizes);
 	free(diffs[0]);
 	free(diffs[1]);
 	return is_changed;
+}
+
+/* "7/r01 7/r02": two targets that are named are compared, whatever they are called. */
+static void pair_targets(struct diff *diff)
+{
+	struct target *first = diff->targets, *second;
+
+	if (HASH_COUNT(diff->targets) != 2 || !strchr(diff->words[BEFORE], '/') ||
+	    !strchr(diff->words[AFTER], '/'))
+		return;
+	second = first->hh.next;
+	if (first->sides[AFTER].is_there || second->sides[BEFORE].is_there)
+		return;
+	first->sides[AFTER] = second->sides[AFTER];
+	HASH_DEL(diff->targets, second);
+	first->after = second->name;
+	free(second);
 }
 
 static void compare_all(struct diff *diff)
@@ -380,7 +402,7 @@ static void print_diff_group(const char *targets, size_t count, const char *text
 	const struct heading *heading = context;
 	autofree char *label = xasprintf("%s (%zu)", targets, count);
 
-	print_diff(heading->diff, label, heading->number, text, size);
+	print_diff(heading->diff, label, NULL, heading->number, text, size);
 }
 
 static void print_groups(struct diff *diff)
@@ -417,6 +439,7 @@ static void diff_free(struct diff *diff)
 			free(target->sides[i].streams[1].bytes);
 		}
 		free(target->name);
+		free(target->after);
 		free(target);
 	}
 	for (int side = 0; side < SIDES; side++) {
@@ -448,6 +471,7 @@ enum status cmd_diff(struct words *words)
 		choose_newest(&diff, words);
 	for (int side = 0; side < SIDES; side++)
 		read_side(&diff, side);
+	pair_targets(&diff);
 	compare_all(&diff);
 	print_groups(&diff);
 	if (!is_written(stdout, &why))

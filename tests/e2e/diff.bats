@@ -124,6 +124,27 @@ only in 2: 127.0.1.6" ]
 	[ -z "$output" ]
 }
 
+@test "diff: two targets of one job, or of two" {
+	two_jobs
+	for words in '1/127.0.1.1 1/127.0.1.2' '--group 1/127.0.1.1 1/127.0.1.2'; do
+		eval "run -1 --separate-stderr jobctl diff --context 0 $words"
+		[ "$output" = '--- 1/127.0.1.1
++++ 1/127.0.1.2
+@@ -1 +1 @@
+-hostname r1
++hostname r2' ]
+		[ "$stderr" = 'jobctl: 1 changed, 0 the same' ]
+	done
+	run -1 jobctl diff --json 2/127.0.1.1 2/127.0.1.3
+	[ "$(jq -c '[.target, .afterTarget, .before, .after]' <<<"$output")" = \
+		'["127.0.1.1","127.0.1.3","succeeded","failed (exit 1)"]' ]
+	run -1 jobctl diff --quiet 2/127.0.1.1 2/127.0.1.3
+	[ "${lines[0]}" = '127.0.1.1, 127.0.1.3: succeeded, then failed (exit 1): exit status 1' ]
+	# Where there are more, those of one name are compared
+	run -1 --separate-stderr jobctl diff '1/127.0.1.1' '1/127.0.1.[1-2]'
+	[ "$stderr" = 'jobctl: 0 changed, 1 the same, 1 only in 1' ]
+}
+
 @test "diff --group: the same change of many targets is told once" {
 	two_jobs
 	for i in 1 2 4; do config "$i" 'ntp server 10.0.0.2' "end"; done
