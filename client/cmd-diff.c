@@ -35,7 +35,7 @@ struct diff {
 	char *jobs[SIDES];  /* their ids */
 	int side;           /* that is being read */
 	struct target *targets;
-	bool is_group;
+	bool is_group, has_open[SIDES]; /* has_open: tasks that have not ended */
 	int64_t context;
 	struct group *only[SIDES], *outcomes, *streams[2];
 	size_t same, changed, only_count[SIDES];
@@ -76,8 +76,11 @@ static char *outcome_of(const json_t *task)
 static void take_task(struct diff *diff, const json_t *task)
 {
 	struct side *side = &find_target(diff, text_of(task, "target"))->sides[diff->side];
+	const char *state = text_of(task, "state");
 
 	side->is_there = true;
+	if (streq(state, "queued") || streq(state, "running"))
+		diff->has_open[diff->side] = true;
 	side->outcome = outcome_of(task);
 	side->message = xstrdup(text_of(task, "message"));
 	if (!diff->jobs[diff->side])
@@ -423,6 +426,9 @@ static void print_sums(const struct diff *diff)
 		if (diff->only_count[i] > 0)
 			(void)fprintf(stderr, ", %zu only in %s", diff->only_count[i],
 				      diff->jobs[i]);
+	for (int i = 0; i < SIDES; i++)
+		if (diff->has_open[i])
+			(void)fprintf(stderr, "; job %s has not ended", diff->jobs[i]);
 	(void)fputc('\n', stderr);
 }
 

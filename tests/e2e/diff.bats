@@ -145,6 +145,17 @@ only in 2: 127.0.1.6" ]
 	[ "$stderr" = 'jobctl: 0 changed, 1 the same, 1 only in 1' ]
 }
 
+@test "diff: a job that has not ended is compared as it is, and that is said" {
+	start_jobd
+	jobctl start ping 127.0.0.1
+	jobctl wait
+	jobctl start ping --count 0 127.0.0.1
+	wait_until "$BOUND" is_state 2 running
+	run -1 --separate-stderr jobctl diff 1 2
+	[ "$output" = '127.0.0.1: succeeded, then running' ]
+	[ "$stderr" = 'jobctl: 1 changed, 0 the same; job 2 has not ended' ]
+}
+
 @test "diff --group: the same change of many targets is told once" {
 	two_jobs
 	for i in 1 2 4; do config "$i" 'ntp server 10.0.0.2' "end"; done
