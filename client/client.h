@@ -6,6 +6,7 @@
  *   talk      the connection              targets-file  @FILE and inventories
  *   render    tables and JSON             results  what Receive gives, for people
  *   progress  the bar                     groups   targets with something in common
+ *   ignore   lines that do not count
  *   text-diff what changed in a text      screen   the whole terminal, and lists on it
  *   cmd-*     one command each
  */
@@ -246,6 +247,15 @@ void groups_print(struct group **groups, group_fn *fn, void *context);
 /* A unified diff of two texts that are not the same, without its heading. The caller frees. */
 char *text_diff(const char *before, size_t before_size, const char *after, size_t after_size,
 		int64_t context, size_t *ret_size);
+
+/* --- Lines that do not count (ignore.c) --- */
+
+struct ignore;
+/* From an array of regular expressions, or NULL for none; a wrong one ends the program. */
+struct ignore *ignore_new(const json_t *texts);
+void ignore_free(struct ignore *ignore);
+/* Takes the lines that fit one of them out of a text; the size of what is left. */
+size_t ignore_lines(const struct ignore *ignore, char *bytes, size_t size);
 
 /* --- Summaries (summary.c) --- */
 

@@ -350,6 +350,18 @@ static void pair_targets(struct diff *diff)
 	free(second);
 }
 
+static void ignore_all(struct diff *diff, const struct ignore *ignore)
+{
+	struct target *target, *next;
+
+	HASH_ITER (hh, diff->targets, target, next)
+		for (int i = 0; i < SIDES * 2; i++) {
+			struct text *text = &target->sides[i / 2].streams[i % 2];
+
+			text->size = ignore_lines(ignore, text->bytes, text->size);
+		}
+}
+
 static void compare_all(struct diff *diff)
 {
 	static const char *const none[2];
@@ -461,10 +473,12 @@ enum status cmd_diff(struct words *words)
 		.is_group = words_flag(words, "group") && !globals.is_json,
 		.context = context ? json_integer_value(context) : CONTEXT_DEFAULT,
 	};
+	struct ignore *ignore;
 	const char *why;
 	bool is_same;
 
 	globals.is_comparing = true;
+	ignore = ignore_new(json_object_get(words->own, "ignore"));
 	if (diff.context < 0)
 		fail(STATUS_WORDS, "--context takes a number of lines, not %lld",
 		     (long long)diff.context);
@@ -477,6 +491,8 @@ enum status cmd_diff(struct words *words)
 		choose_newest(&diff, words);
 	for (int side = 0; side < SIDES; side++)
 		read_side(&diff, side);
+	ignore_all(&diff, ignore);
+	ignore_free(ignore);
 	pair_targets(&diff);
 	compare_all(&diff);
 	print_groups(&diff);

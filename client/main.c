@@ -44,6 +44,7 @@ static const struct option_row diff_options[] = {
 	{"group", OPTION_FLAG, NULL, "-group", "targets with identical changes under one header",
 	 NULL},
 	{"context", OPTION_NUMBER, "N", "-context", "so many lines around each change (3)", NULL},
+	{"ignore", OPTION_REPEAT, "REGEX", "-ignore", "leave out lines that fit", NULL},
 	{0},
 };
 static const struct option_row schedules_options[] = {
@@ -91,7 +92,8 @@ const struct command commands[] = {
 	 "  jobctl remove 7 9-12\n  jobctl remove --all\n", TABLES(remove_options, filter_options),
 	 cmd_remove},
 	{"diff", "[JOB [JOB]]", "what changed in each target's output from one job to another",
-	 "  jobctl diff 7 9\n  jobctl diff 7/r03 9/r03\n  jobctl diff --group backup\n",
+	 "  jobctl diff 7 9\n  jobctl diff 7/r03 9/r03\n"
+	 "  jobctl diff --group --ignore 'uptime|^! Last change' backup\n",
 	 TABLES(diff_options, filter_options), cmd_diff},
 	{"export", "[SELECTOR...]", "everything of jobs, as lines of JSON",
 	 "  jobctl export --all >jobs.jsonl\n  jobctl export 7 | jq -c 'select(.task) | .task'\n",

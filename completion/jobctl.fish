@@ -265,6 +265,7 @@ complete -c jobctl -n '__fish_seen_subcommand_from remove' -l version -d 'show t
 complete -c jobctl -n __fish_use_subcommand -f -a diff -d 'what changed in each targets output from one job to another'
 complete -c jobctl -n '__fish_seen_subcommand_from diff' -l group -d 'targets with identical changes under one header'
 complete -c jobctl -n '__fish_seen_subcommand_from diff' -l context -r -d 'so many lines around each change (3)'
+complete -c jobctl -n '__fish_seen_subcommand_from diff' -l ignore -r -d 'leave out lines that fit'
 complete -c jobctl -n '__fish_seen_subcommand_from diff' -l all -d 'every job that you may see'
 complete -c jobctl -n '__fish_seen_subcommand_from diff' -l state -r -d 'jobs in these states'
 complete -c jobctl -n '__fish_seen_subcommand_from diff' -l kind -r -d 'jobs of this kind'

@@ -156,6 +156,32 @@ only in 2: 127.0.1.6" ]
 	[ "$stderr" = 'jobctl: 1 changed, 0 the same; job 2 has not ended' ]
 }
 
+@test "diff --ignore: lines that are another each time do not count" {
+	start_sshd
+	known 127.0.1.1 127.0.1.2
+	start_jobd
+	for i in 1 2; do
+		config 1 $'uptime is '"$i"$' s\r' $'hostname a\r' "ntp clock-period $i"
+		config 2 "uptime is $i$i s" "hostname b$i"
+		printf 'clock %s' "$i" >>"$BATS_TEST_TMPDIR/configs/127.0.1.2"
+		show_run backup '127.0.1.[1-2]'
+	done
+	run -1 --separate-stderr jobctl diff backup
+	[ "$stderr" = 'jobctl: 2 changed, 0 the same' ]
+	run -1 --separate-stderr jobctl diff --ignore '^uptime is [0-9]+ s$' --ignore 'ntp clock-|^clock' backup
+	[ "$stderr" = 'jobctl: 1 changed, 1 the same' ]
+	[ "$output" = '--- 1/127.0.1.2
++++ 2/127.0.1.2
+@@ -1 +1 @@
+-hostname b1
++hostname b2' ]
+	run -0 jobctl diff --quiet --ignore '^uptime|clock|hostname' backup
+	run -2 jobctl diff --ignore '(' backup
+	[[ $output == "jobctl: --ignore '(' is no regular expression: "* ]]
+	run -2 jobctl diff --ignore '' backup
+	[ "$output" = 'jobctl: --ignore got an empty value: say --ignore REGEX' ]
+}
+
 @test "diff --group: the same change of many targets is told once" {
 	two_jobs
 	for i in 1 2 4; do config "$i" 'ntp server 10.0.0.2' "end"; done
