@@ -10,8 +10,8 @@
 #include "client/place.h"
 #include "client/screen-table.h"
 #include "client/screen.h"
+#include "client/watch-texts.h"
 #include "common/protocol.h"
-#include "common/units.h"
 #include "common/util.h"
 
 enum {
@@ -21,7 +21,6 @@ enum {
 	TASKS_MAX = 1000,   /* of those that did not succeed the first */
 	PAGES_AT_ONCE = 16, /* of an output, before keys are looked at */
 	SKIP = 8,
-	BAR = 30,
 };
 
 enum view { VIEW_JOBS, VIEW_TASKS, VIEW_OUTPUT };
@@ -150,28 +149,6 @@ static bool fetch_tasks(struct watch *watch)
 
 /* --- Output --- */
 
-/* What came of it, in short. */
-static char *outcome_of(const json_t *task)
-{
-	const json_t *ping = json_object_get(task, "ping"), *ssh = json_object_get(task, "ssh");
-	const char *error = text_of(task, "error"), *message = text_of(task, "message");
-	char class[32], size[UNITS_TEXT_MAX];
-
-	if (*error)
-		return xasprintf("%s: %s", for_people(error, class), message);
-	if (*message)
-		return xstrdup(message);
-	if (number_of(ping, "received") > 0)
-		return xasprintf("%lld/%lld replies, avg %.2f ms",
-				 (long long)number_of(ping, "received"),
-				 (long long)number_of(ping, "sent"),
-				 (double)number_of(ping, "avgUsec") / 1e3);
-	if (ssh)
-		return xstrdup(size_text(
-			number_of(ssh, "stdoutBytes") + number_of(ssh, "stderrBytes"), size));
-	return xstrdup("");
-}
-
 /* What was written, or how the task ended. */
 static void take_record(struct lines *lines, const json_t *record)
 {
@@ -180,7 +157,7 @@ static void take_record(struct lines *lines, const json_t *record)
 	size_t size;
 
 	if (task) {
-		autofree char *outcome = outcome_of(task);
+		autofree char *outcome = task_outcome(task);
 
 		lines_end(lines);
 		text = xasprintf("%s%s%s\n", text_of(task, "state"), *outcome ? ", " : "", outcome);
@@ -241,32 +218,6 @@ static void draw_top(char *text)
 	free(text);
 }
 
-static int64_t done_of(const json_t *job)
-{
-	return number_of(job, "tasks") - number_of(job, "queued") - number_of(job, "running");
-}
-
-static int64_t failed_of(const json_t *job)
-{
-	return number_of(job, "failed") + number_of(job, "interrupted");
-}
-
-static void set_job_texts(char *texts[static SCREEN_FIELDS_MAX], const json_t *job)
-{
-	const char *command = text_of(job, "command");
-	char ago[UNITS_TEXT_MAX];
-
-	texts[0] = xasprintf("%lld", (long long)number_of(job, "id"));
-	texts[1] = xstrdup(text_of(job, "name"));
-	texts[2] = xstrdup(text_of(job, "kind"));
-	texts[3] = xstrdup(text_of(job, "state"));
-	texts[4] =
-		xasprintf("%lld/%lld", (long long)done_of(job), (long long)number_of(job, "tasks"));
-	texts[5] = failed_of(job) > 0 ? xasprintf("%lld", (long long)failed_of(job)) : xstrdup("-");
-	texts[6] = xstrdup(ago_text(number_of(job, "createdUsec"), now_real_us(), ago));
-	texts[7] = xasprintf("%s%s%s", text_of(job, "targets"), *command ? " -- " : "", command);
-}
-
 static void draw_jobs(const struct watch *watch)
 {
 	static const struct screen_field fields[] = {{"ID", 12, true},       {"NAME", 20, false},
@@ -283,55 +234,10 @@ static void draw_jobs(const struct watch *watch)
 			   count == JOBS_MAX ? "the newest " : "", count, running));
 	table.texts = xcalloc(rows, sizeof(*table.texts));
 	for (; table.count < rows && watch->job_place.top + table.count < count; table.count++)
-		set_job_texts(table.texts[table.count],
-			      json_array_get(watch->jobs, watch->job_place.top + table.count));
+		job_texts(table.texts[table.count],
+			  json_array_get(watch->jobs, watch->job_place.top + table.count));
 	screen_table_draw(1, &table, watch->job_place.at - watch->job_place.top);
 	screen_table_done(&table);
-}
-
-/* "[#####.....] 15/30, 1 failed, 10 running" */
-static char *progress_of(const json_t *job)
-{
-	static const char full[] = "##############################";
-	static const char empty[] = "..............................";
-	int64_t total = number_of(job, "tasks"), done = done_of(job);
-	int filled = total > 0 ? (int)(done * BAR / total) : 0;
-
-	return xasprintf("[%.*s%.*s] %lld/%lld, %lld succeeded, %lld failed, %lld running", filled,
-			 full, BAR - filled, empty, (long long)done, (long long)total,
-			 (long long)number_of(job, "succeeded"), (long long)failed_of(job),
-			 (long long)number_of(job, "running"));
-}
-
-static char *job_heading(const json_t *job)
-{
-	const char *name = text_of(job, "name"), *command = text_of(job, "command");
-
-	return xasprintf("job %lld%s%s (%s): %s, %s%s%s", (long long)number_of(job, "id"),
-			 *name ? " " : "", name, text_of(job, "kind"), text_of(job, "state"),
-			 text_of(job, "targets"), *command ? " -- " : "", command);
-}
-
-static char *took_text(const json_t *task)
-{
-	int64_t start_us = number_of(task, "startedUsec"), end_us = number_of(task, "endedUsec");
-	char text[UNITS_TEXT_MAX];
-
-	if (start_us == 0)
-		return xstrdup("-");
-	if (end_us == 0)
-		end_us = now_real_us();
-	return xstrdup(duration_text(end_us > start_us ? end_us - start_us : 0, text));
-}
-
-static void set_task_texts(char *texts[static SCREEN_FIELDS_MAX], const json_t *task)
-{
-	texts[0] = xasprintf("%lld", (long long)number_of(task, "index"));
-	texts[1] = xstrdup(text_of(task, "target"));
-	texts[2] = xstrdup(text_of(task, "state"));
-	texts[3] = xasprintf("%lld", (long long)number_of(task, "attempts"));
-	texts[4] = took_text(task);
-	texts[5] = outcome_of(task);
 }
 
 static void draw_tasks(const struct watch *watch)
@@ -341,7 +247,7 @@ static void draw_tasks(const struct watch *watch)
 						     {"TOOK", 12, true},   {"RESULT", 0, false}};
 	struct screen_table table = {
 		.fields = fields, .field_count = ARRAY_SIZE(fields), .state = 2};
-	autofree char *progress = progress_of(watch->job_row);
+	autofree char *progress = job_progress(watch->job_row);
 	const char *reason = text_of(watch->job_row, "reason");
 	size_t rows = list_rows(watch), skipped = watch->task_place.top - watch->first;
 
@@ -351,8 +257,8 @@ static void draw_tasks(const struct watch *watch)
 	table.texts = xcalloc(rows, sizeof(*table.texts));
 	for (; table.count < rows && skipped + table.count < json_array_size(watch->tasks);
 	     table.count++)
-		set_task_texts(table.texts[table.count],
-			       json_array_get(watch->tasks, skipped + table.count));
+		task_texts(table.texts[table.count],
+			   json_array_get(watch->tasks, skipped + table.count));
 	screen_table_draw(3, &table, watch->task_place.at - watch->task_place.top);
 	screen_table_done(&table);
 }
