@@ -8,6 +8,7 @@
 
 #include "client/lines.h"
 #include "client/place.h"
+#include "client/prompt.h"
 #include "client/screen-table.h"
 #include "client/screen.h"
 #include "client/watch-texts.h"
@@ -30,7 +31,8 @@ struct output {
 	struct lines *lines;
 	json_t *next; /* parameters of the next call */
 	struct place place;
-	size_t skip;                  /* columns at the left that are not seen */
+	size_t skip;  /* columns at the left that are not seen */
+	size_t found; /* line that was searched for, from 1 of all that came; 0: none */
 	bool is_following, is_behind; /* there is more already */
 };
 
@@ -51,6 +53,7 @@ struct watch {
 	char *notice;   /* until the next key; or NULL */
 	int64_t due_us; /* when to ask again; monotonic */
 	size_t rows;    /* of the screen, when that was asked for */
+	struct prompt search;
 };
 
 /* --- Asking --- */
@@ -274,28 +277,45 @@ static void draw_output(const struct watch *watch)
 			   gone + count, newest, output->is_following ? "" : ", End follows"));
 	for (size_t i = 0; i < rows && output->place.top + i < count; i++) {
 		const struct line *line = lines_at(output->lines, output->place.top + i);
+		bool is_found = gone + output->place.top + i + 1 == output->found;
 
-		screen_text(i + 1, 0, SIZE_MAX, line->is_error ? LOOK_RED : LOOK_PLAIN, line->text,
-			    line->size, output->skip);
+		if (is_found)
+			screen_fill(i + 1, LOOK_CHOSEN);
+		screen_text(i + 1, 0, SIZE_MAX,
+			    is_found         ? LOOK_CHOSEN
+			    : line->is_error ? LOOK_RED
+					     : LOOK_PLAIN,
+			    line->text, line->size, output->skip);
 	}
+}
+
+/* What keys there are. */
+static char *keys_text(const struct watch *watch)
+{
+	if (watch->view == VIEW_JOBS)
+		return xstrdup("Enter: its tasks  /: search  s: stop  p: pause, go on  q: quit");
+	if (watch->view == VIEW_OUTPUT)
+		return xstrdup("arrows, pages: move  End: follow  /, n, N: search  Esc: back");
+	return xasprintf("Enter: output  f: %s  /: target  s: stop  p: pause, go on  Esc: back",
+			 watch->is_failed_only ? "all tasks" : "failed only");
+}
+
+static char *bottom_text(const struct watch *watch)
+{
+	if (watch->question)
+		return xasprintf("stop job %lld? y: yes, any other key: no", (long long)watch->job);
+	if (watch->search.is_open)
+		return xasprintf("/%s", watch->search.text);
+	return watch->notice ? xstrdup(watch->notice) : keys_text(watch);
 }
 
 static void draw_bottom(const struct watch *watch)
 {
-	static const char *const keys[] = {
-		[VIEW_JOBS] = "Enter: its tasks  s: stop  p: pause, go on  q: quit",
-		[VIEW_TASKS] = "Enter: output  f: failed only  s: stop  p: pause, go on  Esc: back",
-		[VIEW_OUTPUT] = "arrows, pages: move  End: follow  Esc: back  q: quit"};
-	autofree char *question =
-		xasprintf("stop job %lld? y: yes, any other key: no", (long long)watch->job);
-	const char *text = watch->question ? question : watch->notice;
-	enum look look = text ? LOOK_RED : LOOK_BOLD;
+	bool is_urgent = watch->question || watch->notice;
+	autofree char *text = bottom_text(watch);
 
-	if (!text && watch->view == VIEW_TASKS && watch->is_failed_only)
-		text = "Enter: output  f: all tasks  s: stop  p: pause, go on  Esc: back";
-	if (!text)
-		text = keys[watch->view];
-	screen_text(screen_rows() - 1, 0, SIZE_MAX, look, text, strlen(text), 0);
+	screen_text(screen_rows() - 1, 0, SIZE_MAX, is_urgent ? LOOK_RED : LOOK_BOLD, text,
+		    strlen(text), 0);
 }
 
 /* --- Moving --- */
@@ -347,11 +367,90 @@ static void open_output(struct watch *watch)
 			  "again", 1, "keep", 1);
 }
 
+/* The row of a target: "7/r03"; of several the first. */
+static bool choose_target(struct watch *watch, const char *selector)
+{
+	json_t *reply =
+		ask(watch, "ListTasks", json_pack("{s:s, s:i}", "selector", selector, "limit", 2));
+	const json_t *task = json_array_get(json_object_get(reply, "tasks"), 0);
+	bool is_there = task && fetch_job(watch);
+
+	if (is_there) {
+		watch->task_count = (size_t)number_of(watch->job_row, "tasks");
+		watch->first = (size_t)number_of(task, "index");
+		watch->task_place.at = watch->first;
+		watch->is_failed_only = false;
+		watch->due_us = 0;
+		keep(&watch->tasks, json_incref(reply), "tasks");
+	}
+	json_decref(reply);
+	return is_there;
+}
+
 static void go_back(struct watch *watch)
 {
 	if (watch->view > watch->root)
 		watch->view--;
 	watch->due_us = 0;
+}
+
+/* --- Searching --- */
+
+static bool find_job(struct watch *watch, const char *text, size_t from, bool is_back)
+{
+	for (size_t i = from; i < json_array_size(watch->jobs); i += is_back ? SIZE_MAX : 1) {
+		const json_t *job = json_array_get(watch->jobs, i);
+
+		if (!strstr(text_of(job, "name"), text) && !strstr(text_of(job, "targets"), text) &&
+		    !strstr(text_of(job, "command"), text))
+			continue;
+		watch->job_place.at = i;
+		place_clamp(&watch->job_place, json_array_size(watch->jobs), list_rows(watch));
+		return true;
+	}
+	return false;
+}
+
+static bool find_line(struct watch *watch, const char *text, size_t from, bool is_back)
+{
+	struct output *output = &watch->output;
+	size_t line = lines_find(output->lines, from, is_back, text);
+
+	if (line == lines_count(output->lines))
+		return false;
+	output->found = lines_gone(output->lines) + line + 1;
+	output->is_following = false;
+	output->place.at = line;
+	move_output(watch, SCREEN_NONE);
+	return true;
+}
+
+/* Where the search goes on: what was found last, or the first row that is seen. */
+static size_t search_place(const struct watch *watch)
+{
+	const struct output *output = &watch->output;
+	size_t gone = watch->view == VIEW_OUTPUT ? lines_gone(output->lines) : 0;
+
+	if (watch->view == VIEW_JOBS)
+		return watch->job_place.at;
+	return output->found > gone ? output->found - 1 - gone : output->place.at;
+}
+
+/* is_next: not what was found last. */
+static void search(struct watch *watch, bool is_next, bool is_back)
+{
+	const char *text = watch->search.text;
+	autofree char *selector = xasprintf("%lld/%s", (long long)watch->job, text);
+	size_t from = search_place(watch) + (is_next ? (is_back ? SIZE_MAX : 1) : 0);
+
+	if (!*text)
+		return;
+	if (watch->view == VIEW_TASKS)
+		(void)choose_target(watch, selector);
+	else if (watch->view == VIEW_JOBS ? !find_job(watch, text, from, is_back)
+					  : !find_line(watch, text, from, is_back))
+		watch->notice =
+			xasprintf("'%s' is not found further %s", text, is_back ? "up" : "down");
 }
 
 /* --- Acting --- */
@@ -399,6 +498,7 @@ static bool take_command(struct watch *watch, int key)
 	case 'q':
 		return false;
 	case SCREEN_BACK:
+	case SCREEN_ESCAPE:
 		go_back(watch);
 		break;
 	case '\n':
@@ -422,6 +522,14 @@ static bool take_command(struct watch *watch, int key)
 		if (choose_running_job(watch))
 			pause_or_resume(watch);
 		break;
+	case '/':
+		prompt_begin(&watch->search);
+		watch->output.found = 0;
+		break;
+	case 'n':
+	case 'N':
+		search(watch, true, key == 'N');
+		break;
 	default:
 		break;
 	}
@@ -437,6 +545,11 @@ static bool take_key(struct watch *watch, int key)
 	if (key != SCREEN_NONE) {
 		free(watch->notice);
 		watch->notice = NULL;
+	}
+	if (watch->search.is_open) {
+		if (prompt_key(&watch->search, key))
+			search(watch, false, false);
+		return true;
 	}
 	if (watch->question && key != SCREEN_NONE) {
 		if (key == 'y')
@@ -541,6 +654,10 @@ enum status cmd_watch(struct words *words)
 	if (words->argument_count == 1 && json_array_size(watch.jobs) == 1) {
 		open_tasks(&watch, number_of(json_array_get(watch.jobs, 0), "id"));
 		watch.root = VIEW_TASKS;
+		/* Of a single target its output */
+		if (strchr(words->arguments[0], '/') &&
+		    choose_target(&watch, words->arguments[0]) && json_array_size(watch.tasks) == 1)
+			open_output(&watch);
 	}
 	screen_begin();
 	do {

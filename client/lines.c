@@ -77,6 +77,15 @@ size_t lines_gone(const struct lines *lines)
 	return lines->gone;
 }
 
+size_t lines_find(const struct lines *lines, size_t from, bool is_back, const char *text)
+{
+	/* Before the first one comes a number that is too high. */
+	for (size_t i = from; i < lines->count; i += is_back ? SIZE_MAX : 1)
+		if (memmem(lines->lines[i].text, lines->lines[i].size, text, strlen(text)))
+			return i;
+	return lines->count;
+}
+
 const struct line *lines_at(const struct lines *lines, size_t number)
 {
 	return &lines->lines[number];

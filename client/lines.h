@@ -23,5 +23,7 @@ void lines_end(struct lines *lines);
 enum { LINES_MAX = 10000 };
 size_t lines_count(const struct lines *lines);
 size_t lines_gone(const struct lines *lines);
+/* The first line from one on, or back from there, in which a text stands; lines_count: none. */
+size_t lines_find(const struct lines *lines, size_t from, bool is_back, const char *text);
 /* Until the next record. */
 const struct line *lines_at(const struct lines *lines, size_t number);

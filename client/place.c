@@ -23,21 +23,27 @@ bool place_move(struct place *place, int key, size_t count, size_t rows)
 
 	switch (key) {
 	case SCREEN_UP:
+	case 'k':
 		place->at -= before > 0;
 		break;
 	case SCREEN_DOWN:
+	case 'j':
 		place->at++;
 		break;
 	case SCREEN_PAGE_UP:
+	case 'b':
 		place->at -= before < rows ? before : rows;
 		break;
 	case SCREEN_PAGE_DOWN:
+	case ' ':
 		place->at += rows;
 		break;
 	case SCREEN_HOME:
+	case 'g':
 		place->at = 0;
 		break;
 	case SCREEN_END:
+	case 'G':
 		place->at = count;
 		break;
 	default:

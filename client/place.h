@@ -13,7 +13,7 @@ struct place {
 
 /* Into a list of so many, with the chosen row on a screen of so many. */
 void place_clamp(struct place *place, size_t count, size_t rows);
-/* By a key; false where it is none of these. */
+/* By a key, as less(1) has them; false where it is none of these. */
 bool place_move(struct place *place, int key, size_t count, size_t rows);
 /*
  * Where rows came or went the chosen one stays chosen; on the first row it is the first one.

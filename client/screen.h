@@ -17,7 +17,8 @@ enum screen_key {
 	SCREEN_PAGE_DOWN,
 	SCREEN_HOME,
 	SCREEN_END,
-	SCREEN_BACK,
+	SCREEN_BACK, /* backspace */
+	SCREEN_ESCAPE,
 	SCREEN_INTERRUPT, /* Ctrl-C, or the terminal is gone */
 };
 

@@ -208,6 +208,61 @@ press() {
 	see '^status 130$'
 }
 
+@test "searching: a job, a target, a line; one target at once" {
+	start_sshd
+	known 127.0.0.1
+	start_jobd
+	jobctl start ping --name sweep '127.1.0.0/16'
+	jobctl start ssh --name lines --login "$TEST_USER" --port "$SSH_PORT" 127.0.0.1 -- \
+		'seq 1 5000; echo "grün: here"; seq 5001 9000; echo "here, too"; seq 9001 9100'
+	jobctl start ping --name other 127.0.0.1
+	jobctl wait
+	watch 80 12
+	see '^ 1 sweep '
+	press / s w x BSpace Enter
+	press Enter
+	see '^job 1 sweep '
+	press / 127.1.200.7 Enter
+	see '^51206 127\.1\.200\.7 +succeeded'
+	press / nobody Enter
+	see "the job has no target 'nobody'"
+	press Enter
+	see '^1/127\.1\.200\.7: 1 lines'
+	press Escape
+	see '^51206 '
+	press Escape
+	# A text that is left changes nothing
+	see '^jobs: 3'
+	press / x Escape Home / 'seq 5001' Enter Enter
+	see '^job 2 lines '
+	press Enter
+	see '^2/127\.0\.0\.1: 9103 lines'
+	press g / 'ün: h' Enter
+	see '^grün: here$'
+	press / here Enter
+	see '^grün: here$'
+	see 'End follows$'
+	press n
+	see '^here, too$'
+	shows_no '^grün: here$'
+	press n
+	see "^'here' is not found further down$"
+	press N
+	see '^grün: here$'
+	press N
+	see "^'here' is not found further up$"
+	press k k b Space j j
+	see '^grün: here$'
+	watch 80 12 1/127.1.200.7
+	see '^1/127\.1\.200\.7: 1 lines'
+	press Escape
+	see '^51206 127\.1\.200\.7 +succeeded'
+	watch 80 12 '1/127.1.200.[7-8]'
+	see '^51206 127\.1\.200\.7 +succeeded'
+	press q
+	see '^status 0$'
+}
+
 @test "a job that is removed or has ended: said at the bottom, and the list goes on" {
 	start_jobd
 	jobctl start ping --name one 127.0.0.1
@@ -249,7 +304,7 @@ press() {
 	see 'Stopped'
 	press fg Enter
 	see '^jobs: 1'
-	printf 'what somebody else wrote\r\n' >"$(terminal list-panes -F '#{pane_tty}')"
+	printf '\r\nwhat somebody else wrote\r\n' >"$(terminal list-panes -F '#{pane_tty}')"
 	see 'what somebody else wrote'
 	press C-l
 	wait_until "$BOUND" shows_no 'what somebody else wrote'
