@@ -54,6 +54,8 @@ char *text_diff(const char *before, size_t before_size, const char *after, size_
 	}
 	(void)fclose(out);
 	status = pclose(from);
+	/* Ctrl-C reaches both. */
+	talk_check_interrupt();
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 1)
 		fail(STATUS_REFUSED,
 		     "cannot compare outputs: diff(1) failed; is the package diffutils there?");

@@ -220,6 +220,27 @@ only in 2: 127.0.1.6" ]
 	[ "$stderr" = "jobctl: 0 changed, 1 the same" ]
 }
 
+@test "diff: Ctrl-C while diff(1) works" {
+	start_sshd
+	known 127.0.1.1
+	start_jobd
+	# A new order each time: diff(1) has seconds to do
+	for i in 1 2; do
+		jobctl start ssh --wait --quiet --raw --login "$TEST_USER" --port "$SSH_PORT" 127.0.1.1 -- \
+			'seq 1 200000 | shuf' >/dev/null
+	done
+	setsid "$JOBCTL_PROGRAM" diff 1 2 >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- 4>&- &
+	pid=$!
+	PIDS+=("$pid")
+	wait_until "$BOUND" pgrep -x -P "$pid" diff
+	kill -INT -- "-$pid"
+	wait_until "$BOUND" gone "$pid"
+	status=0
+	has_ended "$pid" || status=$?
+	[ "$status" -eq 130 ]
+	[ ! -s "$BATS_TEST_TMPDIR/out" ]
+}
+
 @test "diff: nothing changed is status 0; single targets; JSON; bytes that are no text" {
 	two_jobs
 	run -0 jobctl diff --quiet 1 1
