@@ -255,6 +255,7 @@ static void print_target(const struct target *target, const char *const diffs[2]
 {
 	static const char *const outcomes[] = {"before", "after"};
 	static const char *const names[] = {"stdoutDiff", "stderrDiff"};
+	static const char *const data_names[] = {"stdoutDiffData", "stderrDiffData"};
 	json_t *object =
 		json_pack("{s:s, s:s*}", "target", target->name, "afterTarget", target->after);
 
@@ -264,12 +265,14 @@ static void print_target(const struct target *target, const char *const diffs[2]
 						  json_string(target->sides[i].outcome));
 	for (int i = 0; i < 2; i++)
 		if (diffs[i]) {
-			json_t *text = json_stringn(diffs[i], sizes[i]);
+			json_t *bytes = json_object(), *text;
 
-			/* Not UTF-8: that it differs */
-			(void)json_object_set_new(object, names[i],
-						  text ? text
-						       : json_string("Binary files differ\n"));
+			/* As the interface has bytes: what is no UTF-8 in base64 */
+			bytes_to_json(bytes, diffs[i], sizes[i]);
+			text = json_object_get(bytes, "text");
+			(void)json_object_set(object, text ? names[i] : data_names[i],
+					      text ? text : json_object_get(bytes, "data"));
+			json_decref(bytes);
 		}
 	print_json(object);
 	json_decref(object);

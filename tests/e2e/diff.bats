@@ -257,11 +257,18 @@ only in 2: 127.0.1.6" ]
 		(.stdoutDiff | startswith("@@ -1,5 +1,5 @@\n")) and (has("stderrDiff") | not)' <<<"$output"
 	jq -se '.[2] | .after == "failed (exit 1)" and has("stderrDiff")' <<<"$output"
 	jq -se '(.[3] | has("after") | not) and (.[4] | has("before") | not)' <<<"$output"
+	for i in r R; do
+		config 4 $'description f\xfc'"$i"
+		show_run latin 127.0.1.4
+	done
+	run -1 jobctl diff --json latin
+	jq -e 'has("stdoutDiff") | not' <<<"$output"
+	[ "$(jq -r .stdoutDiffData <<<"$output" | base64 -d)" = $'@@ -1 +1 @@\n-description f\xfcr\n+description f\xfcR' ]
 	printf '\0\377' >"$BATS_TEST_TMPDIR/configs/127.0.1.4"
 	show_run binary 127.0.1.4
 	run -1 jobctl diff --quiet 1/127.0.1.4 binary
 	[ "$output" = '--- 1/127.0.1.4
-+++ 3/127.0.1.4
++++ 5/127.0.1.4
 Binary files differ' ]
 }
 
