@@ -272,9 +272,12 @@ static void draw_output(const struct watch *watch)
 	size_t rows = list_rows(watch), count = lines_count(output->lines);
 	size_t gone = lines_gone(output->lines);
 	autofree char *newest = gone > 0 ? xasprintf(", here the newest %zu", count) : xstrdup("");
+	autofree char *column =
+		output->skip > 0 ? xasprintf(", from column %zu", output->skip + 1) : xstrdup("");
 
-	draw_top(xasprintf("%lld/%s: %zu lines%s%s", (long long)watch->job, watch->target,
-			   gone + count, newest, output->is_following ? "" : ", End follows"));
+	draw_top(xasprintf("%lld/%s: %zu lines%s%s%s", (long long)watch->job, watch->target,
+			   gone + count, newest, column,
+			   output->is_following ? "" : ", End follows"));
 	for (size_t i = 0; i < rows && output->place.top + i < count; i++) {
 		const struct line *line = lines_at(output->lines, output->place.top + i);
 		bool is_found = gone + output->place.top + i + 1 == output->found;

@@ -200,6 +200,9 @@ void screen_text(size_t row, size_t column, size_t width, enum look look, const 
 			break;
 		if (at - wide >= skip)
 			(void)ncurses.waddnwstr(window, glyph, -1);
+		/* Of one that is cut in two the rest is empty, so that columns stay columns. */
+		for (size_t i = skip; at - wide < skip && i < at; i++)
+			(void)ncurses.waddnwstr(window, L" ", 1);
 		text += step;
 		size -= step;
 	}

@@ -116,6 +116,7 @@ press() {
 	see 'End follows$'
 	press Right
 	see '^line 1$'
+	see ' lines, from column 9, End follows$'
 	press End Left
 	see '^2/127\.0\.0\.1: [0-9]+ lines$'
 	shows_no '^this is line 1$'
@@ -347,6 +348,14 @@ press() {
 	see '^no end$'
 	see '^nor here$'
 	see '^failed, exit: '
+	jobctl start ssh --wait --quiet --raw --login "$TEST_USER" --port "$SSH_PORT" 127.0.0.1 -- \
+		'echo "x日本語日本語|"; echo "123456\\033[m|"; echo "12345678abcdef|"' >/dev/null
+	watch 80 20 4/127.0.0.1
+	see '^123456.x1b\[m\|$'
+	press Right
+	see '^ 本語\|$'
+	see '^  \[m\|$'
+	see '^abcdef\|$'
 }
 
 @test "a long output: its end at once; what is looked at stays where the oldest lines go" {
