@@ -19,12 +19,13 @@ enum {
 	REFRESH_MS = 500,
 	REFRESH_MAX_MS = 5000,
 	JOBS_MAX = 200,     /* the newest of them */
-	TASKS_MAX = 1000,   /* of those that did not succeed the first */
+	TASKS_MAX = 1000,   /* of those that failed, or run, the first */
 	PAGES_AT_ONCE = 16, /* of an output, before keys are looked at */
 	SKIP = 8,
 };
 
 enum view { VIEW_JOBS, VIEW_TASKS, VIEW_OUTPUT };
+enum filter { FILTER_NONE, FILTER_FAILED, FILTER_RUNNING };
 
 /* What a task wrote, and what of it is seen. */
 struct output {
@@ -46,8 +47,8 @@ struct watch {
 	json_t *tasks; /* those on the screen, from first on */
 	size_t first, task_count;
 	struct place task_place;
-	bool is_failed_only;
-	char *target; /* whose output is seen */
+	enum filter filter; /* of the tasks */
+	char *target;       /* whose output is seen */
 	struct output output;
 	int question;   /* the key that waits for y */
 	char *notice;   /* until the next key; or NULL */
@@ -122,16 +123,18 @@ static bool fetch_tasks(struct watch *watch)
 {
 	autofree char *selector = xasprintf("%lld", (long long)watch->job);
 	json_t *parameters = json_pack("{s:s}", "selector", selector), *before, *reply;
-	size_t limit = watch->is_failed_only ? TASKS_MAX : list_rows(watch);
+	size_t limit = watch->filter ? TASKS_MAX : list_rows(watch);
 
-	watch->first = watch->is_failed_only ? 0 : watch->task_place.top;
+	watch->first = watch->filter ? 0 : watch->task_place.top;
 	if (limit > TASKS_MAX)
 		limit = TASKS_MAX;
 	(void)json_object_set_new(parameters, "limit", json_integer((json_int_t)limit));
-	if (watch->is_failed_only)
+	if (watch->filter)
 		(void)json_object_set_new(
 			parameters, "states",
-			json_pack("[s, s, s]", "failed", "stopped", "interrupted"));
+			watch->filter == FILTER_RUNNING
+				? json_pack("[s]", "running")
+				: json_pack("[s, s, s]", "failed", "stopped", "interrupted"));
 	if (watch->first > 0)
 		(void)json_object_set_new(parameters, "after",
 					  json_integer((json_int_t)watch->first - 1));
@@ -142,11 +145,11 @@ static bool fetch_tasks(struct watch *watch)
 	}
 	before = json_incref(watch->tasks);
 	keep(&watch->tasks, reply, "tasks");
-	if (watch->is_failed_only)
+	if (watch->filter)
 		place_keep(&watch->task_place, before, watch->tasks, "index");
 	json_decref(before);
-	watch->task_count = watch->is_failed_only ? json_array_size(watch->tasks)
-						  : (size_t)number_of(watch->job_row, "tasks");
+	watch->task_count = watch->filter ? json_array_size(watch->tasks)
+					  : (size_t)number_of(watch->job_row, "tasks");
 	return true;
 }
 
@@ -299,8 +302,9 @@ static char *keys_text(const struct watch *watch)
 		return xstrdup("Enter: its tasks  /: search  s: stop  p: pause, go on  q: quit");
 	if (watch->view == VIEW_OUTPUT)
 		return xstrdup("arrows, pages: move  End: follow  /, n, N: search  Esc: back");
-	return xasprintf("Enter: output  f: %s  /: target  s: stop  p: pause, go on  Esc: back",
-			 watch->is_failed_only ? "all tasks" : "failed only");
+	return xasprintf("Enter: output  f: %s  r: %s  /: target  s: stop  p: pause  Esc: back",
+			 watch->filter == FILTER_FAILED ? "all" : "failed",
+			 watch->filter == FILTER_RUNNING ? "all" : "running");
 }
 
 static char *bottom_text(const struct watch *watch)
@@ -349,7 +353,7 @@ static void open_tasks(struct watch *watch, int64_t job)
 	watch->due_us = 0;
 	watch->job = job;
 	watch->task_place = (struct place){0};
-	watch->is_failed_only = false;
+	watch->filter = FILTER_NONE;
 }
 
 static void open_output(struct watch *watch)
@@ -382,7 +386,7 @@ static bool choose_target(struct watch *watch, const char *selector)
 		watch->task_count = (size_t)number_of(watch->job_row, "tasks");
 		watch->first = (size_t)number_of(task, "index");
 		watch->task_place.at = watch->first;
-		watch->is_failed_only = false;
+		watch->filter = FILTER_NONE;
 		watch->due_us = 0;
 		keep(&watch->tasks, json_incref(reply), "tasks");
 	}
@@ -494,6 +498,14 @@ static bool choose_running_job(struct watch *watch)
 	return false;
 }
 
+/* Only these tasks; where it is so, all of them again. */
+static void set_filter(struct watch *watch, enum filter filter)
+{
+	watch->filter = watch->filter == filter ? FILTER_NONE : filter;
+	watch->task_place = (struct place){0};
+	watch->due_us = 0;
+}
+
 /* Not about moving; false: the end. */
 static bool take_command(struct watch *watch, int key)
 {
@@ -511,11 +523,9 @@ static bool take_command(struct watch *watch, int key)
 			open_output(watch);
 		break;
 	case 'f':
-		if (watch->view == VIEW_TASKS) {
-			watch->is_failed_only = !watch->is_failed_only;
-			watch->task_place = (struct place){0};
-			watch->due_us = 0;
-		}
+	case 'r':
+		if (watch->view == VIEW_TASKS)
+			set_filter(watch, key == 'f' ? FILTER_FAILED : FILTER_RUNNING);
 		break;
 	case 's':
 		if (choose_running_job(watch))
@@ -568,7 +578,7 @@ static bool take_key(struct watch *watch, int key)
 			return true;
 	} else if (place_move(&watch->task_place, key, watch->task_count, list_rows(watch))) {
 		/* Other rows, unless all of them are here. */
-		if (!watch->is_failed_only && watch->task_place.top != watch->first)
+		if (!watch->filter && watch->task_place.top != watch->first)
 			watch->due_us = 0;
 		return true;
 	}

@@ -97,7 +97,7 @@ press() {
 	press PageUp PageUp
 	see '^ +22 127\.0\.0\.23 +succeeded'
 	press f
-	see 'f: all tasks'
+	see 'f: all '
 	shows_no '127\.0\.0\.1 +succeeded'
 	press Escape
 	see '^jobs: 3'
@@ -262,6 +262,33 @@ press() {
 	see '^51206 127\.1\.200\.7 +succeeded'
 	press q
 	see '^status 0$'
+}
+
+@test "f and r: the tasks that failed, and those that run" {
+	start_sshd
+	known '127.0.0.1' '127.0.0.2' '127.0.0.3'
+	start_jobd
+	go_on=$(mark go-on)
+	jobctl start ssh --login "$TEST_USER" --port "$SSH_PORT" '127.0.0.[1-3]' -- \
+		"set -- \$SSH_CONNECTION; case \$3 in *.1) exit 0 ;; *.2) exit 1 ;; esac; until [ -e $go_on ]; do sleep 0.1; done"
+	watch 80 12 1
+	see ' 127\.0\.0\.1 +succeeded'
+	see ' 127\.0\.0\.2 +failed'
+	press r
+	wait_until "$BOUND" shows_no ' 127\.0\.0\.[12] '
+	see '^ +2 127\.0\.0\.3 +running'
+	press Down Up Enter
+	see '^1/127\.0\.0\.3: '
+	press Escape f
+	see '^ +1 127\.0\.0\.2 +failed'
+	shows_no ' 127\.0\.0\.[13] '
+	press r
+	see '^ +2 127\.0\.0\.3 +running'
+	touch "$go_on"
+	wait_until "$BOUND" shows_no ' 127\.0\.0\.3 '
+	see '3/3, 2 succeeded'
+	press r
+	see '^ +0 127\.0\.0\.1 +succeeded'
 }
 
 @test "a job that is removed or has ended: said at the bottom, and the list goes on" {
