@@ -171,17 +171,22 @@ void file_lines_open(struct file_lines *lines, const char *path, const char *wha
 /* The next one, until the call after it; NULL: there is none, and nothing is open. */
 char *file_lines_next(struct file_lines *lines);
 
-/* The words of a target list; @FILE, @- and @FILE:GROUP are read. Appended to the array. hosts:
- * what an inventory says of some in particular is appended there (SshHost of the interface); NULL:
- * left out. */
-void targets_read(json_t *targets, json_t *hosts, const char *word);
+/* Where the words of a target list go. */
+struct target_lists {
+	json_t *targets;
+	json_t *hosts;   /* what an inventory says of some in particular (SshHost of the interface);
+			    NULL: left out */
+	bool has_logins; /* a target may have a user and a port, also those that an inventory says */
+};
+/* A word of a target list, read where it is @FILE, @- or @FILE:PATTERN; appended to the lists. */
+void targets_read(const struct target_lists *lists, const char *word);
 /* What is typed on the terminal behind the prompt, unseen; the caller wipes and frees it. */
 char *ask_secret(const char *prompt);
 /* --dry-run: what Start's parameters, which jobd has checked, come to. */
 void dry_run(const json_t *parameters, const char *kind);
 /* The hosts of an inventory's text, which is taken apart, that a pattern names: "core:&edge:!r3".
  */
-void inventory_read(json_t *targets, json_t *hosts, const char *path, char *text,
+void inventory_read(const struct target_lists *lists, const char *path, char *text,
 		    const char *pattern);
 
 /* --- Showing (render.c) --- */

@@ -187,12 +187,15 @@ static void take_targets(struct words *words, const char *kind)
 {
 	const json_t *excluded = json_object_get(words->own, "exclude");
 	json_t *targets = json_array(), *exclude = json_array();
-	json_t *hosts = streq(kind, "ssh") ? json_array() : NULL;
+	bool is_ssh = streq(kind, "ssh");
+	json_t *hosts = is_ssh ? json_array() : NULL;
+	const struct target_lists lists = {targets, hosts, is_ssh};
+	const struct target_lists left_out = {exclude, NULL, is_ssh};
 
 	for (size_t i = 1; i < words->argument_count; i++)
-		targets_read(targets, hosts, words->arguments[i]);
+		targets_read(&lists, words->arguments[i]);
 	for (size_t i = 0; i < json_array_size(excluded); i++)
-		targets_read(exclude, NULL, json_string_value(json_array_get(excluded, i)));
+		targets_read(&left_out, json_string_value(json_array_get(excluded, i)));
 	(void)json_object_set_new(words->parameters, "targets", targets);
 	if (json_array_size(exclude) > 0)
 		(void)json_object_set(words->parameters, "exclude", exclude);

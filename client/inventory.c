@@ -375,10 +375,11 @@ static void apply_parts(struct inventory *inventory, const char *pattern, char s
 	}
 }
 
-/* "user@address:port" */
-static char *target_of(const struct host *host)
+/* "user@address:port"; of a kind that knows no logins the address alone. */
+static char *target_of(const struct host *host, bool has_logins)
 {
-	const char *user = host->variables[VARIABLE_USER], *port = host->variables[VARIABLE_PORT];
+	const char *user = has_logins ? host->variables[VARIABLE_USER] : NULL;
+	const char *port = has_logins ? host->variables[VARIABLE_PORT] : NULL;
 	const char *address =
 		host->variables[VARIABLE_HOST] ? host->variables[VARIABLE_HOST] : host->name;
 	/* An IPv6 address with a port behind it needs brackets. */
@@ -518,13 +519,13 @@ static void add_particulars(json_t *hosts, json_t *places, const struct host *ho
 	json_decref(object);
 }
 
-void inventory_read(json_t *targets, json_t *hosts, const char *path, char *text,
+void inventory_read(const struct target_lists *lists, const char *path, char *text,
 		    const char *pattern)
 {
 	json_t *places = json_object();
 	struct inventory inventory = {.path = path};
 	struct host *host, *next;
-	size_t before = json_array_size(targets);
+	size_t before = json_array_size(lists->targets);
 
 	read_lines(&inventory, text);
 	spread_variables(&inventory);
@@ -533,15 +534,15 @@ void inventory_read(json_t *targets, json_t *hosts, const char *path, char *text
 	apply_parts(&inventory, pattern, '!');
 	HASH_ITER (hh, inventory.hosts, host, next) {
 		if (host->is_in) {
-			autofree char *target = target_of(host);
+			autofree char *target = target_of(host, lists->has_logins);
 			autofree char *what = xasprintf("line %u of %s", host->line, path);
 
-			(void)json_array_append_new(targets, text_value(target, what));
-			if (hosts)
-				add_particulars(hosts, places, host, target);
+			(void)json_array_append_new(lists->targets, text_value(target, what));
+			if (lists->hosts)
+				add_particulars(lists->hosts, places, host, target);
 		}
 	}
-	if (json_array_size(targets) == before)
+	if (json_array_size(lists->targets) == before)
 		fail(STATUS_WORDS, "the pattern '%s' leaves no host of the inventory %s", pattern,
 		     path);
 	json_decref(places);

@@ -76,7 +76,7 @@ static void read_plain(json_t *targets, const char *path)
 
 /* --- Inventories --- */
 
-static void read_inventory(json_t *targets, json_t *hosts, const char *path, const char *pattern)
+static void read_inventory(const struct target_lists *lists, const char *path, const char *pattern)
 {
 	autofree char *text = NULL;
 	FILE *out;
@@ -92,7 +92,7 @@ static void read_inventory(json_t *targets, json_t *hosts, const char *path, con
 		abort();
 	if (size == 0)
 		fail(STATUS_WORDS, "the inventory %s is empty", path);
-	inventory_read(targets, hosts, path, text, pattern);
+	inventory_read(lists, path, text, pattern);
 }
 
 /* The colon between file and pattern, both of which may have some: the first that leaves a file. */
@@ -107,21 +107,21 @@ static const char *find_pattern(const char *word)
 	return strchr(word, ':');
 }
 
-void targets_read(json_t *targets, json_t *hosts, const char *word)
+void targets_read(const struct target_lists *lists, const char *word)
 {
 	const char *colon;
 
 	if (word[0] != '@') {
-		(void)json_array_append_new(targets, text_value(word, "a target"));
+		(void)json_array_append_new(lists->targets, text_value(word, "a target"));
 		return;
 	}
 	word++;
 	colon = access(word, F_OK) == 0 ? NULL : find_pattern(word);
 	if (!colon) {
-		read_plain(targets, word);
+		read_plain(lists->targets, word);
 	} else {
 		autofree char *path = strndup(word, (size_t)(colon - word));
 
-		read_inventory(targets, hosts, path, colon + 1);
+		read_inventory(lists, path, colon + 1);
 	}
 }

@@ -90,6 +90,12 @@ edge-user@[2001:db8::7]:22' ]
 	[[ $output == *"has no group or host 'nowhere'"* ]]
 }
 
+@test "a ping takes of an inventory the addresses alone: users and ports are for SSH" {
+	run -0 jobctl start ping --dry-run --json --exclude "@$INVENTORY:e1" "@$INVENTORY:core:edge"
+	jq -e '.targets == ["192.0.2.1", "r02", "r03", "r04", "r5", "e1", "e2", "e3", "2001:db8::7"] and
+		.exclude == ["e1"] and .tasks == 8' <<<"$output"
+}
+
 @test "a mistake in an inventory is told with its line" {
 	printf '[a]\nr1\n[a:members]\nb\n' >"$BATS_TEST_TMPDIR/i"
 	run -2 targets "@$BATS_TEST_TMPDIR/i:a"
