@@ -176,7 +176,8 @@ struct target_lists {
 	json_t *targets;
 	json_t *hosts;   /* what an inventory says of some in particular (SshHost of the interface);
 			    NULL: left out */
-	bool has_logins; /* a target may have a user and a port, also those that an inventory says */
+	bool has_logins; /* a target may have a user and a port, also those that an inventory says
+			  */
 };
 /* A word of a target list, read where it is @FILE, @- or @FILE:PATTERN; appended to the lists. */
 void targets_read(const struct target_lists *lists, const char *word);
@@ -226,6 +227,9 @@ struct results_options {
 	bool is_failed_only;
 	const char *dir; /* a file a target, or NULL */
 };
+/* mkdir -p; the end with STATUS_WORDS where no files can be made in it: before anything runs whose
+ * output they are for. */
+void results_make_dir(const char *dir);
 /*
  * Reads all of a selection, prints it, and confirms what was written. parameters are taken over.
  * ret_is_failed: a task did not succeed.

@@ -290,6 +290,8 @@ enum status cmd_start(struct words *words)
 	take_targets(words, kind);
 	(void)json_object_set_new(words->parameters, "kind", json_string(kind));
 	(void)json_object_set_new(words->parameters, "token", new_token());
+	if (options.dir && !is_dry_run(words))
+		results_make_dir(options.dir);
 	reply = talk("Start", json_incref(words->parameters));
 	if (is_dry_run(words)) {
 		json_decref(reply);

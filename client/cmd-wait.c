@@ -130,6 +130,8 @@ enum status cmd_receive(struct words *words)
 
 	words_select(words);
 	options = results_options_of(words);
+	if (options.dir)
+		results_make_dir(options.dir);
 	options.is_single = is_single(json_object_get(words->parameters, "selection"));
 	talk_on_interrupt(NULL);
 	results_receive(json_incref(words->parameters), &options, &is_failed);

@@ -165,36 +165,92 @@ static void print_lines(struct pending *pending, int stream, bool is_end, int64_
 
 /* --- A file a target --- */
 
-static void write_file(const struct results *results, const json_t *record, const char *bytes,
+/*
+ * What comes is written beside the file, and takes its place when the task has succeeded: a device
+ * that breaks off, or refuses the command, leaves the backup of the night before as it was.
+ */
+static const char part_suffix[] = ".part";
+
+void results_make_dir(const char *dir)
+{
+	autofree char *path = xasprintf("%s/", dir);
+
+	for (char *slash = path; (slash = strchr(slash + 1, '/'));) {
+		*slash = '\0';
+		if (mkdir(path, 0777) < 0 && errno != EEXIST)
+			fail(STATUS_WORDS, "--dir: cannot make %s: %m", path);
+		*slash = '/';
+	}
+	if (access(path, W_OK | X_OK) < 0)
+		fail(STATUS_WORDS, "--dir: cannot write to %s: %m", dir);
+}
+
+static char *file_path(const struct results *results, const char *target, const char *suffix)
+{
+	if (strchr(target, '/'))
+		fail(STATUS_REFUSED, "the target '%s' is no file name", target);
+	return xasprintf("%s/%s%s", results->options.dir, target, suffix);
+}
+
+static void write_part(const struct results *results, const json_t *record, const char *bytes,
 		       size_t size)
 {
-	autofree char *path = xasprintf("%s/%s", results->options.dir, text_of(record, "target"));
-	bool is_first = number_of(record, "offset") == 0;
+	autofree char *path = file_path(results, text_of(record, "target"), part_suffix);
+	int64_t offset = number_of(record, "offset");
+	struct stat status;
 	int fd;
 
-	if (strchr(text_of(record, "target"), '/'))
-		fail(STATUS_REFUSED, "the target '%s' is no file name", text_of(record, "target"));
-	if (mkdir(results->options.dir, 0777) < 0 && errno != EEXIST)
-		fail(STATUS_REFUSED, "cannot make %s: %m", results->options.dir);
-	/*
-	 * From its beginning it replaces what an earlier run left. What an interrupted reading
-	 * wrote comes again, and goes where it was.
-	 */
-	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (is_first ? O_TRUNC : 0), 0666);
-	if (fd < 0 || lseek(fd, number_of(record, "offset"), SEEK_SET) < 0)
+	/* What an interrupted reading wrote comes again, and goes where it was. */
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (offset == 0 ? O_TRUNC : 0), 0666);
+	if (fd < 0 || fstat(fd, &status) < 0)
 		fail(STATUS_REFUSED, "cannot write %s: %m", path);
+	/* What was received before is not there, and no hole is to look like it. */
+	if (offset > status.st_size)
+		size = 0;
 	while (size > 0) {
-		ssize_t part = write(fd, bytes, size);
+		ssize_t part = pwrite(fd, bytes, size, offset);
 
 		if (part < 0 && errno == EINTR)
 			continue;
 		if (part < 0)
 			fail(STATUS_REFUSED, "cannot write %s: %m", path);
 		bytes += part;
+		offset += part;
 		size -= (size_t)part;
 	}
 	if (close(fd) < 0)
 		fail(STATUS_REFUSED, "cannot write %s: %m", path);
+}
+
+/* The part becomes the file. Where its task did not succeed, the part's path, if it has any. */
+static char *end_file(const struct results *results, const json_t *record, const json_t *task)
+{
+	const char *target = text_of(record, "target");
+	autofree char *path = file_path(results, target, "");
+	char *part = file_path(results, target, part_suffix);
+	const json_t *ssh = json_object_get(task, "ssh");
+	bool has_succeeded = streq(text_of(task, "state"), "succeeded");
+	int64_t size = number_of(ssh, "stdoutBytes");
+	struct stat status;
+	bool is_there;
+
+	/* No output replaces that of an earlier run as well. */
+	if (ssh && size == 0 && has_succeeded)
+		write_part(results, record, "", 0);
+	is_there = stat(part, &status) == 0;
+	if (is_there && ssh && size == 0 && !has_succeeded)
+		is_there = unlink(part) < 0; /* of an earlier run */
+	if (ssh && !has_succeeded && is_there)
+		return part;
+	if (ssh && has_succeeded && (!is_there || status.st_size != size))
+		(void)fprintf(error_file(),
+			      "jobctl: %s is as it was, since a part of the output was received "
+			      "before: --again writes all of it\n",
+			      path);
+	else if (is_there && rename(part, path) < 0)
+		fail(STATUS_REFUSED, "cannot write %s: %m", path);
+	free(part);
+	return NULL;
 }
 
 /* --- Groups --- */
@@ -213,8 +269,8 @@ static void print_group(const char *targets, size_t count, const char *output, s
 
 /* --- The end of a task --- */
 
-/* "r07: failed (host-key): the key of r07 changed; ..." */
-static void print_failure(FILE *file, const char *target, const json_t *task)
+/* "r07: failed (host-key): the key of r07 changed; ..."; place: where its output is, or NULL. */
+static void print_failure(FILE *file, const char *target, const json_t *task, const char *place)
 {
 	const char *error = text_of(task, "error"), *message = text_of(task, "message");
 	char class[32];
@@ -224,9 +280,12 @@ static void print_failure(FILE *file, const char *target, const json_t *task)
 		      color(file, COLOR_OFF));
 	if (*error)
 		(void)fprintf(file, " (%s)", for_people(error, class));
-	if (*message)
+	if (*message) {
 		(void)fputs(": ", file);
-	print_clean_text(file, message);
+		print_clean_text(file, message);
+	}
+	if (place)
+		(void)fprintf(file, "; its output is in %s", place);
 	(void)fputc('\n', file);
 }
 
@@ -237,7 +296,7 @@ static void print_replies(const char *target, const json_t *task)
 	int64_t sent = number_of(ping, "sent"), received = number_of(ping, "received");
 
 	if (received == 0 && !streq(text_of(task, "error"), "no_reply")) {
-		print_failure(stdout, target, task);
+		print_failure(stdout, target, task, NULL);
 		return;
 	}
 	print_clean_text(stdout, target);
@@ -286,7 +345,8 @@ static void end_line(struct results *results)
 	results->is_open[0] = results->is_open[1] = false;
 }
 
-static void print_end(struct results *results, const char *target, const json_t *task)
+static void print_end(struct results *results, const char *target, const json_t *task,
+		      const char *place)
 {
 	const char *state = text_of(task, "state");
 
@@ -295,7 +355,7 @@ static void print_end(struct results *results, const char *target, const json_t 
 			print_ping(target, task);
 	} else if (!streq(state, "succeeded")) {
 		end_line(results);
-		print_failure(error_file(), target, task);
+		print_failure(error_file(), target, task, place);
 	}
 }
 
@@ -315,11 +375,10 @@ static void take_end(struct results *results, const json_t *record, const json_t
 	bool has_succeeded = streq(text_of(task, "state"), "succeeded");
 	bool has_output = pending->held[0].size > 0;
 	const json_t *ssh = json_object_get(task, "ssh");
+	autofree char *place = NULL;
 
 	if (results->options.dir) {
-		/* No output replaces that of an earlier run as well. */
-		if (ssh && has_succeeded && number_of(ssh, "stdoutBytes") == 0)
-			write_file(results, record, "", 0);
+		place = end_file(results, record, task);
 	} else if (results->options.is_group && (has_output || (ssh && has_succeeded))) {
 		group_add(&results->groups, has_output ? pending->held[0].bytes : "",
 			  pending->held[0].size, pending->target);
@@ -327,7 +386,7 @@ static void take_end(struct results *results, const json_t *record, const json_t
 		print_lines(pending, 0, true, 0);
 	}
 	print_lines(pending, 1, true, 0);
-	print_end(results, pending->target, task);
+	print_end(results, pending->target, task, place);
 	drop_pending(results, pending);
 }
 
@@ -344,7 +403,7 @@ static void take_output(struct results *results, const json_t *record)
 		fail(STATUS_DAEMON, "jobd's reply is not readable: are jobctl and jobd of one "
 				    "version?");
 	if (options->dir && stream == 0) {
-		write_file(results, record, bytes, size);
+		write_part(results, record, bytes, size);
 	} else if (options->is_raw) {
 		(void)fwrite(bytes, 1, size, stream_file(stream));
 	} else if (options->is_single && !options->is_group) {

@@ -347,6 +347,50 @@ credential() {
 	[ "$(cat "$BATS_TEST_TMPDIR/backup/127.0.1.1")" = even ]
 }
 
+@test "--dir: only what is whole replaces what an earlier run left" {
+	start_sshd
+	known 127.0.1.1 127.0.1.2
+	start_jobd
+	dir=$BATS_TEST_TMPDIR/a/b
+	# Told before the command has run
+	run -2 ssh_job --dir /proc/none 127.0.1.1 -- true
+	[ "$output" = "jobctl: --dir: cannot make /proc/none: No such file or directory" ]
+	run -2 ssh_job --dir /etc/passwd 127.0.1.1 -- true
+	[ "$output" = "jobctl: --dir: cannot write to /etc/passwd: Not a directory" ]
+	run -0 jobctl list
+	[ -z "$output" ]
+
+	run -0 ssh_job --dir "$dir" '127.0.1.[1-2]' -- 'echo good'
+	run -3 ssh_job --dir "$dir" '127.0.1.[1-2]' -- 'case $SSH_CONNECTION in *.2\ *) echo half; exit 1;; *) echo better;; esac'
+	[ "$output" = "127.0.1.2: failed (exit): exit status 1; its output is in $dir/127.0.1.2.part" ]
+	[ "$(cat "$dir/127.0.1.1")" = better ]
+	[ "$(cat "$dir/127.0.1.2")" = good ]
+	[ "$(cat "$dir/127.0.1.2.part")" = half ]
+	# Nothing came: nothing of the run before stands for it
+	run -3 ssh_job --dir "$dir" 127.0.1.2 -- 'exit 2'
+	[ "$output" = "127.0.1.2: failed (exit): exit status 2" ]
+	[ ! -e "$dir/127.0.1.2.part" ]
+	run -0 ssh_job --dir "$dir" '127.0.1.[1-2]' -- true
+	[ "$(ls "$dir")" = $'127.0.1.1\n127.0.1.2' ]
+	[ ! -s "$dir/127.0.1.1" ]
+}
+
+@test "--dir: output of which a part was received before is no file" {
+	start_sshd
+	known 127.0.1.1
+	start_jobd
+	dir=$BATS_TEST_TMPDIR/dir go=$(mark go)
+	jobctl start ssh --login root --port "$SSH_PORT" 127.0.1.1 -- "echo one; while [ ! -e $go ]; do sleep 0.05; done; echo two"
+	wait_until "$BOUND" eval '[ -n "$(jobctl receive 1 --keep)" ]'
+	[ "$(jobctl receive 1)" = one ]
+	touch "$go"
+	run -0 jobctl receive 1 --wait --dir "$dir"
+	[ "$output" = "jobctl: $dir/127.0.1.1 is as it was, since a part of the output was received before: --again writes all of it" ]
+	[ ! -e "$dir/127.0.1.1" ]
+	run -0 jobctl receive 1 --again --dir "$dir"
+	[ "$(cat "$dir/127.0.1.1")" = $'one\ntwo' ]
+}
+
 @test "connections that break before the login are tried again" {
 	start_sshload --none --drop-before-auth 50
 	start_jobd
