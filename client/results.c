@@ -280,7 +280,7 @@ static void print_failure(FILE *file, const char *target, const json_t *task, co
 		      color(file, COLOR_OFF));
 	if (*error)
 		(void)fprintf(file, " (%s)", for_people(error, class));
-	if (*message) {
+	if (*message && !streq(message, text_of(task, "state"))) {
 		(void)fputs(": ", file);
 		print_clean_text(file, message);
 	}

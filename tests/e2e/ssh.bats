@@ -308,6 +308,8 @@ credential() {
 	wait_until 20 test -s "$far"
 	jobctl stop "$id"
 	wait_until 10 is_state "$id" stopped
+	run -0 jobctl receive "$id"
+	[[ $output == *"127.0.0.1: stopped" ]]
 	wait_until 10 gone "$(cat "$far")"
 }
 
