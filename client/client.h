@@ -288,6 +288,9 @@ void progress_clear(void);
 bool word_is_one_job(const char *word);
 /* What is for whole jobs alone: the end, where a selector has a task part. verb: as in "export". */
 void words_refuse_tasks(const struct words *words, const char *verb);
+/* The next item of a list with commas, of which those in brackets (r[1,3]) do not count; NULL:
+ * there is none. As strsep(3). */
+char *list_item(char **rest);
 /* Selectors from the arguments into parameters.selection. */
 void words_select(struct words *words);
 /* A random token, for calls that may be repeated; a new string value. */

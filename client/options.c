@@ -323,31 +323,37 @@ static void append_item(const struct option_row *row, json_t *array, const char 
 	}
 }
 
-/* A list: with commas, but not within brackets (r[1,3]). Goes on with what was there before. */
+char *list_item(char **rest)
+{
+	char *item = *rest;
+	int depth = 0;
+
+	*rest = NULL;
+	for (char *at = item; at && *at; at++) {
+		depth += (*at == '[') - (*at == ']');
+		if (*at != ',' || depth > 0)
+			continue;
+		*at = '\0';
+		*rest = at + 1;
+		break;
+	}
+	return item;
+}
+
+/* Goes on with what was there before. */
 static json_t *parse_list(const struct option_row *row, const char *value, json_t *before)
 {
 	json_t *array = json_is_array(before) ? json_incref(before) : json_array();
 	autofree char *copy = xstrdup(value);
-	char *start = copy;
-	int depth = 0;
+	char *rest = copy, *item;
 
 	if (row->type == OPTION_REPEAT) {
 		append_item(row, array, value);
 		return array;
 	}
-	for (char *at = copy;; at++) {
-		bool is_end = *at == '\0';
-
-		depth += (*at == '[') - (*at == ']');
-		if (!is_end && (*at != ',' || depth > 0))
-			continue;
-		*at = '\0';
-		if (*start)
-			append_item(row, array, start);
-		start = at + 1;
-		if (is_end)
-			break;
-	}
+	while ((item = list_item(&rest)))
+		if (*item)
+			append_item(row, array, item);
 	/* --exclude may leave out nothing. */
 	if (row->type != OPTION_LIST && json_array_size(array) == 0)
 		empty_value(row);

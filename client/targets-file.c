@@ -56,19 +56,20 @@ static void add(json_t *targets, const char *word, const char *path, unsigned li
 	(void)json_array_append_new(targets, text_value(word, what));
 }
 
-/* One or more a line, '#' begins a comment. */
+/* One or more a line, with blanks or commas between; '#' begins a comment. */
 static void read_plain(json_t *targets, const char *path)
 {
 	size_t before = json_array_size(targets);
 	struct file_lines lines;
-	char *rest, *word;
+	char *rest, *word, *item;
 
 	file_lines_open(&lines, path, "targets");
 	while ((rest = file_lines_next(&lines))) {
 		rest[strcspn(rest, "#\n")] = '\0';
 		while ((word = strsep(&rest, " \t\r")))
-			if (*word)
-				add(targets, word, path, lines.number);
+			while ((item = list_item(&word)))
+				if (*item)
+					add(targets, item, path, lines.number);
 	}
 	if (json_array_size(targets) == before)
 		fail(STATUS_WORDS, "@%s has no target in it", path);
@@ -111,8 +112,14 @@ void targets_read(const struct target_lists *lists, const char *word)
 {
 	const char *colon;
 
+	if (streq(word, "-"))
+		fail(STATUS_WORDS, "'-' is no target: @- reads them from standard input");
 	if (word[0] != '@') {
-		(void)json_array_append_new(lists->targets, text_value(word, "a target"));
+		autofree char *copy = xstrdup(word);
+		char *rest = copy, *item;
+
+		while ((item = list_item(&rest)))
+			(void)json_array_append_new(lists->targets, text_value(item, "a target"));
 		return;
 	}
 	word++;

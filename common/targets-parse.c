@@ -181,8 +181,10 @@ static int check_characters(const char *word, struct error *ret_error)
 	for (size_t i = 0; i < size; i++)
 		if ((unsigned char)word[i] <= ' ' || word[i] == 0x7f ||
 		    strchr("'\"\\<>|;", word[i]))
-			return invalid(ret_error, word,
-				       "a target has no blanks, quotes or control characters");
+			return invalid(
+				ret_error, word,
+				"a target has no blanks, no quotes, none of ; | < > \\ and no "
+				"control characters");
 	return 0;
 }
 
@@ -259,6 +261,22 @@ int term_parse(const char *word, struct term *ret_term, struct error *ret_error)
 }
 
 /* --- One target taken apart --- */
+
+bool target_host_is_octal(const char *host)
+{
+	unsigned dots = 0;
+	bool is_octal = false;
+
+	if (strspn(host, "0123456789.") != strlen(host))
+		return false;
+	for (const char *at = host; *at; at++) {
+		bool is_first = at == host || at[-1] == '.';
+
+		dots += *at == '.';
+		is_octal |= is_first && at[0] == '0' && isdigit((unsigned char)at[1]);
+	}
+	return is_octal && dots == 3;
+}
 
 int target_split(const char *text, struct target_parts *ret_parts)
 {

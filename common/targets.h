@@ -75,6 +75,8 @@ struct target_parts {
 };
 /* 0, or -EINVAL where it is not of the form [user@]host[:port]. A bare IPv6 address has no port. */
 int target_split(const char *text, struct target_parts *ret_parts);
+/* "10.0.0.010", which getaddrinfo(3) takes for 10.0.0.8, and people for 10.0.0.10. */
+bool target_host_is_octal(const char *host);
 
 /*
  * Names folded as people write them: r01 r02 r03 x -> "r[01-03],x", 10.0.0.1 10.0.0.2 ->

@@ -10,6 +10,7 @@
 #include "daemon/json-text.h"
 #include "daemon/kind.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
 
 /* Of longer lists the engine finds what is no target of its kind. */
@@ -182,6 +183,34 @@ static int parse_targets(const json_t *parameters, uint64_t limit, int64_t seed,
 	return r;
 }
 
+/* What was meant to be several targets, or another one: no look-up would ever find it. */
+static int check_host(const char *target, struct error *ret_error)
+{
+	struct target_parts parts;
+	const char *why = NULL;
+	struct in_addr first;
+	char *dash;
+
+	if (target_split(target, &parts) < 0)
+		return 0; /* the kind says so */
+	dash = strchr(parts.host, '-');
+	if (strchr(parts.host, ','))
+		why = "a target has no comma: give each by itself";
+	else if (strpbrk(parts.host, "*?"))
+		why = "a glob is no target: write 10.0.0.0/24, 10.0.0.[1-20] or r[01-30]";
+	else if (target_host_is_octal(parts.host))
+		why = "a leading zero makes it octal, and so another address: leave it out, as in "
+		      "10.0.0.[1-30]";
+	else if (dash && strspn(dash, "-0123456789.") == strlen(dash)) {
+		*dash = '\0';
+		if (inet_pton(AF_INET, parts.host, &first) == 1)
+			why = "a range has two addresses, 10.0.0.1-10.0.0.20, or a bracket, "
+			      "10.0.0.[1-20]";
+	}
+	return why ? error_set(ret_error, ERROR_INVALID_TARGET, target, "'%.80s': %s", target, why)
+		   : 0;
+}
+
 static int check_targets(const struct target_list *targets, const struct job_options *options,
 			 const struct config *config, struct error *ret_error)
 {
@@ -193,7 +222,9 @@ static int check_targets(const struct target_list *targets, const struct job_opt
 		int r;
 
 		target_list_text(targets, i, text);
-		r = kind->target_check(text, ret_error);
+		r = check_host(text, ret_error);
+		if (r == 0)
+			r = kind->target_check(text, ret_error);
 		if (r < 0)
 			return r;
 	}

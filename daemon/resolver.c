@@ -8,6 +8,7 @@
 #include "daemon/resolver.h"
 
 #include "common/hash.h"
+#include "common/targets.h"
 #include "common/util.h"
 
 #include <arpa/inet.h>
@@ -68,8 +69,15 @@ static void look_up(const struct question *question)
 	struct addrinfo hints = {.ai_family = question->family, .ai_socktype = SOCK_DGRAM};
 	struct resolver_answer *answer = question->answer;
 	struct addrinfo *found = NULL;
-	int r = getaddrinfo(question->host, NULL, &hints, &found);
+	int r;
 
+	if (target_host_is_octal(question->host)) {
+		answer->error = xasprintf("'%s' would be another address, since a leading zero "
+					  "makes it octal: leave it out",
+					  question->host);
+		return;
+	}
+	r = getaddrinfo(question->host, NULL, &hints, &found);
 	if (r != 0) {
 		answer->error = sentence_of(question->host, r, errno);
 		return;

@@ -181,6 +181,31 @@ except (BrokenPipeError, ConnectionResetError):
 	jq -e '.ssh.commands == ["show version"]' <<<"$output"
 }
 
+@test "targets: commas part them, and what would be another host or none is refused" {
+	start_jobd
+	cd "$BATS_TEST_TMPDIR"
+	printf 'r1,r2\r\nr[3,4], r5\n' >list
+	run -0 jobctl start ping --dry-run --json r6,r7 @list
+	jq -e '.targets == ["r6", "r7", "r1", "r2", "r[3,4]", "r5"] and .tasks == 7' <<<"$output"
+	# getaddrinfo(3) takes the first for 10.0.0.8
+	zero="a leading zero makes it octal, and so another address: leave it out, as in 10.0.0.[1-30]"
+	range="a range has two addresses, 10.0.0.1-10.0.0.20, or a bracket, 10.0.0.[1-20]"
+	glob="a glob is no target: write 10.0.0.0/24, 10.0.0.[1-20] or r[01-30]"
+	for words in "10.0.0.010 10.0.0.010: $zero" "010.0.0.1 010.0.0.1: $zero" "10.0.0.[08-12] 10.0.0.08: $zero" \
+		"10.0.0.1-20 10.0.0.1-20: $range" "10.0.0.* 10.0.0.*: $glob" \
+		"127.0.0.1;r2 127.0.0.1;r2: a target has no blanks, no quotes, none of ; | < > \\ and no control characters"; do
+		run -2 jobctl start ping "${words%% *}"
+		words=${words#* }
+		[ "$output" = "jobctl: '${words%%: *}': ${words#*: }" ]
+	done
+	run -2 jobctl start ping -
+	[ "$output" = "jobctl: '-' is no target: @- reads them from standard input" ]
+	# In the look-up, too, for those that no check reaches
+	run -3 jobctl start ssh --wait --jump 127.0.0.010 127.0.0.1 -- true
+	[[ $output == *"'127.0.0.010' would be another address, since a leading zero makes it octal: leave it out" ]]
+	run -0 jobctl start ping --dry-run --json '10.0.0.1[01-20]' r01 a-1.b-2 1-2
+}
+
 @test "a client that never reads: memory stays bounded, and others are served" {
 	start_jobd
 	jobctl start ping 127.0.0.0/20
