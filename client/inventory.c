@@ -182,6 +182,12 @@ static void take_hosts(struct inventory *inventory, struct group *group, char *l
 	const char *pattern = next_word(&line), *word;
 	char *variables[VARIABLE_COUNT] = {0};
 
+	/* The names of YAML's, which would be taken for hosts */
+	if (pattern[strlen(pattern) - 1] == ':')
+		fail(STATUS_WORDS,
+		     "%s:%u: '%s' is no host: an inventory is read in Ansible's INI form, not in "
+		     "YAML",
+		     inventory->path, inventory->line, pattern);
 	while ((word = next_word(&line)))
 		take_variable(variables, word);
 	take_names(inventory, group, pattern, variables);

@@ -4,6 +4,7 @@
 
 #include "common/util.h"
 
+#include <ctype.h>
 #include <unistd.h>
 
 /* --- Lines --- */
@@ -56,6 +57,17 @@ static void add(json_t *targets, const char *word, const char *path, unsigned li
 	(void)json_array_append_new(targets, text_value(word, what));
 }
 
+/* "[core]", "[all:vars]", "ansible_host=r1", but not "[2001:db8::1]" or "[01-30].lab" */
+static bool is_of_inventory(const char *word)
+{
+	size_t inside = word[0] == '[' ? strcspn(word + 1, "]") : 0;
+
+	if (strchr(word, '='))
+		return true;
+	return inside > 0 && streq(word + 1 + inside, "]") && isalpha((unsigned char)word[1]) &&
+	       strchr(word, ':') == strrchr(word, ':');
+}
+
 /* One or more a line, with blanks or commas between; '#' begins a comment. */
 static void read_plain(json_t *targets, const char *path)
 {
@@ -68,7 +80,12 @@ static void read_plain(json_t *targets, const char *path)
 		rest[strcspn(rest, "#\n")] = '\0';
 		while ((word = strsep(&rest, " \t\r")))
 			while ((item = list_item(&word)))
-				if (*item)
+				if (is_of_inventory(item))
+					fail(STATUS_WORDS,
+					     "line %u of @%s is of an inventory: name its hosts, "
+					     "as in @%s:all",
+					     lines.number, path, path);
+				else if (*item)
 					add(targets, item, path, lines.number);
 	}
 	if (json_array_size(targets) == before)

@@ -109,8 +109,22 @@ edge-user@[2001:db8::7]:22' ]
 	printf '[a:children]\nb\n[b:children]\na\n[b]\nr1\n' >"$BATS_TEST_TMPDIR/i"
 	run -2 targets "@$BATS_TEST_TMPDIR/i:a"
 	[[ $output == *"is a child of itself"* ]]
+	printf 'all:\n  hosts:\n    r1:\n' >"$BATS_TEST_TMPDIR/i"
+	run -2 targets "@$BATS_TEST_TMPDIR/i:all"
+	[[ $output == *"i:1: 'all:' is no host: an inventory is read in Ansible's INI form, not in YAML" ]]
 	run -2 targets "@$BATS_TEST_TMPDIR/none:a"
 	[[ $output == *"cannot read the targets of @"*none* ]]
+}
+
+@test "an inventory without a pattern is no list of hosts" {
+	run -2 targets "@$INVENTORY"
+	[ "$output" = "jobctl: line 2 of @$INVENTORY is of an inventory: name its hosts, as in @$INVENTORY:all" ]
+	printf '# none\n[cafe]\nr1\n' >"$BATS_TEST_TMPDIR/i"
+	run -2 targets "@$BATS_TEST_TMPDIR/i"
+	[[ $output == *"line 2 of @"* ]]
+	printf '[2001:db8::1]:22\n[01-30].lab\n[fe80::1]\n' >"$BATS_TEST_TMPDIR/i"
+	run -0 targets "@$BATS_TEST_TMPDIR/i"
+	[ "${#lines[@]}" -eq 3 ]
 }
 
 @test "ten thousand hosts in a hundred groups" {
