@@ -348,7 +348,7 @@ void print_job_table(const json_t *jobs)
 	print_table(table);
 }
 
-/* "every 5 min", "at 2026-...", or the calendar event. */
+/* "every 5 min", "2026-12-24T06:00", or the calendar event. */
 static char *rule_text(const json_t *rule)
 {
 	char text[UNITS_TEXT_MAX];
@@ -356,22 +356,28 @@ static char *rule_text(const json_t *rule)
 	if (number_of(rule, "everyUsec") > 0)
 		return xasprintf("every %s", duration_text(number_of(rule, "everyUsec"), text));
 	if (number_of(rule, "atUsec") > 0)
-		return xasprintf("at %.19s", time_text(number_of(rule, "atUsec"), text));
+		return xasprintf("%.16s", time_text(number_of(rule, "atUsec"), text));
 	return one_line(text_of(rule, "onCalendar"));
 }
 
-/* "in 3 min 5 s", "now"; "paused" or "never" where there is none. */
+/* "3 min", "now"; "paused" or "never" where there is none. */
 static char *next_text(const json_t *schedule, int64_t now_us)
 {
 	int64_t next_us = number_of(schedule, "nextUsec");
 	char text[UNITS_TEXT_MAX];
+	const char *unit;
 
 	if (json_is_true(json_object_get(schedule, "paused")))
 		return xstrdup("paused");
 	if (next_us == 0)
 		return xstrdup("never");
-	return next_us > now_us ? xasprintf("in %s", duration_text(next_us - now_us, text))
-				: xstrdup("now");
+	if (next_us <= now_us)
+		return xstrdup("now");
+	/* The larger of its two units is as much as there is room for. */
+	(void)duration_text(next_us - now_us, text);
+	unit = strchr(text, ' ');
+	return xasprintf("%.*s", unit ? (int)strcspn(unit + 1, " ") + (int)(unit + 1 - text) : -1,
+			 text);
 }
 
 void print_schedule_table(const json_t *schedules)
@@ -384,7 +390,7 @@ void print_schedule_table(const json_t *schedules)
 						{"LAST", SCOLS_FL_RIGHT},
 						{"STATE", 0},
 						{"RUNS", SCOLS_FL_RIGHT},
-						{"SKIPPED", SCOLS_FL_RIGHT},
+						{"SKIP", SCOLS_FL_RIGHT},
 						{"TARGETS", SCOLS_FL_TRUNC}};
 	struct libscols_table *table = new_table(columns, ARRAY_SIZE(columns));
 	int64_t now_us = now_real_us();
@@ -397,9 +403,10 @@ void print_schedule_table(const json_t *schedules)
 		if (!line)
 			abort();
 		set_cell(line, 0, xasprintf("s%lld", (long long)number_of(schedule, "id")));
-		set_cell(line, 1, cut_line(text_of(schedule, "name"), 6));
+		set_cell(line, 1, cut_line(text_of(schedule, "name"), 8));
 		set_cell(line, 2, xstrdup(text_of(schedule, "kind")));
-		set_cell(line, 3, rule_text(json_object_get(schedule, "rule")));
+		autofree char *rule = rule_text(json_object_get(schedule, "rule"));
+		set_cell(line, 3, cut_line(rule, 5));
 		set_cell(line, 4, next_text(schedule, now_us));
 		set_cell(line, 5, last > 0 ? xasprintf("%lld", (long long)last) : xstrdup("-"));
 		set_state(line, 6, text_of(schedule, "lastState"));

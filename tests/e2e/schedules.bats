@@ -76,9 +76,22 @@ missed() {
 	wait_until "$BOUND" has_run each 2
 	TZ=America/New_York date -d "@$(($(field morning nextUsec) / 1000000))" +%H:%M | grep -qx 06:30
 	run -0 jobctl schedules
-	[[ ${lines[1]} =~ ^s1\ morning\ ping\ Mon..Fri\ 06:30\ America/New_York\ in\ .*\ 0\ +0\ 127 ]]
-	[[ ${lines[2]} =~ ^s2\ once\ +ping\ at\ .*\ never\ .*\ 1\ +0\ 127.0.0.1$ ]]
+	[[ ${lines[1]} =~ ^s1\ morning\ ping\ Mon..Fri\ 06:30\ America/New_York\ +[0-9]+\ (h|min|s|d)\ .*\ 0\ +0\ 127 ]]
+	[[ ${lines[2]} =~ ^s2\ once\ +ping\ +20.*\ never\ .*\ 1\ +0\ 127.0.0.1$ ]]
 	is_field once runs 1
+}
+
+@test "the table fits a terminal of 80 columns, whatever is in it; in a pipe it is whole" {
+	start_jobd
+	event='Mon..Fri *-*-* 06,12,18:00:00 Europe/Berlin'
+	jobctl start ssh --name a-rather-long-name-for-a-backup --on-calendar "$event" '127.1.0.[1-30]' -- show running-config
+	jobctl start ping --at 2099-12-24T06:00 127.0.0.1
+	run -0 on_terminal 80 "$JOBCTL_PROGRAM" schedules
+	[ "${#lines[@]}" -eq 3 ]
+	run -1 grep -E '.{81}' <<<"${output//$'\r'/}"
+	run -0 jobctl schedules
+	[[ $output == *a-rather-long-name-for-a-backup*"$event"*'127.1.0.[1-30] -- show running-config'* ]]
+	[[ ${lines[2]} =~ ' 2099-12-24T06:00 '\ *[0-9]+' d ' ]]
 }
 
 @test "a run is not made while the one before goes on, but with --overlap" {
