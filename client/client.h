@@ -151,8 +151,9 @@ void talk_records(const char *selector, record_fn *fn, void *context);
 /* Error replies from here on begin with what they are about, such as "line 7 of x"; it stays the
  * caller's. NULL: as they are. */
 void talk_about(const char *what);
-/* From now on Ctrl-C ends the program with STATUS_INTERRUPTED, after this line. NULL: no line. */
-void talk_on_interrupt(const char *line);
+/* From now on Ctrl-C ends the program with STATUS_INTERRUPTED. job: the one that was just made,
+ * whose id nobody has seen yet, and which is named then, and where jobd is lost; 0: none. */
+void talk_on_interrupt(int64_t job);
 /* Where a call of the system came back early: the end, if it was for Ctrl-C. */
 void talk_check_interrupt(void);
 

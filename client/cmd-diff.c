@@ -487,7 +487,7 @@ enum status cmd_diff(struct words *words)
 		     (long long)diff.context);
 	if (words->argument_count > SIDES || words->has_rest)
 		fail(STATUS_WORDS, "diff takes two jobs, the older first: jobctl diff 7 9");
-	talk_on_interrupt(NULL);
+	talk_on_interrupt(0);
 	if (words->argument_count == SIDES)
 		choose_named(&diff, words);
 	else

@@ -62,7 +62,7 @@ enum status cmd_export(struct words *words)
 
 	words_refuse_tasks(words, "export");
 	words_select(words);
-	talk_on_interrupt(NULL);
+	talk_on_interrupt(0);
 	(void)json_object_set_new(words->parameters, "details", json_true());
 	(void)json_object_set_new(words->parameters, "limit", json_integer(JOBS_PAGE));
 	while (has_older) {

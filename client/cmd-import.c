@@ -144,7 +144,7 @@ enum status cmd_import(struct words *words)
 	file = streq(import.path, "-") ? stdin : fopen(import.path, "re");
 	if (!file)
 		fail(STATUS_WORDS, "cannot read %s: %m", import.path);
-	talk_on_interrupt(NULL);
+	talk_on_interrupt(0);
 	while ((size = getline(&line, &capacity, file)) >= 0) {
 		import.line++;
 		if (size > LINE_MAX_BYTES)

@@ -223,15 +223,13 @@ static void tell_reason(json_t *selection)
  */
 static enum status wait_and_receive(const struct results_options *options, int64_t id)
 {
-	autofree char *line = xasprintf("jobctl: job %lld runs on: jobctl wait %lld", (long long)id,
-					(long long)id);
 	autofree char *selector = xasprintf("%lld", (long long)id);
 	json_t *selection = json_pack("{s:[s]}", "selectors", selector);
 	bool is_failed;
 	json_t *sums;
 	int64_t not_done;
 
-	talk_on_interrupt(line);
+	talk_on_interrupt(id);
 	if (progress_is_shown())
 		json_decref(wait_for(json_pack("{s:O}", "selection", selection)));
 	results_receive(json_pack("{s:O, s:b}", "selection", selection, "wait", 1), options,

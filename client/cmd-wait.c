@@ -59,7 +59,7 @@ enum status cmd_wait(struct words *words)
 	json_t *sums;
 
 	words_select(words);
-	talk_on_interrupt(NULL);
+	talk_on_interrupt(0);
 	sums = wait_for(json_incref(words->parameters));
 	status = status_of_sums(sums);
 	if (globals.is_json)
@@ -133,7 +133,7 @@ enum status cmd_receive(struct words *words)
 	if (options.dir)
 		results_make_dir(options.dir);
 	options.is_single = is_single(json_object_get(words->parameters, "selection"));
-	talk_on_interrupt(NULL);
+	talk_on_interrupt(0);
 	results_receive(json_incref(words->parameters), &options, &is_failed);
 	return is_wait && (is_failed || has_failed(words)) ? STATUS_FAILED : STATUS_OK;
 }

@@ -661,7 +661,7 @@ enum status cmd_watch(struct words *words)
 	(void)json_object_set_new(words->parameters, "limit", json_integer(JOBS_MAX));
 	watch.selection = words->parameters;
 	watch.output.is_following = true;
-	talk_on_interrupt(NULL);
+	talk_on_interrupt(0);
 	/* What is wrong is told before the screen is there. */
 	fetch_jobs(&watch);
 	if (words->argument_count == 1 && json_array_size(watch.jobs) == 1) {

@@ -26,7 +26,7 @@
 
 static int connection = -1;
 static struct frame_buffer input;
-static const char *interrupt_line;
+static int64_t started_job; /* by this program, which stays for it; 0: none */
 static volatile sig_atomic_t is_interrupted;
 
 /* --- Connecting --- */
@@ -176,12 +176,12 @@ static void on_signal(int number)
 	is_interrupted = 1;
 }
 
-void talk_on_interrupt(const char *line)
+void talk_on_interrupt(int64_t job)
 {
 	/* No SA_RESTART: a read that waits comes back. */
 	struct sigaction action = {.sa_handler = on_signal};
 
-	interrupt_line = line;
+	started_job = job;
 	(void)sigaction(SIGINT, &action, NULL);
 	(void)sigaction(SIGTERM, &action, NULL);
 }
@@ -192,8 +192,9 @@ void talk_check_interrupt(void)
 		return;
 	screen_end();
 	progress_clear();
-	if (interrupt_line && !globals.is_quiet)
-		(void)fprintf(stderr, "%s\n", interrupt_line);
+	if (started_job && !globals.is_quiet)
+		(void)fprintf(stderr, "jobctl: job %lld runs on: jobctl wait %lld\n",
+			      (long long)started_job, (long long)started_job);
 	/* Output that nobody takes would hold an exit(3) up; it was not confirmed, so it is not
 	 * lost. */
 	_exit(STATUS_INTERRUPTED);
@@ -263,6 +264,15 @@ static void send_call(const char *method, json_t *parameters, bool is_more)
 	}
 }
 
+static _Noreturn void lost_daemon(void)
+{
+	if (started_job)
+		fail(STATUS_DAEMON,
+		     "jobd closed the connection: see its log; job %lld is kept: jobctl wait %lld",
+		     (long long)started_job, (long long)started_job);
+	fail(STATUS_DAEMON, "jobd closed the connection: see its log");
+}
+
 static json_t *read_message(void)
 {
 	for (;;) {
@@ -283,7 +293,7 @@ static json_t *read_message(void)
 		if (size < 0 && (errno == EINTR || errno == EAGAIN))
 			continue;
 		if (size <= 0)
-			fail(STATUS_DAEMON, "jobd closed the connection: see its log");
+			lost_daemon();
 		frame_buffer_filled(&input, (size_t)size);
 	}
 }

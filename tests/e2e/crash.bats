@@ -72,6 +72,20 @@ has_begun() {
 	wait_until "$BOUND" has_begun 2
 }
 
+@test "start --wait whose jobd dies names the job, which nobody has seen yet" {
+	start_jobd
+	jobctl start ping --wait --count 0 127.0.0.1 >"$BATS_TEST_TMPDIR/said" 2>&1 3>&- &
+	pid=$!
+	wait_until "$BOUND" running_tasks 1 1
+	kill9_jobd
+	status=0
+	wait "$pid" || status=$?
+	[ "$status" -eq 4 ]
+	[ "$(cat "$BATS_TEST_TMPDIR/said")" = "jobctl: jobd closed the connection: see its log; job 1 is kept: jobctl wait 1" ]
+	start_jobd
+	is_state 1 running
+}
+
 @test "--rerun: a command that had been sent runs again" {
 	long_command --rerun
 	kill9_jobd
