@@ -74,9 +74,9 @@ static int check_success(struct ping_options *options, struct error *ret_error)
 				 "success: '%s' is none of any, all, and 1%% to 100%%", success);
 	if (options->count < 0 && (options->period_us > 0 || options->is_on_change))
 		return error_set(ret_error, ERROR_INVALID_OPTION, "count",
-				 "count: %s goes on for a while: say how many requests, or 0 for "
-				 "until it is stopped",
-				 options->is_on_change ? "onChange" : "periodUsec");
+				 "--%s goes on for a while: say how many requests with --count, or "
+				 "0 for until it is stopped",
+				 options->is_on_change ? "on-change" : "period");
 	options->is_until_reply = options->count < 0 && options->success_percent == 0;
 	options->requests = options->count > 0    ? options->count
 			    : options->count == 0 ? INT64_MAX
@@ -108,8 +108,9 @@ static int check_source(struct ping_options *options, struct error *ret_error)
 				 options->source);
 	default:
 		return error_set(ret_error, ERROR_INVALID_OPTION, "source",
-				 "source: '%s' is not an %s address, as family asks for",
-				 options->source, options->family == AF_INET ? "IPv4" : "IPv6");
+				 "source: '%s' is not an IPv%c address, as -%c asks for",
+				 options->source, options->family == AF_INET ? '4' : '6',
+				 options->family == AF_INET ? '4' : '6');
 	}
 }
 

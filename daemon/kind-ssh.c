@@ -8,6 +8,7 @@
 
 #include "common/hash.h"
 #include "common/protocol.h"
+#include "common/units.h"
 #include "common/util.h"
 #include "daemon/config.h"
 #include "daemon/ssh-agent.h"
@@ -313,6 +314,7 @@ static int ssh_options_check(void *kind_options, const struct config *config, bo
 			     struct error *ret_error)
 {
 	struct ssh_options *options = kind_options;
+	char asked[UNITS_TEXT_MAX], allowed[UNITS_TEXT_MAX];
 	int r;
 
 	options->settings = options->jump_settings = (struct ssh_settings)SSH_SETTINGS_NONE;
@@ -337,9 +339,10 @@ static int ssh_options_check(void *kind_options, const struct config *config, bo
 									      : MAX_OUTPUT_DEFAULT;
 	if (options->max_output > config->max_output)
 		return error_set(ret_error, ERROR_LIMIT_REACHED, "max-output-per-task",
-				 "maxOutput of %lld bytes is more than the %lld that jobd.conf "
-				 "allows as max-output-per-task: ask for less",
-				 (long long)options->max_output, (long long)config->max_output);
+				 "--max-output: %s is more than the %s that jobd.conf allows as "
+				 "max-output-per-task: ask for less",
+				 size_text(options->max_output, asked),
+				 size_text(config->max_output, allowed));
 	if (options->stdin_base64 &&
 	    base64_decode(options->stdin_base64, &options->stdin_bytes, &options->stdin_size) < 0)
 		return error_set(ret_error, ERROR_INVALID_OPTION, "stdin",

@@ -433,7 +433,7 @@ static int check_rule(const struct rule *rule, struct schedule_row *row, struct 
 	row->next_us = schedule_next_us(row, row->created_us - (row->every_us > 0));
 	if (row->next_us == 0)
 		return error_set(ret_error, ERROR_INVALID_OPTION, "atUsec",
-				 "the time of --at is past: name one that is to come");
+				 "that time is past: name one that is to come");
 	return 0;
 }
 
