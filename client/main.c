@@ -2,6 +2,7 @@
 /* jobctl: the table of commands, the global options, help. */
 #include "client/client.h"
 
+#include "common/states.h"
 #include "common/util.h"
 
 #include <unistd.h>
@@ -58,10 +59,9 @@ const struct command commands[] = {
 	 "  jobctl start ping 8.8.8.8 10.0.0.0/24\n"
 	 "  jobctl start ssh 'r[01-30]' -- show version\n"
 	 "  jobctl start ssh --wait --credential lab @routers.txt -- show version\n"
-	 "  jobctl start ssh --canary 2 --batch 10% --max-failures 3 @routers.txt -- write memory\n"
+	 "  jobctl start ssh --canary 2 --batch 10% @routers.txt -- write memory\n"
 	 "  jobctl start ping --count 0 --on-change --period 5min @routers.txt\n"
-	 "  jobctl start ssh --on-calendar 'Mon..Fri 06:00' --keep-last 30 @routers.txt -- show "
-	 "run\n",
+	 "  jobctl start ssh --on-calendar 'Mon..Fri 06:00' @routers.txt -- show version\n",
 	 TABLES(start_options, ping_options, ssh_options, results_options), cmd_start},
 	{"list", "[SELECTOR...]", "one row a job",
 	 "  jobctl list\n  jobctl list --state running,failed --since 2h\n", TABLES(filter_options),
@@ -125,21 +125,32 @@ static void print_options(const struct option_row *rows)
 	}
 }
 
-static void print_command_help(const struct command *command)
+static const char *title_of(const struct option_row *table, bool is_first)
 {
-	printf("Usage: jobctl %s %s\n\n%s\n\nOptions:\n", command->name, command->arguments,
-	       command->summary);
+	if (table == results_options)
+		return "For the results";
+	if (table == filter_options)
+		return "Which jobs";
+	return table == global_options && !is_first ? "Everywhere" : "Options";
+}
+
+/* kind: of start, the one whose options are asked for; NULL: those of all. */
+static void print_command_help(const struct command *command, const char *kind)
+{
+	printf("Usage: jobctl %s%s%s\n\n%s\n", command->name, *command->arguments ? " " : "",
+	       command->arguments, command->summary);
 	for (size_t i = 0; command->tables[i]; i++) {
-		if (command->tables[i] == ping_options)
-			printf("\nOf kind ping:\n");
-		if (command->tables[i] == ssh_options)
-			printf("\nOf kind ssh:\n");
-		if (command->tables[i] == results_options)
-			printf("\nFor the results:\n");
-		if (command->tables[i] == filter_options)
-			printf("\nWhich jobs:\n");
-		if (command->tables[i] == global_options && i > 0)
-			printf("\nEverywhere:\n");
+		const struct kind_row *row = kinds;
+
+		while (row->name && row->options != command->tables[i])
+			row++;
+		if (row->name && kind && word_find(kind_words, kind) >= 0 &&
+		    !streq(kind, row->name))
+			continue;
+		if (row->name)
+			printf("\nOf kind %s:\n", row->name);
+		else
+			printf("\n%s:\n", title_of(command->tables[i], i == 0));
 		print_options(command->tables[i]);
 	}
 	printf("\nExamples:\n%s\nThe page jobctl(1) says more.\n", command->examples);
@@ -252,7 +263,8 @@ static enum status run(int argc, char **argv)
 	}
 	if (streq(argv[place], "help")) {
 		if (place + 1 < argc)
-			print_command_help(find_command(argv[place + 1], false));
+			print_command_help(find_command(argv[place + 1], false),
+					   place + 2 < argc ? argv[place + 2] : NULL);
 		else
 			print_help();
 		return STATUS_OK;
@@ -264,7 +276,7 @@ static enum status run(int argc, char **argv)
 	words_parse(&words, argc - 2, argv + 2, command->tables);
 	set_globals(&words);
 	if (words_flag(&words, "help")) {
-		print_command_help(command);
+		print_command_help(command, words.arguments[0]);
 		status = STATUS_OK;
 	} else if (words_flag(&words, "version")) {
 		printf("jobctl %s\n", PACKAGE_VERSION);

@@ -15,6 +15,8 @@
 #include <limits.h>
 #include <stdarg.h>
 
+enum { WORDS_TEXT_MAX = 256 };
+
 static const char *const color_words[] = {"auto", "always", "never", NULL};
 static const char *const host_key_words[] = {"strict", "accept-new", "off", NULL};
 
@@ -26,7 +28,7 @@ const struct option_row global_options[] = {
 	{"system", OPTION_FLAG, NULL, "-system", "talk to the system's jobd", NULL},
 	{"quiet", OPTION_FLAG, NULL, "-quiet", "no notes and no progress", NULL},
 	{"color", OPTION_WORD, "WHEN", "-color", "auto, always or never (auto)", color_words},
-	{"help", OPTION_FLAG, NULL, "-help", "show this and exit", NULL},
+	{"help", OPTION_FLAG, NULL, "-help", "show this and exit (also -h)", NULL},
 	{"version", OPTION_FLAG, NULL, "-version", "show the version and exit", NULL},
 	{0},
 };
@@ -42,7 +44,7 @@ const struct option_row start_options[] = {
 	{"deadline", OPTION_DURATION, "D", "deadlineUsec", "end the whole job after D", NULL},
 	{"retries", OPTION_NUMBER, "N", "retries", "try a failed task N times more", NULL},
 	{"retry-delay", OPTION_DURATION, "D", "retryDelayUsec",
-	 "wait D before the first retry, then twice as long each time (1s)", NULL},
+	 "wait so long before a retry, then twice as long (1s)", NULL},
 	{"canary", OPTION_NUMBER, "N", "canary",
 	 "so many tasks first; if one fails, no other is tried", NULL},
 	{"batch", OPTION_TEXT, "N|P%", "batch",
@@ -51,11 +53,11 @@ const struct option_row start_options[] = {
 	 NULL},
 	{"rerun", OPTION_FLAG, NULL, "rerun", "tasks that a crash cut off run again", NULL},
 	{"every", OPTION_DURATION, "D", "schedule.everyUsec",
-	 "make a schedule: a job at once, and then every D", NULL},
+	 "a schedule: a job at once, and then every D", NULL},
 	{"at", OPTION_AHEAD, "TIME", "schedule.atUsec",
-	 "make a schedule: a job then: 22:30, '2026-12-24 06:00', +5m", NULL},
+	 "a schedule of one job: 22:30, '2026-12-24 06:00', +5m", NULL},
 	{"on-calendar", OPTION_TEXT, "SPEC", "schedule.onCalendar",
-	 "make a schedule: jobs as systemd.time(7) says: 'Mon..Fri 06:00'", NULL},
+	 "a schedule by systemd.time(7), as 'Mon..Fri 06:00'", NULL},
 	{"catch-up", OPTION_FLAG, NULL, "schedule.catchUp",
 	 "of the runs that were missed make one, at once", NULL},
 	{"overlap", OPTION_FLAG, NULL, "schedule.overlap",
@@ -63,15 +65,14 @@ const struct option_row start_options[] = {
 	{"keep-last", OPTION_NUMBER, "N", "schedule.keepLast",
 	 "of the runs that have ended keep the newest N", NULL},
 	{"dry-run", OPTION_FLAG, NULL, "dryRun",
-	 "check all of it, show what would run, and start nothing", NULL},
+	 "check all, show what would run, and start nothing", NULL},
 	{"wait", OPTION_FLAG, NULL, "-wait", "stay: progress, results, their exit status", NULL},
 	{0},
 };
 
 const struct option_row ping_options[] = {
 	{"count", OPTION_NUMBER, "N", "ping.count",
-	 "send N requests whatever comes back, 0: until stopped (without: up to 4, until a reply)",
-	 NULL},
+	 "N requests, 0: until stopped (up to 4, until a reply)", NULL},
 	{"interval", OPTION_DURATION, "D", "ping.intervalUsec", "between two requests (1s)", NULL},
 	{"reply-timeout", OPTION_DURATION, "D", "ping.replyTimeoutUsec",
 	 "wait D for each reply (1s)", NULL},
@@ -108,14 +109,14 @@ const struct option_row ssh_options[] = {
 	{"port", OPTION_NUMBER, "N", "ssh.port", "port (22)", NULL},
 	{"identity", OPTION_TEXT, "FILE", "-identity", "private key", NULL},
 	{"ask-password", OPTION_FLAG, NULL, "-ask-password",
-	 "ask for a password on the terminal; jobd keeps it in memory only", NULL},
+	 "ask for it on the terminal; it stays in jobd's memory", NULL},
 	{"credential", OPTION_TEXT, "NAME", "ssh.credential", "a credential of jobd.conf", NULL},
 	{"jump", OPTION_TEXT, "HOST[,HOST]", "ssh.jump", "reach the targets through these hosts",
 	 NULL},
 	{"jump-credential", OPTION_TEXT, "NAME", "ssh.jumpCredential",
 	 "a credential of jobd.conf for the jump hosts", NULL},
 	{"ssh-option", OPTION_REPEAT, "LINE", "ssh.options",
-	 "a line of ssh_config, as 'KexAlgorithms +NAME'; may be repeated", NULL},
+	 "a line of ssh_config, as 'Port 23'; may be repeated", NULL},
 	{"connect-timeout", OPTION_DURATION, "D", "ssh.connectTimeoutUsec", "until logged in (30s)",
 	 NULL},
 	{"idle-timeout", OPTION_DURATION, "D", "ssh.idleTimeoutUsec",
@@ -132,10 +133,10 @@ const struct option_row ssh_options[] = {
 	{"success-codes", OPTION_NUMBERS, "LIST", "ssh.successCodes",
 	 "exit statuses that are success (0)", NULL},
 	{"shell", OPTION_TEXT, "PROFILE", "ssh.shell",
-	 "type the commands into the device's shell; auto: find out which", NULL},
+	 "type into the device's shell; auto: find out which", NULL},
 	{"enable", OPTION_FLAG, NULL, "ssh.enable", "in a shell: ask for all rights first", NULL},
 	{"answer", OPTION_REPEAT, "PATTERN=TEXT", "ssh.answers",
-	 "in a shell: what to say to a question; may be repeated", NULL},
+	 "what to say to a question; may be repeated", NULL},
 	{0},
 };
 
@@ -209,7 +210,8 @@ static size_t edit_distance(const char *a, const char *b, size_t limit)
 
 const char *nearest(const char *word, const char *const *candidates)
 {
-	size_t best = strlen(word) / 3 + 2; /* more edits than this is no typing mistake */
+	/* More edits than this is no typing mistake. */
+	size_t best = strlen(word) > 3 ? strlen(word) / 3 + 2 : 2;
 	const char *found = NULL;
 
 	if (best > strlen(word))
@@ -269,8 +271,20 @@ static _Noreturn void empty_value(const struct option_row *row)
 	     row->argument);
 }
 
+/* "strict, accept-new, off" */
+static const char *words_text_of(const char *const *words, char buffer[static WORDS_TEXT_MAX])
+{
+	size_t used = 0;
+
+	for (size_t i = 0; words[i] && used < WORDS_TEXT_MAX; i++)
+		used += (size_t)snprintf(buffer + used, WORDS_TEXT_MAX - used, "%s%s",
+					 i > 0 ? ", " : "", words[i]);
+	return buffer;
+}
+
 static const char *check_word(const struct option_row *row, const char *value)
 {
+	char all[WORDS_TEXT_MAX];
 	const char *meant;
 
 	if (word_find(row->words, value) >= 0)
@@ -279,7 +293,8 @@ static const char *check_word(const struct option_row *row, const char *value)
 	if (meant)
 		fail(STATUS_WORDS, "--%s cannot be '%.80s'; did you mean '%s'?", row->name, value,
 		     meant);
-	fail(STATUS_WORDS, "--%s cannot be '%.80s'; see --help", row->name, value);
+	fail(STATUS_WORDS, "--%s cannot be '%.80s': it is one of %s", row->name, value,
+	     words_text_of(row->words, all));
 }
 
 /* The interface's words have '_' where people's have '-'. */
@@ -446,7 +461,7 @@ static int parse_option(struct words *words, char **values, int left,
 {
 	const char *word = values[0] + (values[0][1] == '-' ? 2 : 1);
 	size_t size = strcspn(word, "=");
-	autofree char *name = strndup(word, size);
+	autofree char *name = streq(values[0], "-h") ? xstrdup("help") : strndup(word, size);
 	const struct option_row *row = find_option(name, tables);
 	const char *value = word[size] == '=' ? word + size + 1 : NULL;
 

@@ -24,7 +24,7 @@ const struct option_row results_options[] = {
 	{"group", OPTION_FLAG, NULL, "-group", "targets with identical output under one header",
 	 NULL},
 	{"summary", OPTION_FLAG, NULL, "-summary",
-	 "how many succeeded, which did not and why, and how fast, alone", NULL},
+	 "counts alone: who succeeded, who did not and why", NULL},
 	{"raw", OPTION_FLAG, NULL, "-raw", "the bytes alone", NULL},
 	{"dir", OPTION_TEXT, "DIR", "-dir", "write the output of each target to a file in DIR",
 	 NULL},

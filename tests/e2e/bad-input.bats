@@ -378,7 +378,8 @@ says() {
 	rubbish=$(printf '%0100000d' 0)
 	says 2 "takes options only" "${jobd[@]}" "$rubbish"
 	says 2 "takes a number from 1 to 256" "${jobd[@]}" --workers "$rubbish"
-	says 2 "--state cannot be '${rubbish:0:80}'; see --help" "$JOBCTL_PROGRAM" list --state "$rubbish"
+	says 2 "--state cannot be '${rubbish:0:80}': it is one of queued, running, paused, stopping, completed, failed, stopped" \
+		"$JOBCTL_PROGRAM" list --state "$rubbish"
 	says 2 "--newest takes a number, not 'x${rubbish:0:79}'" "$JOBCTL_PROGRAM" list --newest "x$rubbish"
 	says 2 "unknown option --${rubbish:0:80}; see --help" "$JOBCTL_PROGRAM" list "--$rubbish"
 	says 2 "unknown command '${rubbish:0:80}'; see jobctl --help" "$JOBCTL_PROGRAM" "$rubbish"

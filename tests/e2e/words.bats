@@ -31,3 +31,27 @@ refuses() {
 	[ "$output" = "jobctl: --max-output: 99.0 TiB is more than the 1.0 GiB that jobd.conf allows as max-output-per-task: ask for less" ]
 	refuses "--ssh-option 'Bogus' is not of the form 'Keyword value'" start ssh --ssh-option Bogus 127.0.0.1 -- true
 }
+
+@test "of words that are none all are told, where none is near" {
+	refuses "--host-key cannot be 'yes': it is one of strict, accept-new, off" start ssh --host-key yes 127.0.0.1 -- true
+	refuses "--state cannot be 'done': it is one of queued, running, paused, stopping, completed, failed, stopped" \
+		list --state 'done'
+	refuses "--state cannot be 'runing'; did you mean 'running'?" list --state runing
+	refuses "unknown option -bad; see --help" start ping -bad 127.0.0.1
+}
+
+@test "help: also by -h, of a kind alone, and in 80 columns" {
+	run -0 jobctl -h
+	[[ $output == *"Commands:"* ]]
+	run -0 jobctl start ping -h
+	[[ $output == *--max-loss* && $output != *--port* ]]
+	[ "$output" = "$(jobctl help start ping)" ]
+	run -0 jobctl start ssh --help
+	[[ $output != *--max-loss* && $output == *--port* ]]
+	for command in $(jobctl --dump-options | cut -f 1 | sort -u) 'start ping'; do
+		# shellcheck disable=SC2086
+		run -0 jobctl $command -h
+		[[ $output != *$'Options:\n\n'* ]]
+		run -1 grep -E -e ' $' -e '.{81}' <<<"$output"
+	done
+}
