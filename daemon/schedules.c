@@ -612,6 +612,10 @@ int schedules_find(struct schedules *schedules, uid_t uid, bool is_admin, const 
 	} else if (r != -ENOENT) {
 		return store_refuse_read(schedules->store, ret_error);
 	}
+	if (selector[0] != '\0' && strspn(selector, "0123456789") == strlen(selector))
+		return error_set(ret_error, ERROR_NO_SUCH_SCHEDULE, selector,
+				 "no schedule is called '%.64s': an id is written as s%.64s",
+				 selector, selector);
 	return error_set(ret_error, ERROR_NO_SUCH_SCHEDULE, selector,
 			 is_id(selector)
 				 ? "no schedule %.64s; `jobctl schedules` shows yours"

@@ -55,3 +55,13 @@ refuses() {
 		run -1 grep -E -e ' $' -e '.{81}' <<<"$output"
 	done
 }
+
+@test "a schedule where a job is wanted, and a job's id where a schedule is" {
+	[ "$(jobctl start ping --every 1h 127.0.0.1)" = s1 ]
+	for command in show stop remove; do
+		run -1 jobctl "$command" s1
+		[ "$output" = "jobctl: no job is called 's1': if it is a schedule, see \`jobctl schedules\` and \`jobctl list --schedule s1\`" ]
+	done
+	run -1 jobctl schedules remove 1
+	[ "$output" = "jobctl: no schedule is called '1': an id is written as s1" ]
+}
