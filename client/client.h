@@ -233,10 +233,10 @@ struct results_options {
 void results_make_dir(const char *dir);
 /*
  * Reads all of a selection, prints it, and confirms what was written. parameters are taken over.
- * ret_is_failed: a task did not succeed.
+ * ret_is_failed: a task did not succeed; ret_is_empty: nothing came.
  */
-void results_receive(json_t *parameters, const struct results_options *options,
-		     bool *ret_is_failed);
+void results_receive(json_t *parameters, const struct results_options *options, bool *ret_is_failed,
+		     bool *ret_is_empty);
 /* How results are shown: --group, --summary, --raw, --dir. */
 extern const struct option_row results_options[];
 /* Their words are checked: before anything is asked for. is_single is the caller's to say. */

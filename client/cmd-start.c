@@ -225,7 +225,7 @@ static enum status wait_and_receive(const struct results_options *options, int64
 {
 	autofree char *selector = xasprintf("%lld", (long long)id);
 	json_t *selection = json_pack("{s:[s]}", "selectors", selector);
-	bool is_failed;
+	bool is_failed, is_empty;
 	json_t *sums;
 	int64_t not_done;
 
@@ -233,7 +233,7 @@ static enum status wait_and_receive(const struct results_options *options, int64
 	if (progress_is_shown())
 		json_decref(wait_for(json_pack("{s:O}", "selection", selection)));
 	results_receive(json_pack("{s:O, s:b}", "selection", selection, "wait", 1), options,
-			&is_failed);
+			&is_failed, &is_empty);
 	/* Of what was never begun there are no results. */
 	sums = wait_for(json_pack("{s:O}", "selection", selection));
 	tell_reason(selection);

@@ -122,18 +122,30 @@ static bool has_failed(const struct words *words)
 	return is_failed;
 }
 
+/* Else it looks as if a job had had no results, or no failures. is_whole: not only what is new. */
+static void tell_nothing(bool is_whole)
+{
+	(void)fprintf(stderr, "jobctl: %s\n",
+		      is_whole ? "there are no such results"
+			       : "there is nothing new; --again gives what was received before");
+}
+
 enum status cmd_receive(struct words *words)
 {
 	bool is_wait = json_is_true(json_object_get(words->parameters, "wait"));
 	struct results_options options;
-	bool is_failed;
+	bool is_whole = json_is_true(json_object_get(words->parameters, "again"));
+	bool is_failed, is_empty;
 
 	words_select(words);
 	options = results_options_of(words);
+	is_whole |= options.is_summary;
 	if (options.dir)
 		results_make_dir(options.dir);
 	options.is_single = is_single(json_object_get(words->parameters, "selection"));
 	talk_on_interrupt(0);
-	results_receive(json_incref(words->parameters), &options, &is_failed);
+	results_receive(json_incref(words->parameters), &options, &is_failed, &is_empty);
+	if (is_empty && globals.is_terminal[1] && !globals.is_quiet && !globals.is_json)
+		tell_nothing(is_whole);
 	return is_wait && (is_failed || has_failed(words)) ? STATUS_FAILED : STATUS_OK;
 }

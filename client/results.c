@@ -52,6 +52,7 @@ struct results {
 	struct group *groups; /* of the same output, for --group */
 	struct summary *summary;
 	bool is_failed;
+	bool is_empty;   /* no record has come */
 	bool is_one;     /* stdout and stderr are one file */
 	bool is_open[2]; /* by stream: the line that stands there has not ended */
 };
@@ -423,6 +424,7 @@ static void take_record(struct results *results, const json_t *record)
 {
 	const json_t *task = json_object_get(record, "task");
 
+	results->is_empty = false;
 	if (task && !streq(text_of(task, "state"), "succeeded"))
 		results->is_failed = true;
 	if (globals.is_json)
@@ -487,9 +489,10 @@ static int64_t ask_next(int64_t written)
 	return written;
 }
 
-void results_receive(json_t *parameters, const struct results_options *options, bool *ret_is_failed)
+void results_receive(json_t *parameters, const struct results_options *options, bool *ret_is_failed,
+		     bool *ret_is_empty)
 {
-	struct results results = {.options = *options, .is_one = is_one_file()};
+	struct results results = {.options = *options, .is_empty = true, .is_one = is_one_file()};
 	int64_t written = 0, confirmed, asked = -1;
 	bool is_end, is_ahead;
 
@@ -529,4 +532,5 @@ void results_receive(json_t *parameters, const struct results_options *options, 
 			asked = ask_next(written);
 	}
 	*ret_is_failed = results.is_failed;
+	*ret_is_empty = results.is_empty;
 }

@@ -7,6 +7,7 @@ load ../lib/common
 
 setup() {
 	common_setup
+	netns_new
 	start_jobd
 }
 
@@ -64,4 +65,21 @@ refuses() {
 	done
 	run -1 jobctl schedules remove 1
 	[ "$output" = "jobctl: no schedule is called '1': an id is written as s1" ]
+}
+
+@test "receive tells on a terminal that all was received before" {
+	run -3 jobctl start ping --wait --count 1 --reply-timeout 1ms --size 0 192.0.2.1 127.0.0.1
+	for words in 1 '1 --failed' ''; do
+		# shellcheck disable=SC2086
+		run -0 on_terminal 80 "$JOBCTL_PROGRAM" receive $words
+		[ "${output%$'\r'}" = "jobctl: there is nothing new; --again gives what was received before" ]
+		# shellcheck disable=SC2086
+		run -0 jobctl receive $words
+		[ -z "$output" ]
+	done
+	jobctl start ping --name up --wait 127.0.0.1
+	run -0 on_terminal 80 "$JOBCTL_PROGRAM" receive up --again --failed
+	[ "${output%$'\r'}" = "jobctl: there are no such results" ]
+	run -0 on_terminal 80 "$JOBCTL_PROGRAM" receive 1 --again
+	[ "${#lines[@]}" -eq 2 ]
 }
