@@ -251,6 +251,10 @@ typedef void group_fn(const char *targets, size_t count, const char *text, size_
 		      void *context);
 /* Calls fn for each, with its targets folded, and frees them. */
 void groups_print(struct group **groups, group_fn *fn, void *context);
+/* A sentence about a target with a mark in the place of its host, as the text of a group; and with
+ * the targets of the group, as group_fn has them, there again. The caller frees. */
+char *sentence_without_host(const char *sentence, const char *target);
+char *sentence_with_hosts(const char *sentence, size_t size, const char *targets, size_t count);
 
 /* --- Differences (text-diff.c) --- */
 

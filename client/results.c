@@ -49,7 +49,8 @@ struct pending {
 struct results {
 	struct results_options options;
 	struct pending *pending;
-	struct group *groups; /* of the same output, for --group */
+	struct group *groups;      /* of the same output, for --group */
+	struct group *failures[2]; /* by stream; that are told alike, for --group */
 	struct summary *summary;
 	bool is_failed;
 	bool is_empty;   /* no record has come */
@@ -270,60 +271,88 @@ static void print_group(const char *targets, size_t count, const char *output, s
 
 /* --- The end of a task --- */
 
-/* "r07: failed (host-key): the key of r07 changed; ..."; place: where its output is, or NULL. */
-static void print_failure(FILE *file, const char *target, const json_t *task, const char *place)
+/* "failed (host-key): the key of r07 changed; ..." */
+static char *failure_text(const json_t *task)
 {
-	const char *error = text_of(task, "error"), *message = text_of(task, "message");
+	const char *state = text_of(task, "state"), *error = text_of(task, "error");
+	const char *message = text_of(task, "message");
 	char class[32];
 
-	print_clean_text(file, target);
-	(void)fprintf(file, ": %s%s%s", color(file, COLOR_RED), text_of(task, "state"),
-		      color(file, COLOR_OFF));
-	if (*error)
-		(void)fprintf(file, " (%s)", for_people(error, class));
-	if (*message && !streq(message, text_of(task, "state"))) {
-		(void)fputs(": ", file);
-		print_clean_text(file, message);
-	}
-	if (place)
-		(void)fprintf(file, "; its output is in %s", place);
+	if (streq(error, "no_reply"))
+		return xstrdup(message);
+	if (streq(message, state))
+		message = "";
+	return xasprintf("%s%s%s%s%s%s", state, *error ? " (" : "", for_people(error, class),
+			 *error ? ")" : "", *message ? ": " : "", message);
+}
+
+/* Red is its first word, or where it has no colon all of it. */
+static void print_failure_text(FILE *file, const char *targets, const char *text)
+{
+	size_t size = strchr(text, ':') ? strcspn(text, " :") : strlen(text);
+
+	print_clean_text(file, targets);
+	(void)fprintf(file, ": %s", color(file, COLOR_RED));
+	print_clean(file, text, size);
+	(void)fputs(color(file, COLOR_OFF), file);
+	print_clean_text(file, text + size);
+}
+
+static void print_failure_group(const char *targets, size_t count, const char *text, size_t size,
+				void *context)
+{
+	FILE *file = context;
+	autofree char *whole = sentence_with_hosts(text, size, targets, count);
+	autofree char *counted = count > 1 ? xasprintf("%s (%zu)", targets, count) : NULL;
+
+	print_failure_text(file, counted ? counted : targets, whole);
 	(void)fputc('\n', file);
 }
 
+/* place: where its output is, or NULL. With --group it waits for others that are told alike. */
+static void take_failure(struct results *results, int stream, const char *target,
+			 const json_t *task, const char *place)
+{
+	autofree char *text = failure_text(task);
+
+	if (results->options.is_group && !place) {
+		autofree char *common = sentence_without_host(text, target);
+
+		group_add(&results->failures[stream], common, strlen(common), target);
+		return;
+	}
+	print_failure_text(stream_file(stream), target, text);
+	if (place)
+		(void)fprintf(stderr, "; its output is in %s", place);
+	(void)fputc('\n', stream == 0 ? stdout : stderr);
+}
+
 /* "8.8.8.8: 4/4 replies, 0% loss, min/avg/max 9.10/9.40/9.90 ms": also a failure is a result. */
-static void print_replies(const char *target, const json_t *task)
+static void print_replies(struct results *results, const char *target, const json_t *task)
 {
 	const json_t *ping = json_object_get(task, "ping");
 	int64_t sent = number_of(ping, "sent"), received = number_of(ping, "received");
 
-	if (received == 0 && !streq(text_of(task, "error"), "no_reply")) {
-		print_failure(stdout, target, task, NULL);
+	if (received == 0) {
+		take_failure(results, 0, target, task, NULL);
 		return;
 	}
 	print_clean_text(stdout, target);
-	(void)fputs(": ", stdout);
-	if (received == 0) {
-		(void)fputs(color(stdout, COLOR_RED), stdout);
+	printf(": %lld/%lld replies, %lld%% loss, min/avg/max %.2f/%.2f/%.2f ms",
+	       (long long)received, (long long)sent,
+	       (long long)(sent > 0 ? (sent - received) * 100 / sent : 0),
+	       (double)number_of(ping, "minUsec") / 1e3, (double)number_of(ping, "avgUsec") / 1e3,
+	       (double)number_of(ping, "maxUsec") / 1e3);
+	if (!streq(text_of(task, "state"), "succeeded")) {
+		(void)fputs(" (", stdout);
 		print_clean_text(stdout, text_of(task, "message"));
-		(void)fputs(color(stdout, COLOR_OFF), stdout);
-	} else {
-		printf("%lld/%lld replies, %lld%% loss, min/avg/max %.2f/%.2f/%.2f ms",
-		       (long long)received, (long long)sent,
-		       (long long)(sent > 0 ? (sent - received) * 100 / sent : 0),
-		       (double)number_of(ping, "minUsec") / 1e3,
-		       (double)number_of(ping, "avgUsec") / 1e3,
-		       (double)number_of(ping, "maxUsec") / 1e3);
-		if (!streq(text_of(task, "state"), "succeeded")) {
-			(void)fputs(" (", stdout);
-			print_clean_text(stdout, text_of(task, "message"));
-			(void)fputc(')', stdout);
-		}
+		(void)fputc(')', stdout);
 	}
 	(void)fputc('\n', stdout);
 }
 
 /* A line, or one for each address. */
-static void print_ping(const char *target, const json_t *task)
+static void print_ping(struct results *results, const char *target, const json_t *task)
 {
 	const json_t *addresses = json_object_get(json_object_get(task, "ping"), "addresses");
 
@@ -332,10 +361,10 @@ static void print_ping(const char *target, const json_t *task)
 		autofree char *name = xasprintf("%s (%s)", target,
 						text_of(json_object_get(one, "ping"), "address"));
 
-		print_replies(name, one);
+		print_replies(results, name, one);
 	}
 	if (json_array_size(addresses) == 0)
-		print_replies(target, task);
+		print_replies(results, target, task);
 }
 
 /* What jobctl says begins a line of its own; nothing is added to stdout. */
@@ -353,10 +382,10 @@ static void print_end(struct results *results, const char *target, const json_t 
 
 	if (json_object_get(task, "ping") && !streq(state, "stopped")) {
 		if (!results->options.is_raw)
-			print_ping(target, task);
+			print_ping(results, target, task);
 	} else if (!streq(state, "succeeded")) {
 		end_line(results);
-		print_failure(error_file(), target, task, place);
+		take_failure(results, 1, target, task, place);
 	}
 }
 
@@ -451,6 +480,9 @@ static void print_rest(struct results *results)
 		drop_pending(results, pending);
 	}
 	groups_print(&results->groups, print_group, NULL);
+	for (int i = 0; i < 2; i++)
+		if (results->failures[i])
+			groups_print(&results->failures[i], print_failure_group, stream_file(i));
 	summary_print(&results->summary);
 }
 
@@ -459,7 +491,7 @@ static int64_t written_position(const struct results *results, int64_t position)
 {
 	const struct pending *pending, *next;
 
-	if (results->groups || results->summary)
+	if (results->groups || results->summary || results->failures[0] || results->failures[1])
 		return 0;
 	HASH_ITER (hh, results->pending, pending, next) {
 		for (size_t i = 0; i < ARRAY_SIZE(pending->held); i++)

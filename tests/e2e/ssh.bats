@@ -349,6 +349,21 @@ credential() {
 	[ "$(cat "$BATS_TEST_TMPDIR/backup/127.0.1.1")" = even ]
 }
 
+@test "--group: failures that are told alike are one line" {
+	start_sshd
+	for i in 1 2 3 10; do known 127.0.1.$i; done
+	start_jobd
+	run -3 --separate-stderr ssh_job --group '127.0.1.[1-3]' 127.0.1.10 127.0.1.30 127.0.1.1:1 -- \
+		'echo out; case ${SSH_CONNECTION#* * } in *.3\ *) exit 3;; *) exit 1;; esac'
+	[ "$output" = $'--- 127.0.1.[1-3,10] (4)\nout' ]
+	[ "$(LC_ALL=C sort <<<"$stderr")" = "127.0.1.1:1: failed (refused): 127.0.1.1 port 1 refuses connections
+127.0.1.30: failed (host-key): the key of 127.0.1.30 is not known; connect once with ssh, or use --host-key accept-new
+127.0.1.3: failed (exit): exit status 3
+127.0.1.[1-2,10] (3): failed (exit): exit status 1" ]
+	run -3 --separate-stderr jobctl start ssh --wait --group --port 1 '127.0.1.[1-3]' -- true
+	[ "$stderr" = "127.0.1.[1-3] (3): failed (refused): 127.0.1.[1-3] port 1 refuses connections" ]
+}
+
 @test "--dir: only what is whole replaces what an earlier run left" {
 	start_sshd
 	known 127.0.1.1 127.0.1.2
