@@ -46,8 +46,9 @@ static void print_sums(const json_t *sums)
 			      (long long)number_of(sums, "queued"));
 	else if (number_of(sums, "succeeded") < number_of(sums, "tasks"))
 		(void)fprintf(stderr,
-			      "jobctl: of %lld tasks %lld succeeded, %lld failed%s%.0lld%s\n",
+			      "jobctl: of %lld task%s %lld succeeded, %lld failed%s%.0lld%s\n",
 			      (long long)number_of(sums, "tasks"),
+			      number_of(sums, "tasks") == 1 ? "" : "s",
 			      (long long)number_of(sums, "succeeded"),
 			      (long long)number_of(sums, "failed"), others ? ", " : "",
 			      (long long)others, others ? " were stopped or interrupted" : "");

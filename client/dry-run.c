@@ -117,7 +117,7 @@ void dry_run(const json_t *parameters, const char *kind)
 		target_list_free(list);
 		return;
 	}
-	printf("%s: %llu targets%s\n", kind, (unsigned long long)count,
+	printf("%s: %llu target%s%s\n", kind, (unsigned long long)count, count == 1 ? "" : "s",
 	       is_shuffled ? ", in random order" : "");
 	for (size_t i = 0; i < json_array_size(lines); i++)
 		printf("command: %s\n", json_string_value(json_array_get(lines, i)));

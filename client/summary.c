@@ -132,6 +132,29 @@ static void print_histogram(const struct summary *summary)
 	}
 }
 
+static void print_slowest(const struct timing *timings, size_t count)
+{
+	size_t width = terminal_width(stdout), column = strlen("slowest:");
+
+	printf("slowest:");
+	for (size_t i = 0; i < count && i < SLOWEST; i++) {
+		autofree char *one = xasprintf("%s %.3f", timings[i].target, ms(timings[i].us));
+		size_t size = strlen(one) + 2;
+
+		/* A terminal would break it within a word. */
+		if (globals.is_terminal[0] && i > 0 && column + size > width) {
+			printf(",\n        ");
+			column = strlen("slowest:");
+		} else if (i > 0) {
+			printf(",");
+		}
+		printf(" ");
+		print_clean_text(stdout, one);
+		column += size;
+	}
+	printf("\n");
+}
+
 static void print_times(struct summary *summary)
 {
 	struct timing *timings = summary->timings;
@@ -150,13 +173,7 @@ static void print_times(struct summary *summary)
 	if (count == 1)
 		return;
 	print_histogram(summary);
-	printf("slowest:");
-	for (size_t i = 0; i < count && i < SLOWEST; i++) {
-		printf("%s ", i > 0 ? "," : "");
-		print_clean_text(stdout, timings[i].target);
-		printf(" %.3f", ms(timings[i].us));
-	}
-	printf("\n");
+	print_slowest(timings, count);
 }
 
 /* --- Printing --- */
@@ -203,8 +220,8 @@ void summary_print(struct summary **of)
 		return;
 	(void)setlocale(LC_CTYPE, "");
 	HASH_SORT(summary->endings, more_first);
-	printf("%s%zu targets%s\n", color(stdout, COLOR_BOLD), summary->total,
-	       color(stdout, COLOR_OFF));
+	printf("%s%zu target%s%s\n", color(stdout, COLOR_BOLD), summary->total,
+	       summary->total == 1 ? "" : "s", color(stdout, COLOR_OFF));
 	HASH_ITER (hh, summary->endings, ending, next) {
 		bool is_good = streq(ending->name, "succeeded");
 

@@ -166,7 +166,7 @@ nothing_was_made() {
 	start_jobd
 	before=$(jobctl status --json | jq .commits)
 	run -0 jobctl start ping --dry-run --name n --wait 127.0.0.1
-	[ "$output" = 'ping: 1 targets
+	[ "$output" = 'ping: 1 target
 targets: 127.0.0.1' ]
 	run -0 jobctl start ping --dry-run --every 1h --name n 127.0.0.1
 	[ "$(grep -c '^run: ' <<<"$output")" -eq 5 ]

@@ -37,7 +37,7 @@ refuses() {
 	refuses "--host-key cannot be 'yes': it is one of strict, accept-new, off" start ssh --host-key yes 127.0.0.1 -- true
 	refuses "--state cannot be 'done': it is one of queued, running, paused, stopping, completed, failed, stopped" \
 		list --state 'done'
-	refuses "--state cannot be 'runing'; did you mean 'running'?" list --state runing
+	refuses "--state cannot be 'runninx'; did you mean 'running'?" list --state runninx
 	refuses "unknown option -bad; see --help" start ping -bad 127.0.0.1
 }
 
@@ -82,4 +82,19 @@ refuses() {
 	[ "${output%$'\r'}" = "jobctl: there are no such results" ]
 	run -0 on_terminal 80 "$JOBCTL_PROGRAM" receive 1 --again
 	[ "${#lines[@]}" -eq 2 ]
+}
+
+@test "one target is one, and a summary breaks its lines between words" {
+	run -0 jobctl start ping --dry-run 127.0.0.1
+	[ "${lines[0]}" = "ping: 1 target" ]
+	run -0 jobctl start ping --wait --summary 127.0.0.1
+	[ "${lines[0]}" = "1 target" ]
+	run -3 jobctl start ping --wait --count 1 --reply-timeout 10ms 192.0.2.1
+	run -3 jobctl wait @last
+	[ "$output" = "jobctl: of 1 task 0 succeeded, 1 failed" ]
+	jobctl start ping --wait --quiet '127.100.100.[101-130]' >"$BATS_TEST_TMPDIR/out"
+	run -0 on_terminal 80 "$JOBCTL_PROGRAM" receive --summary @last
+	summary=${output//$'\r'/}
+	LC_ALL=C.UTF-8 run -1 grep -E '.{81}' <<<"$summary"
+	[ "$(grep -oE '127\.100\.100\.[0-9]+ [0-9]+\.[0-9]{3}' <<<"$summary" | wc -l)" -eq 10 ]
 }
