@@ -238,6 +238,13 @@ static enum status wait_and_receive(const struct results_options *options, int64
 	sums = wait_for(json_pack("{s:O}", "selection", selection));
 	tell_reason(selection);
 	not_done = number_of(sums, "tasks") - number_of(sums, "succeeded");
+	/* The id that is wanted now has not been seen. */
+	if (not_done > 0 && globals.is_terminal[1] && !globals.is_quiet && !globals.is_json)
+		(void)fprintf(stderr,
+			      "jobctl: job %lld: %lld of %lld did not succeed; `jobctl retry %lld` "
+			      "tries just these\n",
+			      (long long)id, (long long)not_done,
+			      (long long)number_of(sums, "tasks"), (long long)id);
 	json_decref(sums);
 	return not_done > 0 ? STATUS_FAILED : STATUS_OK;
 }

@@ -98,3 +98,12 @@ refuses() {
 	LC_ALL=C.UTF-8 run -1 grep -E '.{81}' <<<"$summary"
 	[ "$(grep -oE '127\.100\.100\.[0-9]+ [0-9]+\.[0-9]{3}' <<<"$summary" | wc -l)" -eq 10 ]
 }
+
+@test "start --wait names on a terminal the job of which something did not succeed" {
+	run -3 on_terminal 80 "$JOBCTL_PROGRAM" start ping --wait --count 1 --reply-timeout 10ms 192.0.2.1 127.0.0.1
+	[ "${lines[-1]%$'\r'}" = "jobctl: job 1: 1 of 2 did not succeed; \`jobctl retry 1\` tries just these" ]
+	run -0 on_terminal 80 "$JOBCTL_PROGRAM" start ping --wait 127.0.0.1
+	[[ $output != *"job 2"* ]]
+	run -3 jobctl start ping --wait --count 1 --reply-timeout 10ms 192.0.2.1
+	[[ $output != *"job 3"* ]]
+}
