@@ -172,6 +172,22 @@ uint64_t share_of(const struct share *share, uint64_t count)
 	return share->is_percent ? count / 100 * number + count % 100 * number / 100 : number;
 }
 
+/* "today", "yesterday", as systemd.time(7) has them: 00:00 of that day. */
+static bool parse_day(const char *text, time_t now, int64_t *ret_real_us)
+{
+	bool is_yesterday = streq(text, "yesterday");
+	struct tm tm;
+
+	if (!is_yesterday && !streq(text, "today"))
+		return false;
+	(void)localtime_r(&now, &tm);
+	tm.tm_mday -= is_yesterday;
+	tm.tm_hour = tm.tm_min = tm.tm_sec = 0;
+	tm.tm_isdst = -1;
+	*ret_real_us = mktime(&tm) * US_PER_SEC;
+	return true;
+}
+
 int time_parse(const char *text, int64_t now_us, int64_t *ret_real_us)
 {
 	static const char *const forms[] = {
@@ -191,6 +207,8 @@ int time_parse(const char *text, int64_t now_us, int64_t *ret_real_us)
 		*ret_real_us = now_us - value;
 		return 0;
 	}
+	if (parse_day(text, now, ret_real_us))
+		return 0;
 	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
 		struct tm tm = {0};
 		const char *end;

@@ -117,7 +117,11 @@ static void test_times(void **state)
 	assert_int_equal(value, now);
 	assert_int_equal(time_parse("2023-11-14T22:13Z", now, &value), 0);
 	assert_int_equal(value, now - 20 * US_PER_SEC);
-	assert_int_equal(time_parse("yesterday", now, &value), -EINVAL);
+	assert_int_equal(time_parse("today", now, &value), 0);
+	assert_int_equal(value, 1699920000 * US_PER_SEC);
+	assert_int_equal(time_parse("yesterday", now, &value), 0);
+	assert_int_equal(value, 1699833600 * US_PER_SEC);
+	assert_int_equal(time_parse("someday", now, &value), -EINVAL);
 	assert_int_equal(time_parse("2023-13-40", now, &value), -EINVAL);
 }
 
