@@ -282,6 +282,7 @@ enum status cmd_show(struct words *words)
 	if (count == 0 && !json_object_get(words->parameters, "selection"))
 		fail(STATUS_WORDS, "which job? jobctl show 7, or jobctl show @last");
 	words_select(words);
+	count = words->argument_count;
 	(void)json_object_set_new(words->parameters, "details", json_true());
 	if (count == 0)
 		show_selected(words->parameters, NULL, &is_first);

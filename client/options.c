@@ -401,7 +401,7 @@ static json_t *parse_value(const struct option_row *row, const char *value, json
 		return json_integer(percent);
 	case OPTION_TIME:
 		if (time_parse(value, now_real_us(), &number) < 0)
-			bad_value(row, value, "a time such as 2h, 14:05 or 2026-11-23");
+			bad_value(row, value, "a time such as 2h, 14:05, yesterday or 2026-11-23");
 		return json_integer(number);
 	case OPTION_AHEAD:
 		if (time_parse_ahead(value, now_real_us(), &number) < 0)
@@ -567,6 +567,18 @@ void words_no_rest(const struct words *words)
 		fail(STATUS_WORDS, "'--' and what follows has no meaning here");
 }
 
+/* The arguments with what commas part: 7,9 is 7 9. The strings are those of the array. */
+static void split_arguments(struct words *words, const json_t *selectors)
+{
+	size_t count = json_array_size(selectors);
+
+	words->arguments = xrealloc(words->arguments, (count + 1) * sizeof(*words->arguments));
+	for (size_t i = 0; i < count; i++)
+		words->arguments[i] = json_string_value(json_array_get(selectors, i));
+	words->arguments[count] = NULL;
+	words->argument_count = count;
+}
+
 void words_select(struct words *words)
 {
 	json_t *selection = json_object_get(words->parameters, "selection");
@@ -581,8 +593,14 @@ void words_select(struct words *words)
 	}
 	selectors = json_array();
 	for (size_t i = 0; i < words->argument_count; i++) {
-		(void)json_array_append_new(selectors,
-					    text_value(words->arguments[i], "a selector"));
+		autofree char *copy = xstrdup(words->arguments[i]);
+		char *rest = copy, *item;
+
+		while ((item = list_item(&rest)))
+			(void)json_array_append_new(selectors, text_value(item, "a selector"));
 	}
+	split_arguments(words, selectors);
+	/* Who names one at a time replaces those of the selection. */
+	(void)json_object_set(words->own, "selectors", selectors);
 	(void)json_object_set_new(selection, "selectors", selectors);
 }

@@ -107,3 +107,19 @@ refuses() {
 	run -3 jobctl start ping --wait --count 1 --reply-timeout 10ms 192.0.2.1
 	[[ $output != *"job 3"* ]]
 }
+
+@test "selectors may have commas between; today and yesterday are times" {
+	for i in 1 2 3; do jobctl start ping --name "n$i" "127.0.0.$i" 127.0.1.1; done
+	jobctl wait
+	ids() { jq -r .id | paste -sd ' '; }
+	[ "$(jobctl list 1,3 --json | ids)" = "3 1" ]
+	[ "$(jobctl list n1,2-3 --json | ids)" = "3 2 1" ]
+	[ "$(jobctl show 1,3 --json | ids)" = "1 3" ]
+	[ "$(jobctl receive 1/127.0.0.1,3/1 --json | jq -r .target | sort | paste -sd ' ')" = "127.0.0.1 127.0.1.1" ]
+	run -1 jobctl list 1,9
+	[ "$output" = "jobctl: no job 9; \`jobctl list\` shows yours" ]
+	jobctl remove 1,2
+	[ "$(jobctl list --since yesterday --json | ids)" = 3 ]
+	[ -z "$(jobctl list --until yesterday --json)" ]
+	refuses "--since takes a time such as 2h, 14:05, yesterday or 2026-11-23, not 'someday'" list --since someday
+}
