@@ -177,11 +177,16 @@ struct target_lists {
 	json_t *targets;
 	json_t *hosts;   /* what an inventory says of some in particular (SshHost of the interface);
 			    NULL: left out */
+	json_t *names;   /* of hosts of inventories: the target of each; NULL: left out */
 	bool has_logins; /* a target may have a user and a port, also those that an inventory says
 			  */
 };
 /* A word of a target list, read where it is @FILE, @- or @FILE:PATTERN; appended to the lists. */
 void targets_read(const struct target_lists *lists, const char *word);
+/* --exclude, after the targets were read: its words into left_out.targets. A host of an inventory
+ * goes by its name there as well. A word that leaves out nothing is told. */
+void exclude_read(const struct target_lists *lists, const struct target_lists *left_out,
+		  const json_t *words);
 /* What is typed on the terminal behind the prompt, unseen; the caller wipes and frees it. */
 char *ask_secret(const char *prompt);
 /* --dry-run: what Start's parameters, which jobd has checked, come to. */

@@ -189,13 +189,12 @@ static void take_targets(struct words *words, const char *kind)
 	json_t *targets = json_array(), *exclude = json_array();
 	bool is_ssh = streq(kind, "ssh");
 	json_t *hosts = is_ssh ? json_array() : NULL;
-	const struct target_lists lists = {targets, hosts, is_ssh};
-	const struct target_lists left_out = {exclude, NULL, is_ssh};
+	const struct target_lists lists = {targets, hosts, json_object(), is_ssh};
+	const struct target_lists left_out = {exclude, NULL, NULL, is_ssh};
 
 	for (size_t i = 1; i < words->argument_count; i++)
 		targets_read(&lists, words->arguments[i]);
-	for (size_t i = 0; i < json_array_size(excluded); i++)
-		targets_read(&left_out, json_string_value(json_array_get(excluded, i)));
+	exclude_read(&lists, &left_out, excluded);
 	(void)json_object_set_new(words->parameters, "targets", targets);
 	if (json_array_size(exclude) > 0)
 		(void)json_object_set(words->parameters, "exclude", exclude);
@@ -203,6 +202,7 @@ static void take_targets(struct words *words, const char *kind)
 		(void)json_object_set(kind_object(words, kind), "hosts", hosts);
 	json_decref(exclude);
 	json_decref(hosts);
+	json_decref(lists.names);
 }
 
 /* Why not everything was tried. */

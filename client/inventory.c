@@ -544,6 +544,9 @@ void inventory_read(const struct target_lists *lists, const char *path, char *te
 			autofree char *what = xasprintf("line %u of %s", host->line, path);
 
 			(void)json_array_append_new(lists->targets, text_value(target, what));
+			if (lists->names)
+				(void)json_object_set_new(lists->names, host->name,
+							  json_string(target));
 			if (lists->hosts)
 				add_particulars(lists->hosts, places, host, target);
 		}

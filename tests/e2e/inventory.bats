@@ -96,6 +96,21 @@ edge-user@[2001:db8::7]:22' ]
 		.exclude == ["e1"] and .tasks == 8' <<<"$output"
 }
 
+@test "--exclude knows a host of an inventory by its name, and tells what leaves out nothing" {
+	run -0 --separate-stderr jobctl start ssh --dry-run --json --exclude 'r[1,5],2001:db8::7' "@$INVENTORY:core:edge" -- true
+	jq -e '.tasks == 6 and ([.exclude[] | select(. == "both-user@192.0.2.1:830" or . == "op@r5:2222")] | length) == 2' <<<"$output"
+	[ -z "$stderr" ]
+	run -0 --separate-stderr jobctl start ssh --dry-run --json --exclude r7,r03 "@$INVENTORY:core" -- true
+	jq -e '.tasks == 4' <<<"$output"
+	[ "$stderr" = "jobctl: --exclude r7 leaves out nothing: it is none of the targets" ]
+	run -0 --separate-stderr jobctl start ping --dry-run --quiet --exclude 192.0.2.9 192.0.2.1
+	[ -z "$stderr" ]
+	# A file may hold what is never to be touched
+	echo 192.0.2.9 >"$BATS_TEST_TMPDIR/never"
+	run -0 --separate-stderr jobctl start ping --dry-run --exclude "@$BATS_TEST_TMPDIR/never" 192.0.2.1
+	[ -z "$stderr" ]
+}
+
 @test "a mistake in an inventory is told with its line" {
 	printf '[a]\nr1\n[a:members]\nb\n' >"$BATS_TEST_TMPDIR/i"
 	run -2 targets "@$BATS_TEST_TMPDIR/i:a"

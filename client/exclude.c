@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * --exclude. A host of an inventory has two names, its own and what it is reached by; people say
+ * the first. Who excludes a host wants to be sure that nothing is done to it, so that a word that
+ * leaves out nothing, which may be a typing mistake, is told.
+ */
+#include "client/client.h"
+
+#include "common/protocol.h"
+#include "common/targets.h"
+#include "common/util.h"
+
+/* More than these are not looked at one by one. */
+enum { NAMES_MAX = 1000, TARGETS_MAX = 10000, WORDS_MAX = 100 };
+
+/* NULL where it is no list, which jobd says, or empty. */
+static struct target_list *list_of(const json_t *include, const json_t *exclude)
+{
+	size_t include_count, exclude_count;
+	autofree const char **included = json_strings(include, &include_count);
+	autofree const char **excluded = json_strings(exclude, &exclude_count);
+	struct error error = {0};
+	struct target_list *list;
+	int r = target_list_new(included, include_count, excluded, exclude_count, UINT32_MAX, &list,
+				&error);
+
+	error_done(&error);
+	return r < 0 ? NULL : list;
+}
+
+/* The targets of those hosts of inventories that the word names. */
+static void add_named(json_t *targets, const json_t *names, const char *word)
+{
+	json_t *words = json_pack("[s]", word);
+	struct target_list *list = json_object_size(names) > 0 ? list_of(words, NULL) : NULL;
+	uint64_t count = list ? target_list_count(list) : 0;
+	char text[TARGET_TEXT_MAX];
+
+	for (uint64_t i = 0; i < count && count <= NAMES_MAX; i++) {
+		json_t *target;
+
+		target_list_text(list, i, text);
+		target = json_object_get(names, text);
+		if (target)
+			(void)json_array_append(targets, target);
+	}
+	target_list_free(list);
+	json_decref(words);
+}
+
+static bool leaves_out_nothing(const json_t *targets, const json_t *excluded)
+{
+	struct target_list *all = list_of(targets, NULL), *left = list_of(targets, excluded);
+	bool is_nothing = all && left && target_list_count(all) == target_list_count(left);
+
+	target_list_free(all);
+	target_list_free(left);
+	return is_nothing;
+}
+
+void exclude_read(const struct target_lists *lists, const struct target_lists *left_out,
+		  const json_t *words)
+{
+	size_t count = json_array_size(words);
+	bool may_tell = !globals.is_quiet && count <= WORDS_MAX &&
+			json_array_size(lists->targets) <= TARGETS_MAX;
+
+	for (size_t i = 0; i < count; i++) {
+		const char *word = json_string_value(json_array_get(words, i));
+		struct target_lists one = *left_out;
+
+		one.targets = json_array();
+		targets_read(&one, word);
+		if (word[0] != '@')
+			add_named(one.targets, lists->names, word);
+		/* A file may well hold what is to be left out wherever it is. */
+		if (may_tell && word[0] != '@' && leaves_out_nothing(lists->targets, one.targets))
+			(void)fprintf(stderr,
+				      "jobctl: --exclude %s leaves out nothing: it is none of the "
+				      "targets\n",
+				      word);
+		(void)json_array_extend(left_out->targets, one.targets);
+		json_decref(one.targets);
+	}
+}
