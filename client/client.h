@@ -159,6 +159,8 @@ void talk_check_interrupt(void);
 
 /* --- Files that a user wrote (targets-file.c) --- */
 
+/* Standard input for "-", which is to be read once; else as fopen(3), to read. */
+FILE *file_open(const char *path);
 /* The lines of a file, or of standard input ("-"). What cannot be read, and what is no text, ends
  * the program with STATUS_WORDS; what: which lines these are, for the sentence. */
 struct file_lines {

@@ -116,7 +116,7 @@ static void take_commands(struct words *words, json_t *ssh)
 
 static void take_stdin(const char *path, json_t *ssh)
 {
-	FILE *file = streq(path, "-") ? stdin : fopen(path, "re");
+	FILE *file = file_open(path);
 	autofree char *bytes = NULL;
 	size_t size = 0, capacity = 0;
 

@@ -16,10 +16,23 @@ static _Noreturn void is_no_text(unsigned line, const char *path)
 	fail(STATUS_WORDS, "line %u of @%s has a NUL byte: save it as UTF-8", line, path);
 }
 
+FILE *file_open(const char *path)
+{
+	static bool is_read;
+
+	if (!streq(path, "-"))
+		return fopen(path, "re");
+	if (is_read)
+		fail(STATUS_WORDS,
+		     "standard input (-) can be read once: name a file for the other");
+	is_read = true;
+	return stdin;
+}
+
 void file_lines_open(struct file_lines *lines, const char *path, const char *what)
 {
 	*lines = (struct file_lines){
-		.file = streq(path, "-") ? stdin : fopen(path, "re"),
+		.file = file_open(path),
 		.path = path,
 		.what = what,
 	};

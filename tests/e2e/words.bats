@@ -123,3 +123,11 @@ refuses() {
 	[ -z "$(jobctl list --until yesterday --json)" ]
 	refuses "--since takes a time such as 2h, 14:05, yesterday or 2026-11-23, not 'someday'" list --since someday
 }
+
+@test "standard input is read once" {
+	once="standard input (-) can be read once: name a file for the other"
+	for words in 'ssh --stdin - @- -- cat' 'ssh --command @- @-' 'ping @- @-' 'ping @- --exclude @-'; do
+		# shellcheck disable=SC2086
+		refuses "$once" start $words <<<127.0.0.1
+	done
+}
