@@ -238,12 +238,17 @@ struct results_options {
 /* mkdir -p; the end with STATUS_WORDS where no files can be made in it: before anything runs whose
  * output they are for. */
 void results_make_dir(const char *dir);
-/*
- * Reads all of a selection, prints it, and confirms what was written. parameters are taken over.
- * ret_is_failed: a task did not succeed; ret_is_empty: nothing came.
- */
-void results_receive(json_t *parameters, const struct results_options *options, bool *ret_is_failed,
-		     bool *ret_is_empty);
+/* Of what was read */
+struct results_sums {
+	bool is_failed; /* a task did not succeed */
+	bool is_empty;  /* nothing came */
+	int64_t ended;  /* of how many tasks the end came */
+};
+/* Reads all of a selection, prints it, and confirms what was written. parameters are taken over. */
+void results_receive(json_t *parameters, const struct results_options *options,
+		     struct results_sums *ret_sums);
+/* Behind a summary: of how many of so many tasks there is no result. */
+void results_tell_missing(const struct results_sums *sums, int64_t tasks);
 /* How results are shown: --group, --summary, --raw, --dir. */
 extern const struct option_row results_options[];
 /* Their words are checked: before anything is asked for. is_single is the caller's to say. */

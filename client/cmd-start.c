@@ -225,7 +225,7 @@ static enum status wait_and_receive(const struct results_options *options, int64
 {
 	autofree char *selector = xasprintf("%lld", (long long)id);
 	json_t *selection = json_pack("{s:[s]}", "selectors", selector);
-	bool is_failed, is_empty;
+	struct results_sums received;
 	json_t *sums;
 	int64_t not_done;
 
@@ -233,9 +233,11 @@ static enum status wait_and_receive(const struct results_options *options, int64
 	if (progress_is_shown())
 		json_decref(wait_for(json_pack("{s:O}", "selection", selection)));
 	results_receive(json_pack("{s:O, s:b}", "selection", selection, "wait", 1), options,
-			&is_failed, &is_empty);
+			&received);
 	/* Of what was never begun there are no results. */
 	sums = wait_for(json_pack("{s:O}", "selection", selection));
+	if (options->is_summary && !options->is_failed_only)
+		results_tell_missing(&received, number_of(sums, "tasks"));
 	tell_reason(selection);
 	not_done = number_of(sums, "tasks") - number_of(sums, "succeeded");
 	/* The id that is wanted now has not been seen. */

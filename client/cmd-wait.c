@@ -98,24 +98,36 @@ static bool is_single(json_t *selection)
 	return has_one_task(selection);
 }
 
+static json_t *present_sums(const struct words *words)
+{
+	return wait_for(json_pack("{s:O*, s:i}", "selection",
+				  json_object_get(words->parameters, "selection"), "timeoutUsec",
+				  0));
+}
+
+static bool names_tasks(const struct words *words)
+{
+	for (size_t i = 0; i < words->argument_count; i++)
+		if (strchr(words->arguments[i], '/'))
+			return true;
+	return false;
+}
+
 /*
  * Of jobs that were named, how all of their tasks ended: of one that was stopped before it began
  * there is no result, and what failed may have been received before.
  */
 static bool has_failed(const struct words *words)
 {
-	json_t *selection = json_object_get(words->parameters, "selection");
 	json_t *sums;
 	bool is_failed;
 
-	for (size_t i = 0; i < words->argument_count; i++)
-		if (strchr(words->arguments[i], '/'))
-			return false;
 	/* Those that were removed are not there to be asked for. */
-	if (words->argument_count == 0 || json_object_get(words->parameters, "remove"))
+	if (words->argument_count == 0 || names_tasks(words) ||
+	    json_object_get(words->parameters, "remove"))
 		return false;
 	/* As it is now: a name or @last may mean a job that came meanwhile. */
-	sums = wait_for(json_pack("{s:O, s:i}", "selection", selection, "timeoutUsec", 0));
+	sums = present_sums(words);
 	is_failed = number_of(sums, "failed") + number_of(sums, "stopped") +
 			    number_of(sums, "interrupted") >
 		    0;
@@ -136,7 +148,8 @@ enum status cmd_receive(struct words *words)
 	bool is_wait = json_is_true(json_object_get(words->parameters, "wait"));
 	struct results_options options;
 	bool is_whole = json_is_true(json_object_get(words->parameters, "again"));
-	bool is_failed, is_empty;
+	struct results_sums received;
+	json_t *sums;
 
 	words_select(words);
 	options = results_options_of(words);
@@ -145,8 +158,13 @@ enum status cmd_receive(struct words *words)
 		results_make_dir(options.dir);
 	options.is_single = is_single(json_object_get(words->parameters, "selection"));
 	talk_on_interrupt(0);
-	results_receive(json_incref(words->parameters), &options, &is_failed, &is_empty);
-	if (is_empty && globals.is_terminal[1] && !globals.is_quiet && !globals.is_json)
+	results_receive(json_incref(words->parameters), &options, &received);
+	if (options.is_summary && !options.is_failed_only && !names_tasks(words)) {
+		sums = present_sums(words);
+		results_tell_missing(&received, number_of(sums, "tasks"));
+		json_decref(sums);
+	}
+	if (received.is_empty && globals.is_terminal[1] && !globals.is_quiet && !globals.is_json)
 		tell_nothing(is_whole);
-	return is_wait && (is_failed || has_failed(words)) ? STATUS_FAILED : STATUS_OK;
+	return is_wait && (received.is_failed || has_failed(words)) ? STATUS_FAILED : STATUS_OK;
 }

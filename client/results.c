@@ -52,8 +52,7 @@ struct results {
 	struct group *groups;      /* of the same output, for --group */
 	struct group *failures[2]; /* by stream; that are told alike, for --group */
 	struct summary *summary;
-	bool is_failed;
-	bool is_empty;   /* no record has come */
+	struct results_sums sums;
 	bool is_one;     /* stdout and stderr are one file */
 	bool is_open[2]; /* by stream: the line that stands there has not ended */
 };
@@ -453,9 +452,10 @@ static void take_record(struct results *results, const json_t *record)
 {
 	const json_t *task = json_object_get(record, "task");
 
-	results->is_empty = false;
+	results->sums.is_empty = false;
+	results->sums.ended += task != NULL;
 	if (task && !streq(text_of(task, "state"), "succeeded"))
-		results->is_failed = true;
+		results->sums.is_failed = true;
 	if (globals.is_json)
 		print_json(record);
 	else if (task && results->options.is_summary)
@@ -521,10 +521,18 @@ static int64_t ask_next(int64_t written)
 	return written;
 }
 
-void results_receive(json_t *parameters, const struct results_options *options, bool *ret_is_failed,
-		     bool *ret_is_empty)
+void results_tell_missing(const struct results_sums *sums, int64_t tasks)
 {
-	struct results results = {.options = *options, .is_empty = true, .is_one = is_one_file()};
+	if (tasks > sums->ended)
+		printf("  %-14s %8lld  not begun, or not ended\n", "no result",
+		       (long long)(tasks - sums->ended));
+}
+
+void results_receive(json_t *parameters, const struct results_options *options,
+		     struct results_sums *ret_sums)
+{
+	struct results results = {
+		.options = *options, .sums = {.is_empty = true}, .is_one = is_one_file()};
 	int64_t written = 0, confirmed, asked = -1;
 	bool is_end, is_ahead;
 
@@ -563,6 +571,5 @@ void results_receive(json_t *parameters, const struct results_options *options, 
 		if (!is_ahead)
 			asked = ask_next(written);
 	}
-	*ret_is_failed = results.is_failed;
-	*ret_is_empty = results.is_empty;
+	*ret_sums = results.sums;
 }

@@ -70,6 +70,21 @@ counts() {
 	run -3 jobctl wait 4 --timeout "$BOUND"
 }
 
+@test "a summary tells of targets that were not tried" {
+	run -3 jobctl start ping --wait --summary --canary 1 10.10.10.1 '127.0.0.[1-5]'
+	[[ $output == *"1 target"* ]]
+	[[ $output == *"  no result             5  not begun, or not ended"* ]]
+	run -0 jobctl receive --summary 1
+	[[ $output == *"  no result             5  not begun, or not ended"* ]]
+	run -0 jobctl receive --summary --failed 1
+	[[ $output != *"no result"* ]]
+	run -0 jobctl receive --summary 1/10.10.10.1
+	[[ $output != *"no result"* ]]
+	jobctl start ping --wait --quiet 127.0.0.1
+	run -0 jobctl receive --summary 2
+	[[ $output != *"no result"* ]]
+}
+
 @test "what makes no sense is refused" {
 	for words in '--batch 0' '--batch many' '--max-failures -1' '--max-failures 101%' '--canary 0'; do
 		# shellcheck disable=SC2086
