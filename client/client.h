@@ -233,16 +233,17 @@ struct results_options {
 	bool is_summary; /* counts alone */
 	bool is_raw;     /* bytes alone */
 	bool is_failed_only;
-	const char *dir; /* a file a target, or NULL */
+	const char *dir;   /* a file a target, or NULL */
+	int64_t bar_tasks; /* between the results stands a bar of so many tasks; 0: none */
 };
 /* mkdir -p; the end with STATUS_WORDS where no files can be made in it: before anything runs whose
  * output they are for. */
 void results_make_dir(const char *dir);
 /* Of what was read */
 struct results_sums {
-	bool is_failed; /* a task did not succeed */
 	bool is_empty;  /* nothing came */
 	int64_t ended;  /* of how many tasks the end came */
+	int64_t failed; /* how many of these did not succeed */
 };
 /* Reads all of a selection, prints it, and confirms what was written. parameters are taken over. */
 void results_receive(json_t *parameters, const struct results_options *options,

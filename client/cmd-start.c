@@ -218,11 +218,13 @@ static void tell_reason(json_t *selection)
 }
 
 /*
- * Stays until the end: results as they come, and their status. Where progress is shown, which takes
- * the line that results would go to, it comes first.
+ * Stays until the end: results as they come, with a bar below where progress is shown, and their
+ * status. Raw bytes may leave a line open, which a bar would go over, and of failures alone it
+ * would not go on: there it comes first.
  */
-static enum status wait_and_receive(const struct results_options *options, int64_t id)
+static enum status wait_and_receive(struct results_options *options, int64_t id, int64_t tasks)
 {
+	bool is_bar_first = options->is_failed_only || (options->is_raw && !options->is_single);
 	autofree char *selector = xasprintf("%lld", (long long)id);
 	json_t *selection = json_pack("{s:[s]}", "selectors", selector);
 	struct results_sums received;
@@ -230,7 +232,9 @@ static enum status wait_and_receive(const struct results_options *options, int64
 	int64_t not_done;
 
 	talk_on_interrupt(id);
-	if (progress_is_shown())
+	if (progress_is_shown() && !is_bar_first && !options->is_single)
+		options->bar_tasks = tasks;
+	if (progress_is_shown() && is_bar_first)
 		json_decref(wait_for(json_pack("{s:O}", "selection", selection)));
 	results_receive(json_pack("{s:O, s:b}", "selection", selection, "wait", 1), options,
 			&received);
@@ -280,7 +284,7 @@ enum status cmd_start(struct words *words)
 	const char *kind = words->argument_count > 0 ? words->arguments[0] : NULL;
 	struct results_options options;
 	json_t *reply;
-	int64_t id;
+	int64_t id, tasks;
 	bool is_schedule;
 
 	if (!kind)
@@ -306,13 +310,14 @@ enum status cmd_start(struct words *words)
 		return STATUS_OK;
 	}
 	id = number_of(reply, "id");
-	options.is_single = number_of(reply, "tasks") == 1;
+	tasks = number_of(reply, "tasks");
+	options.is_single = tasks == 1;
 	if (globals.is_json)
 		print_json(reply);
 	(void)fflush(stdout);
 	json_decref(reply);
 	if (words_flag(words, "wait"))
-		return wait_and_receive(&options, id);
+		return wait_and_receive(&options, id, tasks);
 	if (!globals.is_json)
 		printf("%s%lld\n", is_schedule ? "s" : "", (long long)id);
 	return STATUS_OK;

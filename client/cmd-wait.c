@@ -166,5 +166,5 @@ enum status cmd_receive(struct words *words)
 	}
 	if (received.is_empty && globals.is_terminal[1] && !globals.is_quiet && !globals.is_json)
 		tell_nothing(is_whole);
-	return is_wait && (received.is_failed || has_failed(words)) ? STATUS_FAILED : STATUS_OK;
+	return is_wait && (received.failed > 0 || has_failed(words)) ? STATUS_FAILED : STATUS_OK;
 }

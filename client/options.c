@@ -171,6 +171,7 @@ void fail(enum status status, const char *format, ...)
 	va_list arguments;
 
 	screen_end();
+	progress_clear();
 	(void)fflush(stdout);
 	(void)fputs("jobctl: ", stderr);
 	va_start(arguments, format);

@@ -454,8 +454,7 @@ static void take_record(struct results *results, const json_t *record)
 
 	results->sums.is_empty = false;
 	results->sums.ended += task != NULL;
-	if (task && !streq(text_of(task, "state"), "succeeded"))
-		results->sums.is_failed = true;
+	results->sums.failed += task && !streq(text_of(task, "state"), "succeeded");
 	if (globals.is_json)
 		print_json(record);
 	else if (task && results->options.is_summary)
@@ -528,6 +527,21 @@ void results_tell_missing(const struct results_sums *sums, int64_t tasks)
 		       (long long)(tasks - sums->ended));
 }
 
+/* While nothing comes. It is on a line of its own, since every line that was printed has ended. */
+static void draw_bar(const struct results *results)
+{
+	int64_t tasks = results->options.bar_tasks;
+	json_t *sums;
+
+	if (tasks == 0)
+		return;
+	sums = json_pack("{s:I, s:I, s:I}", "tasks", (json_int_t)tasks, "queued",
+			 (json_int_t)(tasks - results->sums.ended), "failed",
+			 (json_int_t)results->sums.failed);
+	progress_draw(sums);
+	json_decref(sums);
+}
+
 void results_receive(json_t *parameters, const struct results_options *options,
 		     struct results_sums *ret_sums)
 {
@@ -545,10 +559,15 @@ void results_receive(json_t *parameters, const struct results_options *options,
 		(void)json_object_set_new(parameters, "failedOnly", json_true());
 	talk_ask("Receive", parameters);
 	for (;;) {
-		json_t *page = talk_answer();
-		const json_t *records = json_object_get(page, "records");
-		size_t count = json_array_size(records);
+		const json_t *records;
+		json_t *page;
+		size_t count;
 
+		draw_bar(&results);
+		page = talk_answer();
+		progress_clear();
+		records = json_object_get(page, "records");
+		count = json_array_size(records);
 		confirmed = asked;
 		is_end = json_is_true(json_object_get(page, "isEnd"));
 		/* The next page is made while this one is printed. */

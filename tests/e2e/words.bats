@@ -101,7 +101,7 @@ refuses() {
 
 @test "start --wait names on a terminal the job of which something did not succeed" {
 	run -3 on_terminal 80 "$JOBCTL_PROGRAM" start ping --wait --count 1 --reply-timeout 10ms 192.0.2.1 127.0.0.1
-	[ "${lines[-1]%$'\r'}" = "jobctl: job 1: 1 of 2 did not succeed; \`jobctl retry 1\` tries just these" ]
+	[[ ${lines[-1]%$'\r'} == *"jobctl: job 1: 1 of 2 did not succeed; \`jobctl retry 1\` tries just these" ]]
 	run -0 on_terminal 80 "$JOBCTL_PROGRAM" start ping --wait 127.0.0.1
 	[[ $output != *"job 2"* ]]
 	run -3 jobctl start ping --wait --count 1 --reply-timeout 10ms 192.0.2.1
@@ -130,4 +130,18 @@ refuses() {
 		# shellcheck disable=SC2086
 		refuses "$once" start $words <<<127.0.0.1
 	done
+}
+
+@test "start --wait gives on a terminal each result as it comes, with the bar below" {
+	on_terminal 80 "$JOBCTL_PROGRAM" start ping --wait --count 0 --interval 20ms --on-change 127.0.0.1 127.0.0.2 \
+		>"$BATS_TEST_TMPDIR/said" 3>&- &
+	pid=$!
+	wait_until 20 grep -q '127.0.0.1: .* up, ' "$BATS_TEST_TMPDIR/said"
+	wait_until 20 grep -qF ' 0/2' "$BATS_TEST_TMPDIR/said"
+	is_state 1 running
+	jobctl stop 1
+	wait "$pid" || :
+	# No bar is left, and none stands in a line
+	run -1 grep -F ']' <<<"$(sed 's/\r\x1b\[K[^\r]*\r\x1b\[K//g' "$BATS_TEST_TMPDIR/said")"
+	grep -qF '127.0.0.2: stopped' "$BATS_TEST_TMPDIR/said"
 }
