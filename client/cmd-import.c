@@ -154,7 +154,11 @@ enum status cmd_import(struct words *words)
 	}
 	if (ferror(file))
 		fail(STATUS_WORDS, "cannot read %s: %m", import.path);
-	if (import.is_open && !import.is_left)
+	/* Whoever removes the jobs over there next is to know. */
+	if (!import.is_open)
+		fail(STATUS_REFUSED, "%s is empty: it has no job to import",
+		     streq(import.path, "-") ? "standard input" : import.path);
+	if (!import.is_left)
 		send_piece(&import, true);
 	if (file != stdin)
 		(void)fclose(file);

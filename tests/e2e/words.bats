@@ -145,3 +145,11 @@ refuses() {
 	run -1 grep -F ']' <<<"$(sed 's/\r\x1b\[K[^\r]*\r\x1b\[K//g' "$BATS_TEST_TMPDIR/said")"
 	grep -qF '127.0.0.2: stopped' "$BATS_TEST_TMPDIR/said"
 }
+
+@test "import of nothing is told: whoever exported may have failed" {
+	run -1 jobctl import - </dev/null
+	[ "$output" = "jobctl: standard input is empty: it has no job to import" ]
+	echo >"$BATS_TEST_TMPDIR/empty"
+	run -1 jobctl import "$BATS_TEST_TMPDIR/empty"
+	[ "$output" = "jobctl: $BATS_TEST_TMPDIR/empty is empty: it has no job to import" ]
+}
