@@ -51,7 +51,7 @@ static void print_sums(const json_t *sums)
 			      number_of(sums, "tasks") == 1 ? "" : "s",
 			      (long long)number_of(sums, "succeeded"),
 			      (long long)number_of(sums, "failed"), others ? ", " : "",
-			      (long long)others, others ? " were stopped or interrupted" : "");
+			      (long long)others, others ? " stopped or interrupted" : "");
 }
 
 enum status cmd_wait(struct words *words)
