@@ -164,7 +164,9 @@ enum status cmd_receive(struct words *words)
 		results_tell_missing(&received, number_of(sums, "tasks"));
 		json_decref(sums);
 	}
-	if (received.is_empty && globals.is_terminal[1] && !globals.is_quiet && !globals.is_json)
+	/* Who asked for files is to know that none was written. */
+	if (received.is_empty && (globals.is_terminal[1] || options.dir) && !globals.is_quiet &&
+	    !globals.is_json)
 		tell_nothing(is_whole);
 	return is_wait && (received.failed > 0 || has_failed(words)) ? STATUS_FAILED : STATUS_OK;
 }

@@ -77,6 +77,9 @@ refuses() {
 		run -0 jobctl receive $words
 		[ -z "$output" ]
 	done
+	# Who asked for files is to know that none was written
+	run -0 jobctl receive 1 --dir "$BATS_TEST_TMPDIR/files"
+	[ "$output" = "jobctl: there is nothing new; --again gives what was received before" ]
 	jobctl start ping --name up --wait 127.0.0.1
 	run -0 on_terminal 80 "$JOBCTL_PROGRAM" receive up --again --failed
 	[ "${output%$'\r'}" = "jobctl: there are no such results" ]
