@@ -188,7 +188,7 @@ static int check_host(const char *target, struct error *ret_error)
 {
 	struct target_parts parts;
 	const char *why = NULL;
-	struct in_addr first;
+	struct in_addr address;
 	char *dash;
 
 	if (target_split(target, &parts) < 0)
@@ -201,14 +201,30 @@ static int check_host(const char *target, struct error *ret_error)
 	else if (target_host_is_octal(parts.host))
 		why = "a leading zero makes it octal, and so another address: leave it out, as in "
 		      "10.0.0.[1-30]";
-	else if (dash && strspn(dash, "-0123456789.") == strlen(dash)) {
+	else if (dash && strspn(dash, "-0123456789.") == strlen(dash) &&
+		 inet_pton(AF_INET, dash + 1, &address) == 0) {
 		*dash = '\0';
-		if (inet_pton(AF_INET, parts.host, &first) == 1)
+		if (inet_pton(AF_INET, parts.host, &address) == 1)
 			why = "a range has two addresses, 10.0.0.1-10.0.0.20, or a bracket, "
 			      "10.0.0.[1-20]";
 	}
 	return why ? error_set(ret_error, ERROR_INVALID_TARGET, target, "'%.80s': %s", target, why)
 		   : 0;
+}
+
+/* What was meant to be left out would not be. */
+static int check_excluded(const json_t *words, struct error *ret_error)
+{
+	size_t count = json_array_size(words);
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < count && i < TARGETS_CHECKED_MAX; i++) {
+		const char *word = json_string_value(json_array_get(words, i));
+
+		if (!strchr(word, '['))
+			r = check_host(word, ret_error);
+	}
+	return r;
 }
 
 static int check_targets(const struct target_list *targets, const struct job_options *options,
@@ -440,6 +456,8 @@ int request_parse(const struct job_request *asked, const struct config *config,
 	if (r == 0)
 		r = parse_targets(parameters, (uint64_t)config->max_targets, seed, &request.targets,
 				  ret_error);
+	if (r == 0)
+		r = check_excluded(json_object_get(parameters, "exclude"), ret_error);
 	if (r == 0)
 		r = check_targets(request.targets, request.options, config, ret_error);
 	if (r < 0) {

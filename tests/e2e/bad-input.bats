@@ -198,6 +198,11 @@ except (BrokenPipeError, ConnectionResetError):
 		words=${words#* }
 		[ "$output" = "jobctl: '${words%%: *}': ${words#*: }" ]
 	done
+	for word in 10.0.0.010 '10.0.0.*' 10.0.0.1-20; do
+		run -2 jobctl start ping --quiet --exclude "$word" 10.0.0.1
+		[[ $output == "jobctl: '$word': "* ]]
+	done
+	run -0 jobctl start ping --quiet --dry-run --exclude '10.0.0.1-10.0.0.9,r[1,3],10.1.0.0/16' 10.0.0.10
 	run -2 jobctl start ping -
 	[ "$output" = "jobctl: '-' is no target: @- reads them from standard input" ]
 	# In the look-up, too, for those that no check reaches
