@@ -90,8 +90,18 @@ static void tell_errors(const json_t *schedules)
 	}
 }
 
+/* A mistyped action is taken, and refused, as the name of a schedule. */
+static char *meant_action(const struct words *words)
+{
+	const char *meant =
+		words->argument_count > 1 ? nearest(words->arguments[0], actions) : NULL;
+
+	return meant ? xasprintf("meant was perhaps 'jobctl schedules %s'", meant) : NULL;
+}
+
 enum status cmd_schedules(struct words *words)
 {
+	autofree char *meant = meant_action(words);
 	json_t *schedules;
 
 	words_no_rest(words);
@@ -99,7 +109,9 @@ enum status cmd_schedules(struct words *words)
 		return change(words);
 	(void)json_object_set_new(words->parameters, "selectors", named(words, 0));
 	(void)json_object_set_new(words->parameters, "details", json_boolean(globals.is_json));
+	talk_about(meant);
 	schedules = read_all(json_incref(words->parameters));
+	talk_about(NULL);
 	if (!globals.is_json)
 		print_schedule_table(schedules);
 	for (size_t i = 0; globals.is_json && i < json_array_size(schedules); i++)

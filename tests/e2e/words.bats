@@ -63,6 +63,8 @@ refuses() {
 		run -1 jobctl "$command" s1
 		[ "$output" = "jobctl: no job is called 's1': if it is a schedule, see \`jobctl schedules\` and \`jobctl list --schedule s1\`" ]
 	done
+	run -1 jobctl schedules pausee s1
+	[ "$output" = "jobctl: meant was perhaps 'jobctl schedules pause': no schedule is called 'pausee'; \`jobctl schedules\` shows yours" ]
 	run -1 jobctl schedules remove 1
 	[ "$output" = "jobctl: no schedule is called '1': an id is written as s1" ]
 }
