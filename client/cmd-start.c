@@ -144,6 +144,39 @@ static void take_password(json_t *ssh)
 	secret_free(password);
 }
 
+/* A folder or a public key would be passed over, and another key of the user's perhaps let in. */
+static void check_identity(const char *path)
+{
+	enum { HEADING_LINES = 100 }; /* PEM may have some text before */
+	FILE *file = fopen(path, "re");
+	char line[128];
+	bool is_key = false;
+
+	if (!file)
+		return; /* jobd may have other rights */
+	for (int i = 0; i < HEADING_LINES && !is_key && fgets(line, sizeof(line), file); i++)
+		is_key = strstr(line, "PRIVATE KEY") != NULL;
+	if (ferror(file))
+		fail(STATUS_WORDS, "--identity: cannot read %s: %m", path);
+	(void)fclose(file);
+	if (!is_key)
+		fail(STATUS_WORDS,
+		     "--identity: %s is no private key: name one as ssh-keygen makes it, without "
+		     ".pub",
+		     path);
+}
+
+static void take_identity(const char *identity, json_t *ssh)
+{
+	/* jobd works in another folder. */
+	autofree char *whole = realpath(identity, NULL);
+
+	if (!whole)
+		fail(STATUS_WORDS, "--identity: cannot read %s: %m", identity);
+	check_identity(whole);
+	(void)json_object_set_new(ssh, "identity", json_string(whole));
+}
+
 static bool is_dry_run(const struct words *words)
 {
 	return json_is_true(json_object_get(words->parameters, "dryRun"));
@@ -165,14 +198,8 @@ static void take_kind(struct words *words, const char *kind)
 			take_password(object);
 		if (words_text(words, "stdin"))
 			take_stdin(words_text(words, "stdin"), object);
-		if (identity) {
-			/* jobd works in another folder. */
-			autofree char *whole = realpath(identity, NULL);
-
-			if (!whole)
-				fail(STATUS_WORDS, "--identity: cannot read %s: %m", identity);
-			(void)json_object_set_new(object, "identity", json_string(whole));
-		}
+		if (identity)
+			take_identity(identity, object);
 		return;
 	}
 	if (words->has_rest)

@@ -158,3 +158,12 @@ refuses() {
 	run -1 jobctl import "$BATS_TEST_TMPDIR/empty"
 	[ "$output" = "jobctl: $BATS_TEST_TMPDIR/empty is empty: it has no job to import" ]
 }
+
+@test "--identity: what is no private key is told, whatever other key would do" {
+	ssh_keys
+	run -0 jobctl start ssh --dry-run --identity "$HOME/.ssh/id_ed25519" 127.0.0.1 -- true
+	refuses "--identity: $HOME/.ssh/id_ed25519.pub is no private key: name one as ssh-keygen makes it, without .pub" \
+		start ssh --identity "$HOME/.ssh/id_ed25519.pub" 127.0.0.1 -- true
+	refuses "--identity: cannot read $HOME/.ssh: Is a directory" start ssh --identity "$HOME/.ssh" 127.0.0.1 -- true
+	refuses "--identity: cannot read nosuch: No such file or directory" start ssh --identity nosuch 127.0.0.1 -- true
+}
