@@ -250,6 +250,9 @@ void results_receive(json_t *parameters, const struct results_options *options,
 		     struct results_sums *ret_sums);
 /* Behind a summary: of how many of so many tasks there is no result. */
 void results_tell_missing(const struct results_sums *sums, int64_t tasks);
+/* Of so many bytes that a task wrote in all its tries, how many are of the last, which stand behind
+ * the others. member: stdoutBytes or stderrBytes, of an ended task. */
+size_t last_try_size(const json_t *task, const char *member, size_t size);
 /* How results are shown: --group, --summary, --raw, --dir. */
 extern const struct option_row results_options[];
 /* Their words are checked: before anything is asked for. is_single is the caller's to say. */

@@ -99,6 +99,21 @@ static bool take_tasks(json_t *reply, bool continues, void *context)
 	return true;
 }
 
+/* Only what the last try wrote is compared. */
+static void take_last_try(struct side *side, const json_t *task)
+{
+	static const char *const members[] = {"stdoutBytes", "stderrBytes"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
+		struct text *text = &side->streams[i];
+		size_t size = last_try_size(task, members[i], text->size);
+
+		if (size < text->size)
+			memmove(text->bytes, text->bytes + text->size - size, size);
+		text->size = size;
+	}
+}
+
 static void take_record(json_t *record, void *context)
 {
 	struct diff *diff = context;
@@ -107,6 +122,8 @@ static void take_record(json_t *record, void *context)
 	autofree char *bytes = NULL;
 	size_t size;
 
+	if (json_object_get(record, "task"))
+		take_last_try(side, json_object_get(record, "task"));
 	if (!json_object_get(record, "stream"))
 		return;
 	if (bytes_from_json(record, &bytes, &size) < 0)

@@ -42,6 +42,7 @@ struct held {
 struct pending {
 	uint64_t key; /* job << 32 | index */
 	char *target;
+	int64_t written;     /* of standard output, into the file of --dir, with what came before */
 	struct held held[2]; /* by stream */
 	UT_hash_handle hh;
 };
@@ -193,7 +194,22 @@ static char *file_path(const struct results *results, const char *target, const 
 	return xasprintf("%s/%s%s", results->options.dir, target, suffix);
 }
 
-static void write_part(const struct results *results, const json_t *record, const char *bytes,
+static void write_at(int fd, const char *path, const char *bytes, size_t size, int64_t offset)
+{
+	while (size > 0) {
+		ssize_t part = pwrite(fd, bytes, size, offset);
+
+		if (part < 0 && errno == EINTR)
+			continue;
+		if (part < 0)
+			fail(STATUS_REFUSED, "cannot write %s: %m", path);
+		bytes += part;
+		offset += part;
+		size -= (size_t)part;
+	}
+}
+
+static void write_part(struct results *results, const json_t *record, const char *bytes,
 		       size_t size)
 {
 	autofree char *path = file_path(results, text_of(record, "target"), part_suffix);
@@ -206,26 +222,50 @@ static void write_part(const struct results *results, const json_t *record, cons
 	if (fd < 0 || fstat(fd, &status) < 0)
 		fail(STATUS_REFUSED, "cannot write %s: %m", path);
 	/* What was received before is not there, and no hole is to look like it. */
-	if (offset > status.st_size)
-		size = 0;
-	while (size > 0) {
-		ssize_t part = pwrite(fd, bytes, size, offset);
-
-		if (part < 0 && errno == EINTR)
-			continue;
-		if (part < 0)
-			fail(STATUS_REFUSED, "cannot write %s: %m", path);
-		bytes += part;
-		offset += part;
-		size -= (size_t)part;
-	}
+	if (offset <= status.st_size)
+		write_at(fd, path, bytes, size, offset);
 	if (close(fd) < 0)
 		fail(STATUS_REFUSED, "cannot write %s: %m", path);
+	find_pending(results, record)->written = offset + (int64_t)size;
+}
+
+/* The last `size` bytes of the part, and nothing before. */
+static void cut_part(const char *part, int64_t part_size, int64_t size)
+{
+	autofree char *last = xasprintf("%s.last", part);
+	autoclose int from = open(part, O_RDONLY | O_CLOEXEC);
+	int to = open(last, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	char bytes[65536];
+	int64_t at = 0;
+
+	if (from < 0 || to < 0)
+		fail(STATUS_REFUSED, "cannot write %s: %m", last);
+	while (at < size) {
+		ssize_t read_size = pread(from, bytes, sizeof(bytes), part_size - size + at);
+
+		if (read_size <= 0)
+			fail(STATUS_REFUSED, "cannot read %s: %m", part);
+		write_at(to, last, bytes, (size_t)read_size, at);
+		at += read_size;
+	}
+	if (close(to) < 0 || rename(last, part) < 0)
+		fail(STATUS_REFUSED, "cannot write %s: %m", last);
+}
+
+/* Is all of a task's output there? Before that of the try that succeeded stands that of others. */
+static bool is_whole(const struct pending *pending, const json_t *task, int64_t part_size)
+{
+	int64_t size = number_of(json_object_get(task, "ssh"), "stdoutBytes");
+
+	if (pending->written > 0 && part_size != pending->written)
+		return false;
+	return number_of(task, "attempts") > 1 ? part_size >= size : part_size == size;
 }
 
 /* The part becomes the file. Where its task did not succeed, the part's path, if it has any. */
-static char *end_file(const struct results *results, const json_t *record, const json_t *task)
+static char *end_file(struct results *results, const json_t *record, const json_t *task)
 {
+	const struct pending *pending = find_pending(results, record);
 	const char *target = text_of(record, "target");
 	autofree char *path = file_path(results, target, "");
 	char *part = file_path(results, target, part_suffix);
@@ -239,17 +279,21 @@ static char *end_file(const struct results *results, const json_t *record, const
 	if (ssh && size == 0 && has_succeeded)
 		write_part(results, record, "", 0);
 	is_there = stat(part, &status) == 0;
-	if (is_there && ssh && size == 0 && !has_succeeded)
+	if (is_there && ssh && !has_succeeded && size == 0 && pending->written == 0)
 		is_there = unlink(part) < 0; /* of an earlier run */
 	if (ssh && !has_succeeded && is_there)
 		return part;
-	if (ssh && has_succeeded && (!is_there || status.st_size != size))
+	if (ssh && has_succeeded && (!is_there || !is_whole(pending, task, status.st_size))) {
 		(void)fprintf(error_file(),
 			      "jobctl: %s is as it was, since a part of the output was received "
 			      "before: --again writes all of it\n",
 			      path);
-	else if (is_there && rename(part, path) < 0)
-		fail(STATUS_REFUSED, "cannot write %s: %m", path);
+	} else if (is_there) {
+		if (ssh && status.st_size > size)
+			cut_part(part, status.st_size, size);
+		if (rename(part, path) < 0)
+			fail(STATUS_REFUSED, "cannot write %s: %m", path);
+	}
 	free(part);
 	return NULL;
 }
@@ -397,6 +441,16 @@ static void drop_pending(struct results *results, struct pending *pending)
 	free(pending);
 }
 
+size_t last_try_size(const json_t *task, const char *member, size_t size)
+{
+	const json_t *bytes = json_object_get(json_object_get(task, "ssh"), member);
+	int64_t last = json_integer_value(bytes);
+
+	return bytes && number_of(task, "attempts") > 1 && last >= 0 && (size_t)last < size
+		       ? (size_t)last
+		       : size;
+}
+
 /* All that came of a task goes out: its lines, or its place in a group. */
 static void take_end(struct results *results, const json_t *record, const json_t *task)
 {
@@ -409,8 +463,13 @@ static void take_end(struct results *results, const json_t *record, const json_t
 	if (results->options.dir) {
 		place = end_file(results, record, task);
 	} else if (results->options.is_group && (has_output || (ssh && has_succeeded))) {
-		group_add(&results->groups, has_output ? pending->held[0].bytes : "",
-			  pending->held[0].size, pending->target);
+		size_t size = has_succeeded
+				      ? last_try_size(task, "stdoutBytes", pending->held[0].size)
+				      : pending->held[0].size;
+
+		group_add(&results->groups,
+			  size > 0 ? pending->held[0].bytes + pending->held[0].size - size : "",
+			  size, pending->target);
 	} else {
 		print_lines(pending, 0, true, 0);
 	}

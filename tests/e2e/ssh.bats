@@ -408,6 +408,28 @@ credential() {
 	[ "$(cat "$dir/127.0.1.1")" = $'one\ntwo' ]
 }
 
+@test "of a task that was tried again --dir, --group and diff take what the last try wrote" {
+	start_sshd
+	known 127.0.1.1 127.0.1.2
+	start_jobd
+	dir=$BATS_TEST_TMPDIR/dir tried=$(mark tried)
+	command="echo one; echo err >&2; case \$SSH_CONNECTION in *.2\ *) [ -e $tried ] || { touch $tried; echo half; exit 1; };; esac; echo two"
+	for words in "--dir $dir" --group; do
+		rm -f "$tried"
+		# shellcheck disable=SC2086
+		run -0 --separate-stderr ssh_job $words --retries 1 --retry-delay 1ms '127.0.1.[1-2]' -- "$command"
+	done
+	[ "$output" = $'--- 127.0.1.[1-2] (2)\none\ntwo' ]
+	for i in 1 2; do [ "$(cat "$dir/127.0.1.$i")" = $'one\ntwo' ]; done
+	[ "$(ls "$dir")" = $'127.0.1.1\n127.0.1.2' ]
+	ssh_job '127.0.1.[1-2]' -- "$command" >/dev/null
+	run -0 jobctl diff 1 3
+	[ "$output" = "jobctl: 0 changed, 2 the same" ]
+	# Several commands of one session are one output
+	run -0 ssh_job --dir "$dir" --command 'echo a' --command 'echo b' 127.0.1.1
+	[ "$(cat "$dir/127.0.1.1")" = $'a\nb' ]
+}
+
 @test "connections that break before the login are tried again" {
 	start_sshload --none --drop-before-auth 50
 	start_jobd
