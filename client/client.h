@@ -177,11 +177,13 @@ char *file_lines_next(struct file_lines *lines);
 /* Where the words of a target list go. */
 struct target_lists {
 	json_t *targets;
-	json_t *hosts;   /* what an inventory says of some in particular (SshHost of the interface);
-			    NULL: left out */
-	json_t *names;   /* of hosts of inventories: the target of each; NULL: left out */
-	bool has_logins; /* a target may have a user and a port, also those that an inventory says
-			  */
+	json_t *hosts; /* what an inventory says of some in particular (SshHost of the interface);
+			  NULL: left out */
+	json_t *addresses; /* of hosts of inventories, by name, where it is not the name; NULL: left
+			      out */
+	/* Such a host is a target by its name, and its address may have a user and a port; else by
+	 * its address. */
+	bool has_logins;
 };
 /* A word of a target list, read where it is @FILE, @- or @FILE:PATTERN; appended to the lists. */
 void targets_read(const struct target_lists *lists, const char *word);

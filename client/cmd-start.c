@@ -216,7 +216,8 @@ static void take_targets(struct words *words, const char *kind)
 	json_t *targets = json_array(), *exclude = json_array();
 	bool is_ssh = streq(kind, "ssh");
 	json_t *hosts = is_ssh ? json_array() : NULL;
-	const struct target_lists lists = {targets, hosts, json_object(), is_ssh};
+	json_t *addresses = json_object();
+	const struct target_lists lists = {targets, hosts, addresses, is_ssh};
 	const struct target_lists left_out = {exclude, NULL, NULL, is_ssh};
 
 	for (size_t i = 1; i < words->argument_count; i++)
@@ -227,9 +228,11 @@ static void take_targets(struct words *words, const char *kind)
 		(void)json_object_set(words->parameters, "exclude", exclude);
 	if (json_array_size(hosts) > 0)
 		(void)json_object_set(kind_object(words, kind), "hosts", hosts);
+	if (is_ssh && json_object_size(addresses) > 0)
+		(void)json_object_set(kind_object(words, kind), "addresses", addresses);
 	json_decref(exclude);
 	json_decref(hosts);
-	json_decref(lists.names);
+	json_decref(addresses);
 }
 
 /* Why not everything was tried. */

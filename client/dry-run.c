@@ -8,7 +8,7 @@
 #include "common/units.h"
 #include "common/util.h"
 
-enum { FOLDED_MAX = 100000, BATCHES_SHOWN = 20, TIMES_SHOWN = 5 };
+enum { FOLDED_MAX = 100000, BATCHES_SHOWN = 20, ADDRESSES_SHOWN = 20, TIMES_SHOWN = 5 };
 
 static struct target_list *list_of(const json_t *parameters)
 {
@@ -69,6 +69,22 @@ static void print_batches(const json_t *parameters, const struct target_list *li
 	}
 }
 
+/* Where those are that have names of their own. */
+static void print_addresses(const json_t *addresses)
+{
+	int shown = 0;
+	const char *name;
+	json_t *address;
+
+	json_object_foreach ((json_t *)(uintptr_t)addresses, name, address) {
+		if (shown++ == ADDRESSES_SHOWN) {
+			printf("...\n");
+			return;
+		}
+		printf("%s: %s\n", name, json_string_value(address));
+	}
+}
+
 static void print_time(int64_t at_us)
 {
 	char text[UNITS_TEXT_MAX];
@@ -122,6 +138,7 @@ void dry_run(const json_t *parameters, const char *kind)
 	for (size_t i = 0; i < json_array_size(lines); i++)
 		printf("command: %s\n", json_string_value(json_array_get(lines, i)));
 	print_times(json_object_get(parameters, "schedule"));
+	print_addresses(json_object_get(json_object_get(parameters, kind), "addresses"));
 	if (count > FOLDED_MAX) {
 		printf("targets: too many to show\n");
 	} else if (has_batches && !is_shuffled) {

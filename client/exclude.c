@@ -10,8 +10,8 @@
 #include "common/targets.h"
 #include "common/util.h"
 
-/* More than these are not looked at one by one. */
-enum { NAMES_MAX = 1000, TARGETS_MAX = 10000, WORDS_MAX = 100 };
+/* Of more than these it is not told that nothing is left out. */
+enum { TARGETS_MAX = 10000, WORDS_MAX = 100 };
 
 /* NULL where it is no list, which jobd says, or empty. */
 static struct target_list *list_of(const json_t *include, const json_t *exclude)
@@ -28,24 +28,27 @@ static struct target_list *list_of(const json_t *include, const json_t *exclude)
 	return r < 0 ? NULL : list;
 }
 
-/* The targets of those hosts of inventories that the word names. */
-static void add_named(json_t *targets, const json_t *names, const char *word)
+/* Those hosts of inventories that the words mean by the other of their names. */
+static void add_others(json_t *targets, const struct target_lists *lists)
 {
-	json_t *words = json_pack("[s]", word);
-	struct target_list *list = json_object_size(names) > 0 ? list_of(words, NULL) : NULL;
-	uint64_t count = list ? target_list_count(list) : 0;
-	char text[TARGET_TEXT_MAX];
+	struct target_list *list =
+		json_object_size(lists->addresses) > 0 ? list_of(targets, NULL) : NULL;
+	const char *name;
+	json_t *value;
 
-	for (uint64_t i = 0; i < count && count <= NAMES_MAX; i++) {
-		json_t *target;
+	json_object_foreach (lists->addresses, name, value) {
+		const char *address = json_string_value(value), *other = name;
+		struct target_parts parts;
+		uint64_t index;
 
-		target_list_text(list, i, text);
-		target = json_object_get(names, text);
-		if (target)
-			(void)json_array_append(targets, target);
+		if (lists->has_logins)
+			other = target_split(address, &parts) == 0 ? parts.host : address;
+		if (list && (target_list_find(list, other, &index) ||
+			     target_list_find(list, address, &index)))
+			(void)json_array_append_new(
+				targets, json_string(lists->has_logins ? name : address));
 	}
 	target_list_free(list);
-	json_decref(words);
 }
 
 static bool leaves_out_nothing(const json_t *targets, const json_t *excluded)
@@ -71,8 +74,7 @@ void exclude_read(const struct target_lists *lists, const struct target_lists *l
 
 		one.targets = json_array();
 		targets_read(&one, word);
-		if (word[0] != '@')
-			add_named(one.targets, lists->names, word);
+		add_others(one.targets, lists);
 		/* A file may well hold what is to be left out wherever it is. */
 		if (may_tell && word[0] != '@' && leaves_out_nothing(lists->targets, one.targets))
 			(void)fprintf(stderr,

@@ -525,6 +525,32 @@ static void add_particulars(json_t *hosts, json_t *places, const struct host *ho
 	json_decref(object);
 }
 
+/* Two hosts of one name, of two inventories, would be one. */
+static void add_address(json_t *addresses, const struct host *host, const char *address)
+{
+	const char *known = json_string_value(json_object_get(addresses, host->name));
+
+	if (known && !streq(known, address))
+		fail(STATUS_WORDS, "%s is at %s, and in another inventory at %s: take one of them",
+		     host->name, address, known);
+	(void)json_object_set_new(addresses, host->name, text_value(address, "the inventory"));
+}
+
+static void add_host(const struct target_lists *lists, json_t *places, const struct host *host,
+		     const char *what)
+{
+	autofree char *address = target_of(host, lists->has_logins);
+	struct target_parts parts;
+	bool is_named = lists->has_logins && target_split(host->name, &parts) == 0;
+	const char *target = is_named ? host->name : address;
+
+	(void)json_array_append_new(lists->targets, text_value(target, what));
+	if (lists->addresses && !streq(address, host->name) && (is_named || !lists->has_logins))
+		add_address(lists->addresses, host, address);
+	if (lists->hosts)
+		add_particulars(lists->hosts, places, host, target);
+}
+
 void inventory_read(const struct target_lists *lists, const char *path, char *text,
 		    const char *pattern)
 {
@@ -540,15 +566,9 @@ void inventory_read(const struct target_lists *lists, const char *path, char *te
 	apply_parts(&inventory, pattern, '!');
 	HASH_ITER (hh, inventory.hosts, host, next) {
 		if (host->is_in) {
-			autofree char *target = target_of(host, lists->has_logins);
 			autofree char *what = xasprintf("line %u of %s", host->line, path);
 
-			(void)json_array_append_new(lists->targets, text_value(target, what));
-			if (lists->names)
-				(void)json_object_set_new(lists->names, host->name,
-							  json_string(target));
-			if (lists->hosts)
-				add_particulars(lists->hosts, places, host, target);
+			add_host(lists, places, host, what);
 		}
 	}
 	if (json_array_size(lists->targets) == before)

@@ -138,6 +138,39 @@ static int parse_objects(const struct field *field, const json_t *value,
 	return 0;
 }
 
+static int parse_map(const struct field *field, const json_t *value, struct string_map *ret_map,
+		     struct error *ret_error)
+{
+	const char *name;
+	json_t *text;
+
+	if (!json_is_object(value))
+		return wrong_type(field, ret_error);
+	json_object_foreach ((json_t *)(uintptr_t)value, name, text) {
+		struct string_entry *entry = xcalloc(1, sizeof(*entry));
+		int r;
+
+		entry->name = xstrdup(name);
+		HASH_ADD_KEYPTR(hh, ret_map->entries, entry->name, strlen(entry->name), entry);
+		r = parse_string(field, text, &entry->text, ret_error);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static void map_done(struct string_map *map)
+{
+	struct string_entry *entry, *next;
+
+	HASH_ITER (hh, map->entries, entry, next) {
+		HASH_DEL(map->entries, entry);
+		free(entry->name);
+		free(entry->text);
+		free(entry);
+	}
+}
+
 static int parse_field(const struct field *field, const json_t *value, void *structure,
 		       struct error *ret_error)
 {
@@ -162,6 +195,8 @@ static int parse_field(const struct field *field, const json_t *value, void *str
 		return parse_ints(field, value, member, ret_error);
 	case FIELD_OBJECTS:
 		return parse_objects(field, value, member, ret_error);
+	case FIELD_MAP:
+		return parse_map(field, value, member, ret_error);
 	}
 	return wrong_type(field, ret_error);
 }
@@ -241,6 +276,8 @@ void fields_done(const struct field *fields, size_t count, void *structure)
 					    (char *)array->items + j * form->size);
 			free(array->items);
 			*array = (struct object_array){0};
+		} else if (fields[i].type == FIELD_MAP) {
+			map_done(member);
 		}
 	}
 }

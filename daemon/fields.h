@@ -6,6 +6,7 @@
 #pragma once
 
 #include "common/error.h"
+#include "common/hash.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -21,6 +22,7 @@ enum field_type {
 	FIELD_STRINGS, /* struct string_array; max: bytes of each */
 	FIELD_INTS,    /* struct int_array; min and max bound each */
 	FIELD_OBJECTS, /* struct object_array; each by a table of its own */
+	FIELD_MAP,     /* struct string_map; max: bytes of each */
 };
 
 struct string_array {
@@ -36,6 +38,15 @@ struct int_array {
 struct object_array {
 	void *items;
 	size_t count;
+};
+
+/* Texts by name: NULL, or what HASH_FIND_STR takes. */
+struct string_map {
+	struct string_entry *entries;
+};
+struct string_entry {
+	char *name, *text;
+	UT_hash_handle hh;
 };
 
 struct field {

@@ -77,6 +77,7 @@ static const struct field ssh_fields[] = {
 	FIELD("jumpCredential", FIELD_STRING, jump_credential, 0, LOGIN_MAX, 0),
 	FIELD("options", FIELD_STRINGS, lines, 1, LINE_MAX_BYTES, 0),
 	{"hosts", FIELD_OBJECTS, offsetof(struct ssh_options, hosts_given), 0, 0, 0, &host_form},
+	FIELD("addresses", FIELD_MAP, addresses, 0, TARGET_TEXT_MAX - 1, 0),
 	FIELD("identity", FIELD_STRING, identity, 0, PATH_BYTES_MAX, 0),
 	FIELD("credential", FIELD_STRING, credential, 0, LOGIN_MAX, 0),
 	FIELD("password", FIELD_STRING, password, 0, LOGIN_MAX, 0),
@@ -263,6 +264,20 @@ static int ssh_files_check(const void *kind_options, struct error *ret_error)
 	return r;
 }
 
+static int check_addresses(const struct ssh_options *options, struct error *ret_error)
+{
+	const struct string_entry *entry, *next;
+	struct target_parts parts;
+
+	HASH_ITER (hh, options->addresses.entries, entry, next)
+		if (target_split(entry->text, &parts) < 0)
+			return error_set(ret_error, ERROR_INVALID_OPTION, "addresses",
+					 "the address of %s, '%s', is none: write it as host, "
+					 "user@host, host:port or [address]:port",
+					 entry->name, entry->text);
+	return 0;
+}
+
 static int parse_way(struct ssh_options *options, const struct config *config, bool is_trusted,
 		     struct error *ret_error)
 {
@@ -278,6 +293,8 @@ static int parse_way(struct ssh_options *options, const struct config *config, b
 	r = take_lines(&options->lines, settings, is_trusted, ret_error);
 	if (r == 0)
 		r = check_jump(settings->jump, ret_error);
+	if (r == 0)
+		r = check_addresses(options, ret_error);
 	options->hosts = options->hosts_given.items;
 	for (size_t i = 0; r == 0 && i < options->hosts_given.count; i++) {
 		r = parse_host(&options->hosts[i], config, is_trusted, ret_error);
@@ -634,7 +651,8 @@ static uint32_t ssh_affinity(const void *kind_options, const char *target)
 
 	if (jump && !streq(jump, "none"))
 		return hash_of(jump);
-	return options->per_host_limit > 0 && target_split(target, &parts) == 0
+	return options->per_host_limit > 0 &&
+			       target_split(ssh_address_of(options, target), &parts) == 0
 		       ? hash_of(parts.host)
 		       : 0;
 }

@@ -66,6 +66,7 @@ struct ssh_options {
 	char *jump_credential;
 	struct string_array lines;       /* of ssh_config(5) */
 	struct object_array hosts_given; /* of struct ssh_host */
+	struct string_map addresses;     /* [user@]host[:port] by target */
 	char *password;                  /* wiped when it is freed; NULL after a restart */
 	bool has_password;               /* there was one */
 	int64_t connect_timeout_us;
@@ -351,6 +352,8 @@ void engine_done_queues(struct engine *engine);
 
 /* What the job says of this target alone, or NULL. Any thread. */
 const struct ssh_host *ssh_host_of(const struct ssh_options *options, const char *target);
+/* [user@]host[:port]: the target itself, unless it is just a name. */
+const char *ssh_address_of(const struct ssh_options *options, const char *target);
 
 /* Fills what stands under "The way to it". */
 void visit_find_way(struct visit *visit);

@@ -427,7 +427,8 @@ struct visit *visit_new(struct engine *engine, struct task *task, struct jump *j
 					  : INT64_MAX;
 	visit->outcome.state = TASK_SUCCEEDED;
 	(void)evtimer_assign(&visit->timer, worker_base(engine->worker), on_timer, visit);
-	r = target_split(task->target, &visit->target);
+	r = target_split(jump ? task->target : ssh_address_of(visit->options, task->target),
+			 &visit->target);
 	assert(r == 0); /* main let it through */
 	(void)r;
 	visit_find_way(visit);

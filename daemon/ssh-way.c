@@ -25,6 +25,14 @@ const struct ssh_host *ssh_host_of(const struct ssh_options *options, const char
 	return NULL;
 }
 
+const char *ssh_address_of(const struct ssh_options *options, const char *target)
+{
+	const struct string_entry *entry = NULL;
+
+	HASH_FIND_STR(options->addresses.entries, target, entry);
+	return entry ? entry->text : target;
+}
+
 const char *visit_local_user(const struct visit *visit)
 {
 	return engine_user_name(visit->engine, visit->task->options->uid);

@@ -45,11 +45,11 @@ teardown() {
 	common_teardown
 }
 
-# targets WORD...: one a line, as jobd would get them
+# targets WORD...: one a line, as jobd would reach them
 targets() {
 	local parameters
 	parameters=$(jobctl start ssh --dry-run --json "$@" -- true) || return
-	jq -r '.targets[]' <<<"$parameters"
+	jq -r '(.ssh.addresses // {}) as $addresses | .targets[] | $addresses[.] // .' <<<"$parameters"
 }
 
 @test "groups, groups of groups, ranges, and variables of hosts and groups" {
@@ -98,8 +98,19 @@ edge-user@[2001:db8::7]:22' ]
 
 @test "--exclude knows a host of an inventory by its name, and tells what leaves out nothing" {
 	run -0 --separate-stderr jobctl start ssh --dry-run --json --exclude 'r[1,5],2001:db8::7' "@$INVENTORY:core:edge" -- true
-	jq -e '.tasks == 6 and ([.exclude[] | select(. == "both-user@192.0.2.1:830" or . == "op@r5:2222")] | length) == 2' <<<"$output"
+	jq -e '.tasks == 6' <<<"$output"
 	[ -z "$stderr" ]
+	# Or by its address, alone or with what is said of it, in a network, from a file
+	echo 192.0.2.0/28 >"$BATS_TEST_TMPDIR/never"
+	for word in 192.0.2.1 both-user@192.0.2.1:830 192.0.2.0/24 "@$BATS_TEST_TMPDIR/never"; do
+		run -0 --separate-stderr jobctl start ssh --dry-run --json --exclude "$word" "@$INVENTORY:core" -- true
+		jq -e '.tasks == 4 and .exclude[-1] == "r1"' <<<"$output"
+		[ -z "$stderr" ]
+		run -0 --separate-stderr jobctl start ping --dry-run --json --exclude "$word" "@$INVENTORY:core"
+		jq -e '.tasks == (if .exclude[0] | contains("@") then 5 else 4 end)' <<<"$output"
+	done
+	run -0 --separate-stderr jobctl start ping --dry-run --json --exclude 'r[1,5]' "@$INVENTORY:core"
+	jq -e '.tasks == 3' <<<"$output"
 	run -0 --separate-stderr jobctl start ssh --dry-run --json --exclude r7,r03 "@$INVENTORY:core" -- true
 	jq -e '.tasks == 4' <<<"$output"
 	[ "$stderr" = "jobctl: --exclude r7 leaves out nothing: it is none of the targets" ]
@@ -202,4 +213,37 @@ edge-user@[2001:db8::7]:22' ]
 	# How it is shown is read, and made no more
 	[ "$(jobctl list --json | jq "$short" | paste -sd' ')" = '3 2 1' ]
 	[ "$(sqlite3 "$DATABASE" 'SELECT count(*) FROM job WHERE targets_shown IS NOT NULL')" -eq 3 ]
+}
+
+@test "a host of an inventory keeps its name: in results, files, selectors and another try" {
+	local out=$BATS_TEST_TMPDIR/out
+	start_sshload --none --listen 0.0.0.0 --output 20
+	printf 'r1 ansible_host=127.0.0.1\nr2 ansible_host=127.0.0.1 ansible_user=op\nr3 ansible_host=127.0.0.3 ansible_port=1\n[all:vars]\nansible_port=%d\nansible_user=lab\n' \
+		"$SSH_PORT" >"$INVENTORY"
+	run -3 --separate-stderr jobctl start ssh --wait --host-key off --dir "$out" "@$INVENTORY:all" -- show
+	[[ $stderr == "r3: failed (refused): 127.0.0.3 port 1 refuses connections"* ]]
+	[ "$(ls "$out")" = $'r1\nr2' ]
+	[ "$(jobctl receive 1/r2 --again | head -c 5)" = abcde ]
+	jobctl show 1 --json | jq -e '[.taskList[].target] == ["r1", "r2", "r3"] and .targets == "r1 r2 r3" and
+		.options.ssh.addresses.r2 == "op@127.0.0.1:'"$SSH_PORT"'"'
+	run -0 jobctl show 1
+	[[ $output == *" 2 r3 "*failed*refused* ]]
+	jobctl retry 1
+	run -3 jobctl wait 2 --timeout "$BOUND"
+	jobctl show 2 --json | jq -e '.targets == "r3" and .errors.refused == 1'
+	# With one of a typed name it is one; what would be two hosts is refused
+	[ "$(jobctl start ssh --dry-run --json r1 "@$INVENTORY:r1" -- show | jq .tasks)" -eq 1 ]
+	echo 'r1 ansible_host=127.0.0.7' >"$BATS_TEST_TMPDIR/other"
+	run -2 jobctl start ssh --dry-run "@$INVENTORY:r1" "@$BATS_TEST_TMPDIR/other:r1" -- show
+	[ "$output" = "jobctl: r1 is at 127.0.0.7, and in another inventory at lab@127.0.0.1:$SSH_PORT: take one of them" ]
+	run -0 jobctl start ssh --dry-run "@$INVENTORY:r[12]" -- show
+	[ "${lines[2]}" = "r1: lab@127.0.0.1:$SSH_PORT" ]
+	[ "${lines[-1]}" = 'targets: r[1-2]' ]
+}
+
+@test "an address that is none, handed over by another client: refused by name" {
+	start_jobd
+	run python3 "$TESTS/lib/varlink.py" "$JOBD_SOCKET" org.jobd.Start \
+		'{"kind": "ssh", "targets": ["r1"], "ssh": {"commands": ["show"], "addresses": {"r1": "a@b@:x"}}}'
+	[[ $output == *InvalidOption*"the address of r1, 'a@b@:x', is none"* ]]
 }

@@ -16,6 +16,7 @@ struct sample {
 	struct string_array texts;
 	struct int_array numbers;
 	int64_t span_us, at_us;
+	struct string_map named;
 };
 
 static const char *const words[] = {"low", "high", NULL};
@@ -29,6 +30,7 @@ static const struct field fields[] = {
 	{"spanUsec", FIELD_INT, offsetof(struct sample, span_us), 1000000, 316224000000000, 0,
 	 NULL},
 	{"atUsec", FIELD_TIME, offsetof(struct sample, at_us), 1, 7273152000000000, 0, NULL},
+	{"named", FIELD_MAP, offsetof(struct sample, named), 0, 4, 0, NULL},
 };
 
 static int parse(const char *text, struct sample *ret_sample, struct error *ret_error)
@@ -43,11 +45,13 @@ static int parse(const char *text, struct sample *ret_sample, struct error *ret_
 static void test_values(void **state)
 {
 	struct sample sample = {0};
+	const struct string_entry *entry;
 	struct error error;
 
 	(void)state;
 	assert_int_equal(parse("{\"number\": 7, \"flag\": true, \"text\": \"abcd\", \"word\": "
-			       "\"low\", \"texts\": [\"a\", \"b\"], \"numbers\": [0, 255]}",
+			       "\"low\", \"texts\": [\"a\", \"b\"], \"numbers\": [0, 255], "
+			       "\"named\": {\"r1\": \"a\", \"r2\": \"bcde\"}}",
 			       &sample, &error),
 			 0);
 	assert_int_equal(sample.number, 7);
@@ -57,8 +61,13 @@ static void test_values(void **state)
 	assert_int_equal(sample.texts.count, 2);
 	assert_string_equal(sample.texts.items[1], "b");
 	assert_int_equal(sample.numbers.items[1], 255);
+	HASH_FIND_STR(sample.named.entries, "r2", entry);
+	assert_string_equal(entry ? entry->text : "none", "bcde");
+	HASH_FIND_STR(sample.named.entries, "r3", entry);
+	assert_null(entry);
 	fields_done(fields, ARRAY_SIZE(fields), &sample);
 	assert_null(sample.text);
+	assert_null(sample.named.entries);
 }
 
 static void test_fallbacks(void **state)
@@ -98,6 +107,11 @@ static void test_refused(void **state)
 		{"{\"texts\": [\"a\", 1]}", ERROR_INVALID_PARAMETER, "texts", "wrong type"},
 		{"{\"texts\": \"a\"}", ERROR_INVALID_PARAMETER, "texts", "wrong type"},
 		{"{\"numbers\": [1, 256]}", ERROR_INVALID_OPTION, "numbers", "0 to 255"},
+		{"{\"named\": [\"a\"]}", ERROR_INVALID_PARAMETER, "named", "wrong type"},
+		{"{\"named\": {\"r1\": \"a\", \"r2\": 1}}", ERROR_INVALID_PARAMETER, "named",
+		 "wrong type"},
+		{"{\"named\": {\"r1\": \"abcde\"}}", ERROR_INVALID_OPTION, "named",
+		 "longer than 4"},
 		{"{\"nmber\": 1}", ERROR_INVALID_PARAMETER, "nmber", "no parameter"},
 		/* What was filled before the mistake is freed: the leak sanitizer would tell */
 		{"{\"text\": \"abcd\", \"texts\": [\"a\"], \"numbers\": [1, -1]}",
