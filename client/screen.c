@@ -128,6 +128,11 @@ void screen_end(void)
 	(void)ncurses.endwin();
 }
 
+bool screen_is_on(void)
+{
+	return window;
+}
+
 size_t screen_rows(void)
 {
 	return (size_t)ncurses.getmaxy(window);

@@ -2,6 +2,7 @@
 /* The whole terminal, drawn by ncurses, which is loaded with the first use. One thread. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum look { LOOK_PLAIN, LOOK_BOLD, LOOK_RED, LOOK_GREEN, LOOK_CHOSEN, LOOK_COUNT };
@@ -26,6 +27,7 @@ enum screen_key {
 void screen_begin(void);
 /* The terminal as it was; nothing where it was not begun. */
 void screen_end(void);
+bool screen_is_on(void);
 /* As of the last screen_key */
 size_t screen_rows(void);
 size_t screen_columns(void);

@@ -24,10 +24,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+enum { PATIENCE_SECONDS = 5 };
+
 static int connection = -1;
 static struct frame_buffer input;
 static int64_t started_job; /* by this program, which stays for it; 0: none */
 static volatile sig_atomic_t is_interrupted;
+static bool is_impatient, was_silent;
 
 /* --- Connecting --- */
 
@@ -200,6 +203,18 @@ void talk_check_interrupt(void)
 	_exit(STATUS_INTERRUPTED);
 }
 
+/* Once: what should be answered at once is not. */
+static void tell_silence(void)
+{
+	is_impatient = false;
+	was_silent = true;
+	if (globals.is_terminal[1] && !globals.is_quiet && !screen_is_on())
+		(void)fprintf(stderr,
+			      "jobctl: no answer from jobd for %d s: it may wait for its disk; "
+			      "systemctl status jobd, or its log, says so\n",
+			      PATIENCE_SECONDS);
+}
+
 /*
  * Until there is something to read. The signals are let in within ppoll(2) alone, so that none that
  * comes between two readings is slept over.
@@ -207,14 +222,15 @@ void talk_check_interrupt(void)
 static void wait_for_bytes(void)
 {
 	struct pollfd poll = {.fd = connection, .events = POLLIN};
+	struct timespec patience = {.tv_sec = PATIENCE_SECONDS};
 	sigset_t signals, before;
 
 	(void)sigemptyset(&signals);
 	(void)sigaddset(&signals, SIGINT);
 	(void)sigaddset(&signals, SIGTERM);
 	(void)sigprocmask(SIG_BLOCK, &signals, &before);
-	if (!is_interrupted)
-		(void)ppoll(&poll, 1, NULL, &before);
+	if (!is_interrupted && ppoll(&poll, 1, is_impatient ? &patience : NULL, &before) == 0)
+		tell_silence();
 	(void)sigprocmask(SIG_SETMASK, &before, NULL);
 	talk_check_interrupt();
 }
@@ -410,8 +426,13 @@ json_t *talk_answer(void)
 
 json_t *talk(const char *method, json_t *parameters)
 {
+	json_t *reply;
+
 	talk_ask(method, parameters);
-	return talk_answer();
+	is_impatient = !was_silent;
+	reply = talk_answer();
+	is_impatient = false;
+	return reply;
 }
 
 json_t *talk_try(const char *method, json_t *parameters, char **ret_error)

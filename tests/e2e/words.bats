@@ -167,3 +167,19 @@ refuses() {
 	refuses "--identity: cannot read $HOME/.ssh: Is a directory" start ssh --identity "$HOME/.ssh" 127.0.0.1 -- true
 	refuses "--identity: cannot read nosuch: No such file or directory" start ssh --identity nosuch 127.0.0.1 -- true
 }
+
+@test "a jobd that does not answer at once: on a terminal it is told, once, and waited for" {
+	local out=$BATS_TEST_TMPDIR/out
+	jobctl start ping --name slow --wait 127.0.0.1
+	kill -STOP "$JOBD_PID"
+	on_terminal 120 "$JOBCTL_PROGRAM" list >"$out" 3>&- 4>&- &
+	PIDS+=($!)
+	wait_until "$BOUND" grep -q "jobctl: no answer from jobd for 5 s: it may wait for its disk" "$out" || {
+		kill -CONT "$JOBD_PID"
+		false
+	}
+	kill -CONT "$JOBD_PID"
+	wait "$!"
+	grep -q slow "$out"
+	[ "$(grep -c 'no answer' "$out")" -eq 1 ]
+}
