@@ -119,6 +119,7 @@ static void hint(struct visit *visit, const char *file, int r)
 	visit->auth_hint =
 		r == -ENOKEY ? xasprintf("%s is encrypted: load it into an agent (ssh-add)", file)
 		: r == -EBADMSG ? xasprintf("%s is no private key", file)
+		: r == -ENODATA ? xasprintf("%s is empty: write it into its file", file)
 				: xasprintf("%s cannot be read (%s)", file, strerrordesc_np(-r));
 }
 
@@ -233,6 +234,12 @@ static bool has_password(struct visit *visit)
 	if (!credential || visit->password)
 		return visit->password != NULL;
 	r = credential_password(credential->password_file, &visit->password);
+	/* Guessed at a thousand hosts it would lock the user out. */
+	if (r == 0 && visit->password && visit->password[0] == '\0') {
+		free(visit->password);
+		visit->password = NULL;
+		r = -ENODATA;
+	}
 	if (r < 0)
 		hint(visit, "the password of the credential", r);
 	return r == 0 && visit->password;

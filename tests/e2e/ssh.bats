@@ -249,6 +249,10 @@ for line in sys.stdin:
 	[[ $output == *"failed (auth)"* ]]
 	run -2 jobctl start ssh --credential none 127.0.0.1 -- true
 	[[ $output == *none* ]]
+	# An empty one is not tried
+	echo >"$BATS_TEST_TMPDIR/wrong"
+	run -3 jobctl start ssh --wait --host-key off --port "$SSH_PORT" --credential bad 127.0.0.1 -- true
+	[[ $output == *"failed (auth)"*"nothing to try"*"the password of the credential is empty: write it into its file"* ]]
 	# No secret in the database, the log, or an answer
 	run -1 grep -r secret "$BATS_TEST_TMPDIR/db" "$JOBD_LOG"
 	run -0 jobctl show @last --json
