@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * --exclude. A host of an inventory has two names, its own and what it is reached by; people say
- * the first. Who excludes a host wants to be sure that nothing is done to it, so that a word that
- * leaves out nothing, which may be a typing mistake, is told.
+ * --exclude. A host of an inventory has two names, its own and what it is reached by; another may
+ * have a user and a port about it, and is meant without these as well. Who excludes a host wants to
+ * be sure that nothing is done to it, so that a word that leaves out nothing, which may be a typing
+ * mistake, is told.
  */
 #include "client/client.h"
 
@@ -12,6 +13,8 @@
 
 /* Of more than these it is not told that nothing is left out. */
 enum { TARGETS_MAX = 10000, WORDS_MAX = 100 };
+/* More than these are not looked at one by one. */
+enum { LOGINS_MAX = 1000000 };
 
 /* NULL where it is no list, which jobd says, or empty. */
 static struct target_list *list_of(const json_t *include, const json_t *exclude)
@@ -51,6 +54,24 @@ static void add_others(json_t *targets, const struct target_lists *lists)
 	target_list_free(list);
 }
 
+/* Targets with a user or a port whose host the words mean. all: of the targets, or NULL. */
+static void add_logins(json_t *targets, const struct target_list *all)
+{
+	uint64_t count = all ? target_list_count(all) : 0, index;
+	struct target_list *list = count > 0 && count <= LOGINS_MAX ? list_of(targets, NULL) : NULL;
+	char text[TARGET_TEXT_MAX];
+
+	for (uint64_t i = 0; list && i < count; i++) {
+		struct target_parts parts;
+
+		target_list_text(all, i, text);
+		if (target_split(text, &parts) == 0 && (parts.user[0] || parts.port != 0) &&
+		    target_list_find(list, parts.host, &index))
+			(void)json_array_append_new(targets, json_string(text));
+	}
+	target_list_free(list);
+}
+
 static bool leaves_out_nothing(const json_t *targets, const json_t *excluded)
 {
 	struct target_list *all = list_of(targets, NULL), *left = list_of(targets, excluded);
@@ -65,6 +86,8 @@ void exclude_read(const struct target_lists *lists, const struct target_lists *l
 		  const json_t *words)
 {
 	size_t count = json_array_size(words);
+	struct target_list *all =
+		lists->has_logins && count > 0 ? list_of(lists->targets, NULL) : NULL;
 	bool may_tell = !globals.is_quiet && count <= WORDS_MAX &&
 			json_array_size(lists->targets) <= TARGETS_MAX;
 
@@ -75,6 +98,7 @@ void exclude_read(const struct target_lists *lists, const struct target_lists *l
 		one.targets = json_array();
 		targets_read(&one, word);
 		add_others(one.targets, lists);
+		add_logins(one.targets, all);
 		/* A file may well hold what is to be left out wherever it is. */
 		if (may_tell && word[0] != '@' && leaves_out_nothing(lists->targets, one.targets))
 			(void)fprintf(stderr,
@@ -84,4 +108,5 @@ void exclude_read(const struct target_lists *lists, const struct target_lists *l
 		(void)json_array_extend(left_out->targets, one.targets);
 		json_decref(one.targets);
 	}
+	target_list_free(all);
 }

@@ -116,6 +116,10 @@ edge-user@[2001:db8::7]:22' ]
 	[ "$stderr" = "jobctl: --exclude r7 leaves out nothing: it is none of the targets" ]
 	run -0 --separate-stderr jobctl start ping --dry-run --quiet --exclude 192.0.2.9 192.0.2.1
 	[ -z "$stderr" ]
+	# Whatever user and port a target has
+	run -0 --separate-stderr jobctl start ssh --dry-run --json --exclude 10.0.0.5 'ops@10.0.0.[4-6]:22' ops@10.0.0.5 10.0.0.5:23 ops@r5 -- true
+	jq -e '.tasks == 3' <<<"$output"
+	[ -z "$stderr" ]
 	# A file may hold what is never to be touched
 	echo 192.0.2.9 >"$BATS_TEST_TMPDIR/never"
 	run -0 --separate-stderr jobctl start ping --dry-run --exclude "@$BATS_TEST_TMPDIR/never" 192.0.2.1
