@@ -270,7 +270,7 @@ press() {
 	start_jobd
 	go_on=$(mark go-on)
 	jobctl start ssh --login "$TEST_USER" --port "$SSH_PORT" '127.0.0.[1-3]' -- \
-		"set -- \$SSH_CONNECTION; case \$3 in *.1) exit 0 ;; *.2) exit 1 ;; esac; until [ -e $go_on ]; do sleep 0.1; done"
+		"set -- \$SSH_CONNECTION; case \$3 in *.1) exit 0 ;; *.2) exit 1 ;; esac; while [ -d ${go_on%/*} ] && [ ! -e $go_on ]; do sleep 0.1; done"
 	watch 80 12 1
 	see ' 127\.0\.0\.1 +succeeded'
 	see ' 127\.0\.0\.2 +failed'
@@ -391,7 +391,8 @@ press() {
 	start_jobd
 	go_on=$(mark go-on)
 	jobctl start ssh --login "$TEST_USER" --port "$SSH_PORT" 127.0.0.1 -- \
-		"seq 9990; until [ -e $go_on ]; do sleep 0.1; done; seq 9991 10100; until [ -e $go_on-2 ]; do sleep 0.1; done; seq 10101 1900000"
+		"seq 9990; while [ -d ${go_on%/*} ] && [ ! -e $go_on ]; do sleep 0.1; done; seq 9991 10100;
+		while [ -d ${go_on%/*} ] && [ ! -e $go_on-2 ]; do sleep 0.1; done; seq 10101 1900000"
 	watch 80 12 1
 	see '^ +0 127\.0\.0\.1 +running'
 	press Enter
