@@ -79,7 +79,7 @@ struct job *jobs_find(struct jobs *jobs, uint64_t id)
 										  : NULL;
 }
 
-int jobs_targets(struct jobs *jobs, uint64_t id, struct target_list **ret_targets,
+int jobs_targets(struct jobs *jobs, uint64_t id, struct target_list **ret_targets, char **ret_kind,
 		 struct error *ret_error)
 {
 	const struct job *live = jobs_find(jobs, id);
@@ -88,12 +88,16 @@ int jobs_targets(struct jobs *jobs, uint64_t id, struct target_list **ret_target
 
 	if (live) {
 		*ret_targets = target_list_ref(live->targets);
+		if (ret_kind)
+			*ret_kind = xstrdup(live->row.kind);
 		return 0;
 	}
 	r = store_read_whole_job(jobs->store, id, &row);
 	if (r < 0)
 		return r == -ENOENT ? r : store_refuse_read(jobs->store, ret_error);
 	r = request_targets(row.targets, UINT32_MAX, ret_targets, ret_error);
+	if (r == 0 && ret_kind)
+		*ret_kind = xstrdup(row.kind);
 	job_row_done(&row);
 	return r;
 }

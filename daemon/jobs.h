@@ -75,9 +75,9 @@ void jobs_start_failed(struct jobs *jobs, uint64_t id);
 
 /* A job that has not ended, or NULL. */
 struct job *jobs_find(struct jobs *jobs, uint64_t id);
-/* The targets of a job, those in memory where it goes on; the caller frees. 0, -ENOENT, or
- * ERROR_STORAGE_FAILED. */
-int jobs_targets(struct jobs *jobs, uint64_t id, struct target_list **ret_targets,
+/* The targets of a job, those in memory where it goes on, and its kind (NULL: it is not asked for);
+ * the caller frees both. 0, -ENOENT, or ERROR_STORAGE_FAILED. */
+int jobs_targets(struct jobs *jobs, uint64_t id, struct target_list **ret_targets, char **ret_kind,
 		 struct error *ret_error);
 /* It has not ended, or its end, and what came with it, is not stored yet. */
 bool jobs_is_open(struct jobs *jobs, uint64_t id);

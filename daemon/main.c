@@ -164,8 +164,9 @@ static int parse_words(int argc, char **argv, struct config_options *ret_options
 
 /* --- The service manager --- */
 
-static void tell_status(struct program *program)
+static void tell_status(void *context)
 {
+	const struct program *program = context;
 	const char *error = store_error(program->daemon.store);
 
 	if (error)
@@ -174,11 +175,6 @@ static void tell_status(struct program *program)
 		(void)sd_notifyf(0, "STATUS=%zu jobs under way, listening on %s",
 				 jobs_live_count(program->daemon.jobs),
 				 program->daemon.config->socket);
-}
-
-static void on_status(void *context)
-{
-	tell_status(context);
 }
 
 static bool are_workers_alive(void *context)
@@ -358,7 +354,7 @@ static int start_jobs(struct program *program)
 		log_error("%s", sentence);
 		return -EADDRINUSE;
 	}
-	program->turns = turns_new(daemon, on_status, program);
+	program->turns = turns_new(daemon, tell_status, program);
 	return 0;
 }
 
@@ -430,7 +426,7 @@ static void release(struct program *program)
 
 static int start(struct program *program)
 {
-	const struct watchdog_owner owner = {are_workers_alive, on_status, program};
+	const struct watchdog_owner owner = {are_workers_alive, tell_status, program};
 	struct daemon *daemon = &program->daemon;
 	int r;
 

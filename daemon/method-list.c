@@ -245,12 +245,13 @@ static void list_tasks(struct call *call)
 {
 	struct task_listing *listing = call->state;
 	struct error error = {0};
-	int r = jobs_targets(call->daemon->jobs, listing->row.id, &listing->list, &error);
+	int r = jobs_targets(call->daemon->jobs, listing->row.id, &listing->list, NULL, &error);
 
+	if (r == -ENOENT) {
+		walk_refuse_none(call);
+		return;
+	}
 	if (r < 0) {
-		if (r == -ENOENT)
-			(void)selection_is_of_none(&error, json_string_value(json_object_get(
-								   call->parameters, "selector")));
 		call_error(call, &error);
 		return;
 	}

@@ -167,7 +167,6 @@ static void opened(struct call *call)
 static int load_list(struct reading *reading, uint64_t job)
 {
 	struct error error = {0};
-	struct job_row row;
 	int r;
 
 	if (reading->list && reading->list_job == job)
@@ -177,12 +176,7 @@ static int load_list(struct reading *reading, uint64_t job)
 	reading->list = NULL;
 	reading->kind = NULL;
 	reading->list_job = job;
-	r = store_read_job(reading->daemon->store, job, &row);
-	if (r < 0)
-		return r;
-	reading->kind = xstrdup(row.kind);
-	job_row_done(&row);
-	r = jobs_targets(reading->daemon->jobs, job, &reading->list, &error);
+	r = jobs_targets(reading->daemon->jobs, job, &reading->list, &reading->kind, &error);
 	error_done(&error);
 	return r;
 }

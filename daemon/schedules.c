@@ -437,7 +437,7 @@ static int check_rule(const struct rule *rule, struct schedule_row *row, struct 
 	return 0;
 }
 
-static bool is_id(const char *text)
+bool schedule_is_id(const char *text)
 {
 	return text[0] == 's' && text[1] != '\0' &&
 	       text[1 + strspn(text + 1, "0123456789")] == '\0';
@@ -458,7 +458,7 @@ static int check_name(struct schedules *schedules, uid_t uid, const char *name,
 
 	if (!name)
 		return 0;
-	if (is_id(name))
+	if (schedule_is_id(name))
 		return error_set(ret_error, ERROR_INVALID_OPTION, "name",
 				 "'%s': a schedule is not called so, since it would be taken for "
 				 "its id",
@@ -586,7 +586,7 @@ static int find_id(struct schedules *schedules, uid_t uid, bool is_admin, const 
 	int r;
 
 	*ret_id = 0;
-	if (is_id(selector)) {
+	if (schedule_is_id(selector)) {
 		*ret_id = strtoull(selector + 1, NULL, 10);
 		return 0;
 	}
@@ -617,7 +617,7 @@ int schedules_find(struct schedules *schedules, uid_t uid, bool is_admin, const 
 				 "no schedule is called '%.64s': an id is written as s%.64s",
 				 selector, selector);
 	return error_set(ret_error, ERROR_NO_SUCH_SCHEDULE, selector,
-			 is_id(selector)
+			 schedule_is_id(selector)
 				 ? "no schedule %.64s; `jobctl schedules` shows yours"
 				 : "no schedule is called '%.64s'; `jobctl schedules` shows yours",
 			 selector);

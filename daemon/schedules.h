@@ -26,6 +26,8 @@ void schedules_set_config(struct schedules *schedules, const struct config *conf
 int schedules_make(struct schedules *schedules, const struct job_request *request, uint64_t *ret_id,
 		   uint64_t *ret_tasks, bool *ret_is_new, struct error *ret_error);
 
+/* "s7", as start prints it. */
+bool schedule_is_id(const char *text);
 /* "s7", or a name, of those that the user may see; schedule_row_done frees what was found. */
 int schedules_find(struct schedules *schedules, uid_t uid, bool is_admin, const char *selector,
 		   struct schedule_row *ret_row, struct error *ret_error);

@@ -97,7 +97,7 @@ static int load_list(struct task_parts *parts, const struct part *part, struct e
 	target_list_free(parts->list);
 	parts->list = NULL;
 	parts->list_job = part->job;
-	r = jobs_targets(parts->jobs, part->job, &parts->list, ret_error);
+	r = jobs_targets(parts->jobs, part->job, &parts->list, NULL, ret_error);
 	return r == -ENOENT ? selection_is_of_none(ret_error, word_of(parts, part)) : r;
 }
 

@@ -64,8 +64,7 @@ void selection_free(struct selection *selection)
 static int no_such_job(struct error *ret_error, const char *word, bool is_name)
 {
 	/* As start prints the id of a schedule */
-	if (is_name && word[0] == 's' && word[1] != '\0' &&
-	    strspn(word + 1, "0123456789") == strlen(word + 1))
+	if (is_name && schedule_is_id(word))
 		return error_set(ret_error, ERROR_NO_SUCH_JOB, word,
 				 "no job is called '%.64s': if it is a schedule, see `jobctl "
 				 "schedules` and `jobctl list --schedule %.64s`",

@@ -66,7 +66,7 @@ struct job_reading {
 	job_row_fn *fn;
 	void *context;
 	/* By a way in */
-	bool is_whole;
+	enum statement read; /* each of them */
 	size_t limit, found, looked_at, text_bytes;
 	uint64_t next; /* of what was looked at, to go on below; 0: fn has had enough */
 	bool has_more; /* perhaps */
@@ -129,8 +129,7 @@ static int use_job_on_way(sqlite3_stmt *statement, void *context)
 	reading->next = number(statement, 0);
 	if (!sqlite3_column_int(statement, 1))
 		return 0;
-	reading->status = (reading->is_whole ? store_read_whole_job
-					     : store_read_job)(reading->store, reading->next, &row);
+	reading->status = read_job(reading->store, reading->read, reading->next, &row);
 	if (reading->status < 0)
 		return 1;
 	r = reading->fn(&row, reading->context);
@@ -169,7 +168,7 @@ int store_read_jobs(struct store *store, const struct job_filter *filter, uint64
 	struct job_reading reading = {.store = store,
 				      .fn = fn,
 				      .context = context,
-				      .is_whole = filter->is_whole,
+				      .read = filter->is_whole ? SQL_WHOLE_JOB_READ : SQL_JOB_READ,
 				      .limit = limit};
 	enum statement way = choose_way(filter);
 	sqlite3_stmt *statement = store_statement(store, way);

@@ -190,9 +190,9 @@ struct job_filter {
 };
 typedef int job_row_fn(const struct job_row *row, void *context);
 /*
- * Newest first, ids below before (0: all), at most limit.
- * Where many are passed over, or these texts are long, it ends early: *ret_next is where to go on,
- * as before; 0 at the end, and where fn had enough.
+ * Newest first, ids below before (0: all), at most limit. Where many are passed over, or much is
+ * read of them, it ends early: *ret_next is where to go on, as before; 0 at the end, and where fn
+ * had enough.
  */
 int store_read_jobs(struct store *store, const struct job_filter *filter, uint64_t before,
 		    size_t limit, job_row_fn *fn, void *context, uint64_t *ret_next);

@@ -115,18 +115,23 @@ static int take_first(const struct job_row *row, void *context)
 	return 1;
 }
 
-static void find_done(struct call *call)
+void walk_refuse_none(struct call *call)
 {
-	const struct walk *walk = call->state;
 	struct error error = {0};
 
-	if (walk->row->id != 0) {
-		walk->found(call);
-		return;
-	}
 	(void)selection_is_of_none(
 		&error, json_string_value(json_object_get(call->parameters, "selector")));
 	call_error(call, &error);
+}
+
+static void find_done(struct call *call)
+{
+	const struct walk *walk = call->state;
+
+	if (walk->row->id != 0)
+		walk->found(call);
+	else
+		walk_refuse_none(call);
 }
 
 void walk_find(struct call *call, struct job_row *row, void (*done)(struct call *call))

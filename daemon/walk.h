@@ -39,5 +39,7 @@ void *walk_new_one(struct call *call, size_t state_size, void (*free_state)(void
 /* Instead of walk_start: *row becomes a copy of the job's, of several the newest, before done.
  * Where there is none the call is answered. */
 void walk_find(struct call *call, struct job_row *row, void (*done)(struct call *call));
+/* What walk_find answers where there is none. */
+void walk_refuse_none(struct call *call);
 /* Frees the selection and the state. */
 void walk_free(void *state);
