@@ -187,6 +187,11 @@ struct target_lists {
 };
 /* A word of a target list, read where it is @FILE, @- or @FILE:PATTERN; appended to the lists. */
 void targets_read(const struct target_lists *lists, const char *word);
+struct error;
+struct target_list;
+/* What the words come to, as jobd would have it. NULL: *ret_error says why they are no list. */
+struct target_list *targets_list(const json_t *targets, const json_t *exclude,
+				 struct error *ret_error);
 /* --exclude, after the targets were read: its words into left_out.targets. A host of an inventory
  * goes by its name there as well. A word that leaves out nothing is told. */
 void exclude_read(const struct target_lists *lists, const struct target_lists *left_out,
@@ -309,6 +314,8 @@ void progress_clear(void);
 /* Does it name one job: an id, @last, or a name, whose newest job is meant? A task part may follow.
  */
 bool word_is_one_job(const char *word);
+/* The first argument with a task part, or NULL. */
+const char *words_task_part(const struct words *words);
 /* What is for whole jobs alone: the end, where a selector has a task part. verb: as in "export". */
 void words_refuse_tasks(const struct words *words, const char *verb);
 /* The next item of a list with commas, of which those in brackets (r[1,3]) do not count; NULL:

@@ -141,7 +141,7 @@ enum status cmd_import(struct words *words)
 	if (words->argument_count != 1 || words->has_rest)
 		fail(STATUS_WORDS, "import takes one FILE, or - for standard input");
 	import.path = words->arguments[0];
-	file = streq(import.path, "-") ? stdin : fopen(import.path, "re");
+	file = file_open(import.path);
 	if (!file)
 		fail(STATUS_WORDS, "cannot read %s: %m", import.path);
 	talk_on_interrupt(0);

@@ -105,14 +105,6 @@ static json_t *present_sums(const struct words *words)
 				  0));
 }
 
-static bool names_tasks(const struct words *words)
-{
-	for (size_t i = 0; i < words->argument_count; i++)
-		if (strchr(words->arguments[i], '/'))
-			return true;
-	return false;
-}
-
 /*
  * Of jobs that were named, how all of their tasks ended: of one that was stopped before it began
  * there is no result, and what failed may have been received before.
@@ -123,7 +115,7 @@ static bool has_failed(const struct words *words)
 	bool is_failed;
 
 	/* Those that were removed are not there to be asked for. */
-	if (words->argument_count == 0 || names_tasks(words) ||
+	if (words->argument_count == 0 || words_task_part(words) ||
 	    json_object_get(words->parameters, "remove"))
 		return false;
 	/* As it is now: a name or @last may mean a job that came meanwhile. */
@@ -159,7 +151,7 @@ enum status cmd_receive(struct words *words)
 	options.is_single = is_single(json_object_get(words->parameters, "selection"));
 	talk_on_interrupt(0);
 	results_receive(json_incref(words->parameters), &options, &received);
-	if (options.is_summary && !options.is_failed_only && !names_tasks(words)) {
+	if (options.is_summary && !options.is_failed_only && !words_task_part(words)) {
 		sums = present_sums(words);
 		results_tell_missing(&received, number_of(sums, "tasks"));
 		json_decref(sums);

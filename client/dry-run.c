@@ -3,7 +3,6 @@
 #include "client/client.h"
 
 #include "common/calendar.h"
-#include "common/protocol.h"
 #include "common/targets.h"
 #include "common/units.h"
 #include "common/util.h"
@@ -12,16 +11,11 @@ enum { FOLDED_MAX = 100000, BATCHES_SHOWN = 20, ADDRESSES_SHOWN = 20, TIMES_SHOW
 
 static struct target_list *list_of(const json_t *parameters)
 {
-	size_t include_count, exclude_count;
-	autofree const char **include =
-		json_strings(json_object_get(parameters, "targets"), &include_count);
-	autofree const char **exclude =
-		json_strings(json_object_get(parameters, "exclude"), &exclude_count);
 	struct error error = {0};
-	struct target_list *list;
+	struct target_list *list = targets_list(json_object_get(parameters, "targets"),
+						json_object_get(parameters, "exclude"), &error);
 
-	if (target_list_new(include, include_count, exclude, exclude_count, UINT32_MAX, &list,
-			    &error) < 0)
+	if (!list)
 		fail(STATUS_WORDS, "%s", error.sentence);
 	return list;
 }

@@ -7,7 +7,6 @@
  */
 #include "client/client.h"
 
-#include "common/protocol.h"
 #include "common/targets.h"
 #include "common/util.h"
 
@@ -19,16 +18,11 @@ enum { LOGINS_MAX = 1000000 };
 /* NULL where it is no list, which jobd says, or empty. */
 static struct target_list *list_of(const json_t *include, const json_t *exclude)
 {
-	size_t include_count, exclude_count;
-	autofree const char **included = json_strings(include, &include_count);
-	autofree const char **excluded = json_strings(exclude, &exclude_count);
 	struct error error = {0};
-	struct target_list *list;
-	int r = target_list_new(included, include_count, excluded, exclude_count, UINT32_MAX, &list,
-				&error);
+	struct target_list *list = targets_list(include, exclude, &error);
 
 	error_done(&error);
-	return r < 0 ? NULL : list;
+	return list;
 }
 
 /* Those hosts of inventories that the words mean by the other of their names. */
@@ -72,12 +66,13 @@ static void add_logins(json_t *targets, const struct target_list *all)
 	target_list_free(list);
 }
 
-static bool leaves_out_nothing(const json_t *targets, const json_t *excluded)
+/* all: of the targets, or NULL */
+static bool leaves_out_nothing(const struct target_list *all, const json_t *targets,
+			       const json_t *excluded)
 {
-	struct target_list *all = list_of(targets, NULL), *left = list_of(targets, excluded);
-	bool is_nothing = all && left && target_list_count(all) == target_list_count(left);
+	struct target_list *left = all ? list_of(targets, excluded) : NULL;
+	bool is_nothing = left && target_list_count(all) == target_list_count(left);
 
-	target_list_free(all);
 	target_list_free(left);
 	return is_nothing;
 }
@@ -86,8 +81,7 @@ void exclude_read(const struct target_lists *lists, const struct target_lists *l
 		  const json_t *words)
 {
 	size_t count = json_array_size(words);
-	struct target_list *all =
-		lists->has_logins && count > 0 ? list_of(lists->targets, NULL) : NULL;
+	struct target_list *all = count > 0 ? list_of(lists->targets, NULL) : NULL;
 	bool may_tell = !globals.is_quiet && count <= WORDS_MAX &&
 			json_array_size(lists->targets) <= TARGETS_MAX;
 
@@ -98,9 +92,11 @@ void exclude_read(const struct target_lists *lists, const struct target_lists *l
 		one.targets = json_array();
 		targets_read(&one, word);
 		add_others(one.targets, lists);
-		add_logins(one.targets, all);
+		if (lists->has_logins)
+			add_logins(one.targets, all);
 		/* A file may well hold what is to be left out wherever it is. */
-		if (may_tell && word[0] != '@' && leaves_out_nothing(lists->targets, one.targets))
+		if (may_tell && word[0] != '@' &&
+		    leaves_out_nothing(all, lists->targets, one.targets))
 			(void)fprintf(stderr,
 				      "jobctl: --exclude %s leaves out nothing: it is none of the "
 				      "targets\n",

@@ -552,14 +552,22 @@ bool word_is_one_job(const char *word)
 	return size > 0 && strcspn(word, "*?[") >= size;
 }
 
-void words_refuse_tasks(const struct words *words, const char *verb)
+const char *words_task_part(const struct words *words)
 {
 	for (size_t i = 0; i < words->argument_count; i++)
 		if (strchr(words->arguments[i], '/'))
-			fail(STATUS_WORDS,
-			     "'%.64s': there is no way to %s single tasks of a job; name the whole "
-			     "job",
-			     words->arguments[i], verb);
+			return words->arguments[i];
+	return NULL;
+}
+
+void words_refuse_tasks(const struct words *words, const char *verb)
+{
+	const char *word = words_task_part(words);
+
+	if (word)
+		fail(STATUS_WORDS,
+		     "'%.64s': there is no way to %s single tasks of a job; name the whole job",
+		     word, verb);
 }
 
 void words_no_rest(const struct words *words)

@@ -2,6 +2,8 @@
 /* Files that a user wrote, read here with the rights of the user: hosts, inventories, commands. */
 #include "client/client.h"
 
+#include "common/protocol.h"
+#include "common/targets.h"
 #include "common/util.h"
 
 #include <ctype.h>
@@ -161,4 +163,17 @@ void targets_read(const struct target_lists *lists, const char *word)
 
 		read_inventory(lists, path, colon + 1);
 	}
+}
+
+struct target_list *targets_list(const json_t *targets, const json_t *exclude,
+				 struct error *ret_error)
+{
+	size_t include_count, exclude_count;
+	autofree const char **included = json_strings(targets, &include_count);
+	autofree const char **excluded = json_strings(exclude, &exclude_count);
+	struct target_list *list;
+	int r = target_list_new(included, include_count, excluded, exclude_count, UINT32_MAX, &list,
+				ret_error);
+
+	return r < 0 ? NULL : list;
 }
