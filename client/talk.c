@@ -396,26 +396,20 @@ static json_t *read_reply(struct reply_header *ret_header)
 	return message;
 }
 
-/* Of a reply that is no error, which ends here: a new reference. */
-static json_t *take_parameters(json_t *message, const struct reply_header *header)
-{
-	json_t *parameters = header->parameters ? json_incref(header->parameters) : json_object();
-
-	json_decref(message);
-	return parameters;
-}
-
 /* The next reply: a new reference to its parameters. */
 static json_t *take_reply(bool *ret_continues)
 {
 	struct reply_header header;
 	static json_t *message; /* of an error is still held when the program ends */
+	json_t *parameters;
 
 	message = read_reply(&header);
 	if (header.error)
 		tell_error(&header);
 	*ret_continues = header.continues;
-	return take_parameters(message, &header);
+	parameters = header.parameters ? json_incref(header.parameters) : json_object();
+	json_decref(message);
+	return parameters;
 }
 
 void talk_ask(const char *method, json_t *parameters)
@@ -444,17 +438,19 @@ json_t *talk(const char *method, json_t *parameters)
 json_t *talk_try(const char *method, json_t *parameters, char **ret_error)
 {
 	struct reply_header header;
-	const char *text;
-	json_t *message;
+	json_t *message, *reply = NULL;
 
 	talk_ask(method, parameters);
 	message = read_reply(&header);
-	if (!header.error)
-		return take_parameters(message, &header);
-	text = text_of(header.parameters, "message");
-	*ret_error = xstrdup(*text ? text : header.error);
+	if (header.error) {
+		const char *text = text_of(header.parameters, "message");
+
+		*ret_error = xstrdup(*text ? text : header.error);
+	} else {
+		reply = header.parameters ? json_incref(header.parameters) : json_object();
+	}
 	json_decref(message);
-	return NULL;
+	return reply;
 }
 
 void talk_stream(const char *method, json_t *parameters, talk_fn *fn, void *context)
