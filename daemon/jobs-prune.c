@@ -102,9 +102,10 @@ static bool prune_by_size(struct jobs *jobs)
 		return false;
 	if (store_has_removed(jobs->store))
 		return true;
-	/* Also those that ended while the clock was ahead. */
-	(void)store_read_ended(jobs->store, true, INT64_MAX, AT_A_TIME, prune_job, &pruning);
-	if (pruning.count == 0)
+	/* Also those that ended while the clock was ahead. Without an answer none is known to be
+	 * the next. */
+	if (store_read_ended(jobs->store, true, INT64_MAX, AT_A_TIME, prune_job, &pruning) == 0 &&
+	    pruning.count == 0)
 		(void)store_read_ended(jobs->store, false, INT64_MAX, AT_A_TIME, prune_job,
 				       &pruning);
 	return pruning.count > 0;

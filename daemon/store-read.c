@@ -233,27 +233,32 @@ int store_find_token(struct store *store, uid_t uid, const char *token, uint64_t
 }
 
 struct ended_reading {
-	const struct store *store;
+	struct store *store;
 	ended_row_fn *fn;
 	void *context;
+	int status;
 };
 
-/* A text of a job's request, whose bytes are not read for that: it may be as long as a message. */
-static int64_t text_bytes(const struct ended_reading *reading, const char *column, uint64_t job)
+/* Of a text of a job's request, whose bytes are not read for that: it may be as long as a message.
+ */
+static int64_t text_bytes(struct ended_reading *reading, const char *column, uint64_t job)
 {
 	sqlite3_blob *blob = NULL;
 	int64_t bytes = 0;
+	int r = sqlite3_blob_open(reading->store->database, "main", "request", column, (int64_t)job,
+				  0, &blob);
 
-	if (sqlite3_blob_open(reading->store->database, "main", "request", column, (int64_t)job, 0,
-			      &blob) == SQLITE_OK)
+	if (r == SQLITE_OK)
 		bytes = sqlite3_blob_bytes(blob);
+	else if (r != SQLITE_ERROR) /* that is a text which is not there */
+		reading->status = failed(reading->store);
 	(void)sqlite3_blob_close(blob);
 	return bytes;
 }
 
 static int use_ended(sqlite3_stmt *statement, void *context)
 {
-	const struct ended_reading *reading = context;
+	struct ended_reading *reading = context;
 	struct ended_row row = {
 		.id = number(statement, 0),
 		.ended_us = sqlite3_column_int64(statement, 1),
@@ -263,7 +268,7 @@ static int use_ended(sqlite3_stmt *statement, void *context)
 
 	row.bytes +=
 		text_bytes(reading, "options", row.id) + text_bytes(reading, "targets", row.id);
-	return reading->fn(&row, reading->context);
+	return reading->status < 0 ? 1 : reading->fn(&row, reading->context);
 }
 
 int store_read_ended(struct store *store, bool is_received, int64_t before_us, size_t limit,
@@ -272,10 +277,12 @@ int store_read_ended(struct store *store, bool is_received, int64_t before_us, s
 	struct ended_reading reading = {.store = store, .fn = fn, .context = context};
 	sqlite3_stmt *statement =
 		store_statement(store, is_received ? SQL_JOBS_ENDED_RECEIVED : SQL_JOBS_ENDED);
+	int r;
 
 	(void)sqlite3_bind_int64(statement, 1, before_us);
 	store_bind_limit(statement, 2, limit);
-	return store_each_row(store, statement, use_ended, &reading);
+	r = store_each_row(store, statement, use_ended, &reading);
+	return r < 0 ? r : reading.status;
 }
 
 /* --- Tasks --- */
@@ -595,7 +602,7 @@ bool store_has_removed(struct store *store)
 {
 	uint64_t job;
 
-	return find_removed(store, &job) == 0;
+	return find_removed(store, &job) != -ENOENT;
 }
 
 int64_t store_used_bytes(struct store *store)

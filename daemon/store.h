@@ -215,7 +215,8 @@ struct ended_row {
 	int64_t bytes;    /* of the database that its rows take, at most */
 };
 typedef int ended_row_fn(const struct ended_row *row, void *context);
-/* Those that ended before that time (and were received), the first first, at most limit. */
+/* Those that ended before that time (and were received), the first first, at most limit. Where the
+ * disk fails some may have been given already. */
 int store_read_ended(struct store *store, bool is_received, int64_t before_us, size_t limit,
 		     ended_row_fn *fn, void *context);
 
@@ -358,7 +359,7 @@ int store_backup(const char *path, const char *to, struct error *ret_error);
 /* While a removed job is said to arrive its rows are not deleted. To keep it ends that, with the
  * commit; store_drop_job does too. */
 void store_set_arriving(struct store *store, uint64_t job, bool is_arriving);
-/* Rows of removed jobs are still being deleted. */
+/* Rows of removed jobs are still being deleted; also where that cannot be told. */
 bool store_has_removed(struct store *store);
 /* Bytes of the file that are not free; 0 where they cannot be told. */
 int64_t store_used_bytes(struct store *store);

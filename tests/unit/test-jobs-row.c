@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a job's row says when its deadline passed, it was received, adjusted or pruned. */
+/* What a job's row says when its deadline passed, it was received or adjusted. */
 #include "common/log.h"
 #include "common/util.h"
 #include "daemon/jobs-internal.h"
@@ -188,23 +188,6 @@ static void test_adjusted_twice_in_a_turn(void **state)
 	(void)jobs_box_finish(job);
 }
 
-/* --- Pruning --- */
-
-static void test_pruned_once(void **state)
-{
-	uint64_t first = jobs_box_finish(start("[\"127.0.0.1\"]", FAILING));
-	uint64_t second = jobs_box_finish(start("[\"127.0.0.1\"]", FAILING));
-	struct job_row row;
-
-	(void)state;
-	assert_true(jobs_prune(table.jobs, first));
-	assert_true(jobs_prune(table.jobs, second));
-	assert_false(jobs_prune(table.jobs, first));
-	jobs_remove(table.jobs, jobs_box_finish(start("[\"127.0.0.1\"]", FAILING)));
-	assert_int_equal(jobs_pruned(table.jobs), 2);
-	assert_int_equal(store_read_job(box.store, first, &row), -ENOENT);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -213,7 +196,6 @@ int main(void)
 		TABLE_TEST(test_received),
 		TABLE_TEST(test_received_on_full_disk),
 		TABLE_TEST(test_adjusted_twice_in_a_turn),
-		TABLE_TEST(test_pruned_once),
 	};
 
 	log_set_level(LOG_ERR); /* not each end */
