@@ -176,10 +176,11 @@ worker_silent() {
 while_frozen() {
 	local status=0
 	# Nobody's disk stands still for good
-	in_box systemd-run --quiet --on-active=60s fsfreeze --unfreeze /var/lib/jobd
+	in_box systemd-run --quiet --unit thaw --on-active=60s fsfreeze --unfreeze /var/lib/jobd
 	in_box fsfreeze --freeze /var/lib/jobd
 	in_box timeout 60 jobctl start ssh --host-key accept-new --port 2223 127.0.0.1 -- show 3>&- 4>&- &
 	wait_until "$BOUND" "$@" || status=1
+	in_box systemctl stop thaw.timer
 	in_box fsfreeze --unfreeze /var/lib/jobd
 	wait "$!"
 	return "$status"
