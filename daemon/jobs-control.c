@@ -338,14 +338,33 @@ static int read_changed(const struct live_job *job, const struct job_changes *ch
 	return 0;
 }
 
+/* Of a job that is being stopped, by its deadline perhaps, nothing would have an effect. */
+static int refuse_late(const struct live_job *job, const struct job_changes *changes,
+		       struct error *ret_error)
+{
+	char id[24];
+
+	if (job->job.row.state != JOB_STOPPING ||
+	    (changes->parallel < 0 && changes->rate < 0 && changes->deadline_us < 0))
+		return 0;
+	(void)snprintf(id, sizeof(id), "%llu", (unsigned long long)job->job.row.id);
+	return error_set(
+		ret_error, ERROR_WRONG_STATE, id,
+		"job %s is being stopped%s%s: there is nothing left to adjust but its name", id,
+		job->job.row.reason ? ", since " : "",
+		job->job.row.reason ? job->job.row.reason : "");
+}
+
 int jobs_adjust(struct jobs *jobs, struct job *public_job, const struct job_changes *changes,
 		struct error *ret_error)
 {
 	struct live_job *job = live_job_of(public_job);
 	struct job_options *options;
 	autofree char *text = NULL;
-	int r;
+	int r = refuse_late(job, changes, ret_error);
 
+	if (r < 0)
+		return r;
 	if (changes->name && (r = job_name_check(changes->name, ret_error)) < 0)
 		return r;
 	if (read_changed(job, changes, &text) < 0)

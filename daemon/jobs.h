@@ -104,6 +104,7 @@ struct job_changes {
 	int64_t rate;        /* -1: as it is */
 	int64_t deadline_us; /* -1: as it is; 0: none */
 };
+/* Of a stopping job only the name: else WrongState. */
 int jobs_adjust(struct jobs *jobs, struct job *job, const struct job_changes *changes,
 		struct error *ret_error);
 /* A job that has ended, and whose row was queued just now: watchers are told with the commit. */

@@ -188,6 +188,26 @@ static void test_adjusted_twice_in_a_turn(void **state)
 	(void)jobs_box_finish(job);
 }
 
+/* What would have no effect any more is refused; a new name has. */
+static void test_adjusted_too_late(void **state)
+{
+	struct job *job = start("[\"127.0.0.1\"]", "{\"count\": 0}");
+	struct job_changes later = {.parallel = -1, .rate = -1, .deadline_us = US_PER_SEC};
+	struct error error = {0};
+
+	(void)state;
+	jobs_stop(table.jobs, job, 0);
+	assert_int_equal(job->row.state, JOB_STOPPING);
+	assert_true(jobs_adjust(table.jobs, job, &later, &error) < 0);
+	assert_string_equal(error.sentence, "job 1 is being stopped: there is nothing left to "
+					    "adjust but its name");
+	error_done(&error);
+	adjust(job,
+	       (struct job_changes){.name = "late", .parallel = -1, .rate = -1, .deadline_us = -1});
+	assert_string_equal(job->row.name, "late");
+	(void)jobs_box_finish(job);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -196,6 +216,7 @@ int main(void)
 		TABLE_TEST(test_received),
 		TABLE_TEST(test_received_on_full_disk),
 		TABLE_TEST(test_adjusted_twice_in_a_turn),
+		TABLE_TEST(test_adjusted_too_late),
 	};
 
 	log_set_level(LOG_ERR); /* not each end */
