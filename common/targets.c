@@ -184,14 +184,20 @@ struct interval {
 	address_number first, last;
 };
 
-/* Disjoint, in a tree of tsearch(3); before the first that is more than one address there is none.
- */
+/* Disjoint, in a tree of tsearch(3); before the first word that is more than one address there is
+ * none, but rows of such as came one behind the other. */
 struct taken {
 	void *root;
 	struct hash_set hashes;
-	struct interval *singles;
-	size_t single_count;
+	struct interval *rows;
+	size_t row_count;
 };
+
+/* The next address behind a row, which is never the first one again. */
+static bool is_next(enum term_type type, address_number last, struct interval interval)
+{
+	return interval.type == type && interval.first > 0 && interval.first - 1 == last;
+}
 
 /* What is looked for begins as a struct interval does, and takes down the first that overlaps it.
  */
@@ -250,27 +256,38 @@ static bool hash_single(struct taken *taken, const struct interval *interval)
 	return hash_set_add(&taken->hashes, hash ? hash : 1);
 }
 
+static void hash_row(struct taken *taken, struct interval row)
+{
+	do
+		(void)hash_single(taken, &row);
+	while (row.first++ < row.last);
+}
+
 /* True if it is new. As long as each comes above the one before, that alone tells, and none is
  * hashed. */
 static bool taken_add_single(struct taken *taken, struct interval interval)
 {
-	size_t count = taken->single_count;
+	struct interval *row = taken->row_count > 0 ? &taken->rows[taken->row_count - 1] : NULL;
 
-	if (!taken->hashes.slots && count > 0 &&
-	    compare_intervals(&taken->singles[count - 1], &interval) >= 0)
-		for (size_t i = 0; i < count; i++)
-			(void)hash_single(taken, &taken->singles[i]);
+	if (!taken->hashes.slots && row &&
+	    compare_firsts(row->type, row->last, interval.type, interval.first) >= 0)
+		for (size_t i = 0; i < taken->row_count; i++)
+			hash_row(taken, taken->rows[i]);
 	if (taken->hashes.slots && !hash_single(taken, &interval))
 		return false;
-	taken->singles = xgrow(taken->singles, count, sizeof(*taken->singles));
-	taken->singles[taken->single_count++] = interval;
+	if (row && is_next(row->type, row->last, interval)) {
+		row->last = interval.last;
+		return true;
+	}
+	taken->rows = xgrow(taken->rows, taken->row_count, sizeof(*taken->rows));
+	taken->rows[taken->row_count++] = interval;
 	return true;
 }
 
 static void taken_make_tree(struct taken *taken)
 {
-	while (taken->single_count > 0)
-		taken_insert(taken, taken->singles[--taken->single_count]);
+	while (taken->row_count > 0)
+		taken_insert(taken, taken->rows[--taken->row_count]);
 }
 
 static void taken_done(struct taken *taken)
@@ -278,7 +295,7 @@ static void taken_done(struct taken *taken)
 	if (taken->root)
 		tdestroy(taken->root, free);
 	free(taken->hashes.slots);
-	free(taken->singles);
+	free(taken->rows);
 }
 
 typedef void free_part_fn(struct interval part, void *context);
@@ -339,11 +356,17 @@ static void ignore_part(struct interval part, void *context)
 	(void)context;
 }
 
+/* What is written one behind the other is one term. */
 static void append_part(struct interval part, void *context)
 {
+	struct making *making = context;
+	struct term *before = making->count > 0 ? &making->terms[making->count - 1] : NULL;
 	struct term term = term_of_addresses(part.type, part.first, part.last);
 
-	append(context, &term);
+	if (before && is_next(before->type, before->last, part))
+		*before = term_of_addresses(part.type, before->first, part.last);
+	else
+		append(making, &term);
 }
 
 /* A name that is an address in disguise (10.0.0.[1-9] written out) is compared as one. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "common/targets.h"
+#include "common/targets-internal.h"
 
 #include "common/util.h"
 
@@ -10,11 +10,13 @@
 
 #include <cmocka.h>
 
+enum { WORDS_AT_MOST = 1000 };
+
 /* Words with blanks between, as lists of include and exclude. */
 static int make(const char *include, const char *exclude, uint64_t limit,
 		struct target_list **ret_list, struct error *ret_error)
 {
-	const char *words[2][64];
+	const char *words[2][WORDS_AT_MOST];
 	size_t counts[2] = {0};
 	char *copies[2];
 	const char *texts[2] = {include, exclude};
@@ -168,6 +170,37 @@ static void test_scattered(void **state)
 	for (uint32_t i = 0; i < COUNT; i++)
 		free((char *)(uintptr_t)words[i]);
 	free(bracket);
+}
+
+/* Addresses that are written out one behind the other take the room of a range. */
+static void test_rows(void **state)
+{
+	static const char last[] = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
+	enum { COUNT = WORDS_AT_MOST };
+	struct target_list *list;
+	struct error error = {0};
+	char *words = NULL, text[TARGET_TEXT_MAX];
+	uint64_t index;
+	size_t size;
+	FILE *out = open_memstream(&words, &size);
+
+	(void)state;
+	for (unsigned i = 0; i < COUNT; i++)
+		(void)fprintf(out, "10.0.%u.%u ", i >> 8, i & 255);
+	assert_int_equal(fclose(out), 0);
+	assert_int_equal(make(words, "", COUNT, &list, &error), 0);
+	assert_int_equal(list->count, 1);
+	assert_int_equal(target_list_count(list), COUNT);
+	target_list_text(list, COUNT - 1, text);
+	assert_string_equal(text, "10.0.3.231");
+	assert_true(target_list_find(list, "10.0.1.0", &index));
+	assert_int_equal(index, 256);
+	target_list_free(list);
+	free(words);
+	/* Behind the last address comes none, least of all the first */
+	words = xasprintf("255.255.255.255 0.0.0.0 %s ::", last);
+	check(words, "", words);
+	free(words);
 }
 
 static void write_address(FILE *out, bool is_ipv6, unsigned number)
@@ -461,7 +494,8 @@ int main(void)
 		cmocka_unit_test(test_scattered),   cmocka_unit_test(test_large),
 		cmocka_unit_test(test_refused),     cmocka_unit_test(test_split),
 		cmocka_unit_test(test_fold),        cmocka_unit_test(test_find_all),
-		cmocka_unit_test(test_find_pieces), cmocka_unit_test(test_any),
+		cmocka_unit_test(test_find_pieces), cmocka_unit_test(test_rows),
+		cmocka_unit_test(test_any),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
