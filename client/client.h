@@ -243,9 +243,6 @@ struct results_options {
 	const char *dir;   /* a file a target, or NULL */
 	int64_t bar_tasks; /* between the results stands a bar of so many tasks; 0: none */
 };
-/* mkdir -p; the end with STATUS_WORDS where no files can be made in it: before anything runs whose
- * output they are for. */
-void results_make_dir(const char *dir);
 /* Of what was read */
 struct results_sums {
 	bool is_empty;  /* nothing came */

@@ -2,6 +2,7 @@
 /* jobctl start: words to one Start call, of a job or a schedule; with --wait also what comes of it.
  */
 #include "client/client.h"
+#include "client/files.h"
 
 #include "common/protocol.h"
 #include "common/states.h"
@@ -332,7 +333,7 @@ enum status cmd_start(struct words *words)
 	(void)json_object_set_new(words->parameters, "kind", json_string(kind));
 	(void)json_object_set_new(words->parameters, "token", new_token());
 	if (options.dir && !is_dry_run(words))
-		results_make_dir(options.dir);
+		files_make_dir(options.dir);
 	reply = talk("Start", json_incref(words->parameters));
 	if (is_dry_run(words)) {
 		json_decref(reply);

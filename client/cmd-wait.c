@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* jobctl wait, and jobctl receive. */
 #include "client/client.h"
+#include "client/files.h"
 
 #include "common/util.h"
 
@@ -147,7 +148,7 @@ enum status cmd_receive(struct words *words)
 	options = results_options_of(words);
 	is_whole |= options.is_summary;
 	if (options.dir)
-		results_make_dir(options.dir);
+		files_make_dir(options.dir);
 	options.is_single = is_single(json_object_get(words->parameters, "selection"));
 	talk_on_interrupt(0);
 	results_receive(json_incref(words->parameters), &options, &received);

@@ -9,13 +9,13 @@
  * next page whatever is confirmed).
  */
 #include "client/client.h"
+#include "client/files.h"
 
 #include "common/hash.h"
 #include "common/protocol.h"
 #include "common/util.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -42,7 +42,6 @@ struct held {
 struct pending {
 	uint64_t key; /* job << 32 | index */
 	char *target;
-	int64_t written;     /* of standard output, into the file of --dir, with what came before */
 	struct held held[2]; /* by stream */
 	UT_hash_handle hh;
 };
@@ -53,6 +52,7 @@ struct results {
 	struct group *groups;      /* of the same output, for --group */
 	struct group *failures[2]; /* by stream; that are told alike, for --group */
 	struct summary *summary;
+	struct files *files; /* of --dir, else NULL */
 	struct results_sums sums;
 	bool is_one;     /* stdout and stderr are one file */
 	bool is_open[2]; /* by stream: the line that stands there has not ended */
@@ -163,139 +163,6 @@ static void print_lines(struct pending *pending, int stream, bool is_end, int64_
 	held->size -= printed;
 	memmove(held->bytes, held->bytes + printed, held->size);
 	held->position = position;
-}
-
-/* --- A file a target --- */
-
-/*
- * What comes is written beside the file, and takes its place when the task has succeeded: a device
- * that breaks off, or refuses the command, leaves the backup of the night before as it was.
- */
-static const char part_suffix[] = ".part";
-
-void results_make_dir(const char *dir)
-{
-	autofree char *path = xasprintf("%s/", dir);
-
-	for (char *slash = path; (slash = strchr(slash + 1, '/'));) {
-		*slash = '\0';
-		if (mkdir(path, 0777) < 0 && errno != EEXIST)
-			fail(STATUS_WORDS, "--dir: cannot make %s: %m", path);
-		*slash = '/';
-	}
-	if (access(path, W_OK | X_OK) < 0)
-		fail(STATUS_WORDS, "--dir: cannot write to %s: %m", dir);
-}
-
-static char *file_path(const struct results *results, const char *target, const char *suffix)
-{
-	if (strchr(target, '/'))
-		fail(STATUS_REFUSED, "the target '%s' is no file name", target);
-	return xasprintf("%s/%s%s", results->options.dir, target, suffix);
-}
-
-static void write_at(int fd, const char *path, const char *bytes, size_t size, int64_t offset)
-{
-	while (size > 0) {
-		ssize_t part = pwrite(fd, bytes, size, offset);
-
-		if (part < 0 && errno == EINTR)
-			continue;
-		if (part < 0)
-			fail(STATUS_REFUSED, "cannot write %s: %m", path);
-		bytes += part;
-		offset += part;
-		size -= (size_t)part;
-	}
-}
-
-static void write_part(struct results *results, const json_t *record, const char *bytes,
-		       size_t size)
-{
-	autofree char *path = file_path(results, text_of(record, "target"), part_suffix);
-	int64_t offset = number_of(record, "offset");
-	struct stat status;
-	int fd;
-
-	/* What an interrupted reading wrote comes again, and goes where it was. */
-	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (offset == 0 ? O_TRUNC : 0), 0666);
-	if (fd < 0 || fstat(fd, &status) < 0)
-		fail(STATUS_REFUSED, "cannot write %s: %m", path);
-	/* What was received before is not there, and no hole is to look like it. */
-	if (offset <= status.st_size)
-		write_at(fd, path, bytes, size, offset);
-	if (close(fd) < 0)
-		fail(STATUS_REFUSED, "cannot write %s: %m", path);
-	find_pending(results, record)->written = offset + (int64_t)size;
-}
-
-/* The last `size` bytes of the part, and nothing before. */
-static void cut_part(const char *part, int64_t part_size, int64_t size)
-{
-	autofree char *last = xasprintf("%s.last", part);
-	autoclose int from = open(part, O_RDONLY | O_CLOEXEC);
-	int to = open(last, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-	char bytes[65536];
-	int64_t at = 0;
-
-	if (from < 0 || to < 0)
-		fail(STATUS_REFUSED, "cannot write %s: %m", last);
-	while (at < size) {
-		ssize_t read_size = pread(from, bytes, sizeof(bytes), part_size - size + at);
-
-		if (read_size <= 0)
-			fail(STATUS_REFUSED, "cannot read %s: %m", part);
-		write_at(to, last, bytes, (size_t)read_size, at);
-		at += read_size;
-	}
-	if (close(to) < 0 || rename(last, part) < 0)
-		fail(STATUS_REFUSED, "cannot write %s: %m", last);
-}
-
-/* Is all of a task's output there? Before that of the try that succeeded stands that of others. */
-static bool is_whole(const struct pending *pending, const json_t *task, int64_t part_size)
-{
-	int64_t size = number_of(json_object_get(task, "ssh"), "stdoutBytes");
-
-	if (pending->written > 0 && part_size != pending->written)
-		return false;
-	return number_of(task, "attempts") > 1 ? part_size >= size : part_size == size;
-}
-
-/* The part becomes the file. Where its task did not succeed, the part's path, if it has any. */
-static char *end_file(struct results *results, const json_t *record, const json_t *task)
-{
-	const struct pending *pending = find_pending(results, record);
-	const char *target = text_of(record, "target");
-	autofree char *path = file_path(results, target, "");
-	char *part = file_path(results, target, part_suffix);
-	const json_t *ssh = json_object_get(task, "ssh");
-	bool has_succeeded = streq(text_of(task, "state"), "succeeded");
-	int64_t size = number_of(ssh, "stdoutBytes");
-	struct stat status;
-	bool is_there;
-
-	/* No output replaces that of an earlier run as well. */
-	if (ssh && size == 0 && has_succeeded)
-		write_part(results, record, "", 0);
-	is_there = stat(part, &status) == 0;
-	if (is_there && ssh && !has_succeeded && size == 0 && pending->written == 0)
-		is_there = unlink(part) < 0; /* of an earlier run */
-	if (ssh && !has_succeeded && is_there)
-		return part;
-	if (ssh && has_succeeded && (!is_there || !is_whole(pending, task, status.st_size))) {
-		(void)fprintf(error_file(),
-			      "jobctl: %s is as it was, since a part of the output was received "
-			      "before: --again writes all of it\n",
-			      path);
-	} else if (is_there) {
-		if (ssh && status.st_size > size)
-			cut_part(part, status.st_size, size);
-		if (rename(part, path) < 0)
-			fail(STATUS_REFUSED, "cannot write %s: %m", path);
-	}
-	free(part);
-	return NULL;
 }
 
 /* --- Groups --- */
@@ -460,8 +327,8 @@ static void take_end(struct results *results, const json_t *record, const json_t
 	const json_t *ssh = json_object_get(task, "ssh");
 	autofree char *place = NULL;
 
-	if (results->options.dir) {
-		place = end_file(results, record, task);
+	if (results->files) {
+		place = files_end(results->files, record, task);
 	} else if (results->options.is_group && (has_output || (ssh && has_succeeded))) {
 		size_t size = has_succeeded
 				      ? last_try_size(task, "stdoutBytes", pending->held[0].size)
@@ -490,8 +357,8 @@ static void take_output(struct results *results, const json_t *record)
 	if (bytes_from_json(record, &bytes, &size) < 0)
 		fail(STATUS_DAEMON, "jobd's reply is not readable: are jobctl and jobd of one "
 				    "version?");
-	if (options->dir && stream == 0) {
-		write_part(results, record, bytes, size);
+	if (results->files && stream == 0) {
+		files_write(results->files, record, bytes, size);
 	} else if (options->is_raw) {
 		(void)fwrite(bytes, 1, size, stream_file(stream));
 	} else if (options->is_single && !options->is_group) {
@@ -609,6 +476,8 @@ void results_receive(json_t *parameters, const struct results_options *options,
 	int64_t written = 0, confirmed, asked = -1;
 	bool is_end, is_ahead;
 
+	if (options->dir)
+		results.files = files_new(options->dir);
 	/* It shows what there is, and takes nothing. */
 	if (options->is_summary) {
 		(void)json_object_set_new(parameters, "again", json_true());
@@ -649,5 +518,6 @@ void results_receive(json_t *parameters, const struct results_options *options,
 		if (!is_ahead)
 			asked = ask_next(written);
 	}
+	files_free(results.files);
 	*ret_sums = results.sums;
 }

@@ -387,6 +387,11 @@ credential() {
 	[ "$(cat "$dir/127.0.1.1")" = better ]
 	[ "$(cat "$dir/127.0.1.2")" = good ]
 	[ "$(cat "$dir/127.0.1.2.part")" = half ]
+	# What is no output of a command takes nobody's place
+	run -0 jobctl start ping --wait --count 1 --dir "$dir" 127.0.1.2
+	run -3 jobctl start ssh --wait --port 1 --dir "$dir" 127.0.1.2 -- true
+	[ "$output" = "127.0.1.2: failed (refused): 127.0.1.2 port 1 refuses connections" ]
+	[ "$(cat "$dir/127.0.1.2")" = good ]
 	# Nothing came: nothing of the run before stands for it
 	run -3 ssh_job --dir "$dir" 127.0.1.2 -- 'exit 2'
 	[ "$output" = "127.0.1.2: failed (exit): exit status 2" ]
@@ -410,6 +415,30 @@ credential() {
 	[ ! -e "$dir/127.0.1.1" ]
 	run -0 jobctl receive 1 --again --dir "$dir"
 	[ "$(cat "$dir/127.0.1.1")" = $'one\ntwo' ]
+}
+
+@test "--dir: two jobs that ran at the same time do not write into one file" {
+	start_sshd
+	known 127.0.1.1
+	start_jobd
+	dir=$BATS_TEST_TMPDIR/dir go=$(mark go)
+	for word in aaa bbb; do
+		jobctl start ssh --login root --port "$SSH_PORT" 127.0.1.1 -- "echo $word; while [ ! -e $go ]; do sleep 0.05; done; echo $word"
+		wait_until "$BOUND" eval "jobctl receive @last --keep | grep -q $word"
+	done
+	touch "$go"
+	run -1 jobctl receive --wait --dir "$dir"
+	[ "$output" = "jobctl: --dir: 127.0.1.1 is in the jobs 1 and 2, which ran at the same time: receive each by itself with --again, into a folder of its own" ]
+	[ ! -e "$dir/127.0.1.1" ]
+	run -0 jobctl wait
+	run -0 jobctl receive 1 --again --dir "$dir/1"
+	run -0 jobctl receive 2 --again --dir "$dir/2"
+	[ "$(cat "$dir/1/127.0.1.1")" = $'aaa\naaa' ]
+	[ "$(cat "$dir/2/127.0.1.1")" = $'bbb\nbbb' ]
+	# Of such as ran one after the other the newest stays
+	run -0 ssh_job 127.0.1.1 -- echo ccc
+	run -0 jobctl receive 1 3 --again --dir "$dir"
+	[ "$(cat "$dir/127.0.1.1")" = ccc ]
 }
 
 @test "of a task that was tried again --dir, --group and diff take what the last try wrote" {

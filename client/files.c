@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "client/files.h"
+
+#include "client/client.h"
+
+#include "common/hash.h"
+#include "common/util.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char part_suffix[] = ".part";
+
+/* A part whose task has not ended. */
+struct file {
+	char *target;
+	int64_t job;
+	int64_t written; /* by this reading, with what came before */
+	UT_hash_handle hh;
+};
+
+struct files {
+	const char *dir;
+	struct file *by_target;
+};
+
+void files_make_dir(const char *dir)
+{
+	autofree char *path = xasprintf("%s/", dir);
+
+	for (char *slash = path; (slash = strchr(slash + 1, '/'));) {
+		*slash = '\0';
+		if (mkdir(path, 0777) < 0 && errno != EEXIST)
+			fail(STATUS_WORDS, "--dir: cannot make %s: %m", path);
+		*slash = '/';
+	}
+	if (access(path, W_OK | X_OK) < 0)
+		fail(STATUS_WORDS, "--dir: cannot write to %s: %m", dir);
+}
+
+struct files *files_new(const char *dir)
+{
+	struct files *files = xcalloc(1, sizeof(*files));
+
+	files->dir = dir;
+	return files;
+}
+
+static void drop(struct files *files, struct file *file)
+{
+	HASH_DEL(files->by_target, file);
+	free(file->target);
+	free(file);
+}
+
+void files_free(struct files *files)
+{
+	struct file *file, *next;
+
+	if (!files)
+		return;
+	HASH_ITER (hh, files->by_target, file, next) {
+		drop(files, file);
+	}
+	free(files);
+}
+
+/* The one of a record's target. Of two jobs at a time one would write into the other's. */
+static struct file *find(struct files *files, const json_t *record)
+{
+	const char *target = text_of(record, "target");
+	int64_t job = number_of(record, "job");
+	struct file *file;
+
+	HASH_FIND_STR(files->by_target, target, file);
+	if (!file) {
+		file = xcalloc(1, sizeof(*file));
+		file->target = xstrdup(target);
+		file->job = job;
+		HASH_ADD_KEYPTR(hh, files->by_target, file->target, strlen(file->target), file);
+	}
+	if (file->job != job)
+		fail(STATUS_REFUSED,
+		     "--dir: %s is in the jobs %lld and %lld, which ran at the same time: receive "
+		     "each by itself with --again, into a folder of its own",
+		     target, (long long)file->job, (long long)job);
+	return file;
+}
+
+static char *file_path(const struct files *files, const char *target, const char *suffix)
+{
+	if (strchr(target, '/'))
+		fail(STATUS_REFUSED, "the target '%s' is no file name", target);
+	return xasprintf("%s/%s%s", files->dir, target, suffix);
+}
+
+static void write_at(int fd, const char *path, const char *bytes, size_t size, int64_t offset)
+{
+	while (size > 0) {
+		ssize_t part = pwrite(fd, bytes, size, offset);
+
+		if (part < 0 && errno == EINTR)
+			continue;
+		if (part < 0)
+			fail(STATUS_REFUSED, "cannot write %s: %m", path);
+		bytes += part;
+		offset += part;
+		size -= (size_t)part;
+	}
+}
+
+static void write_part(const char *path, const char *bytes, size_t size, int64_t offset)
+{
+	struct stat status;
+	int fd;
+
+	/* What an interrupted reading wrote comes again, and goes where it was. */
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (offset == 0 ? O_TRUNC : 0), 0666);
+	if (fd < 0 || fstat(fd, &status) < 0)
+		fail(STATUS_REFUSED, "cannot write %s: %m", path);
+	/* What was received before is not there, and no hole is to look like it. */
+	if (offset <= status.st_size)
+		write_at(fd, path, bytes, size, offset);
+	if (close(fd) < 0)
+		fail(STATUS_REFUSED, "cannot write %s: %m", path);
+}
+
+void files_write(struct files *files, const json_t *record, const char *bytes, size_t size)
+{
+	struct file *file = find(files, record);
+	autofree char *part = file_path(files, file->target, part_suffix);
+	int64_t offset = number_of(record, "offset");
+
+	write_part(part, bytes, size, offset);
+	file->written = offset + (int64_t)size;
+}
+
+/* The last `size` bytes of the part, and nothing before. */
+static void cut_part(const char *part, int64_t part_size, int64_t size)
+{
+	autofree char *last = xasprintf("%s.last", part);
+	autoclose int from = open(part, O_RDONLY | O_CLOEXEC);
+	int to = open(last, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	char bytes[65536];
+	int64_t at = 0;
+
+	if (from < 0 || to < 0)
+		fail(STATUS_REFUSED, "cannot write %s: %m", last);
+	while (at < size) {
+		ssize_t read_size = pread(from, bytes, sizeof(bytes), part_size - size + at);
+
+		if (read_size <= 0)
+			fail(STATUS_REFUSED, "cannot read %s: %m", part);
+		write_at(to, last, bytes, (size_t)read_size, at);
+		at += read_size;
+	}
+	if (close(to) < 0 || rename(last, part) < 0)
+		fail(STATUS_REFUSED, "cannot write %s: %m", last);
+}
+
+/* Is all of a task's output there? Before that of the try that succeeded stands that of others. */
+static bool is_whole(const struct file *file, const json_t *task, int64_t size, int64_t part_size)
+{
+	if (file->written > 0 && part_size != file->written)
+		return false;
+	return number_of(task, "attempts") > 1 ? part_size >= size : part_size == size;
+}
+
+/* Of a task that succeeded. */
+static void take_place(const struct files *files, const struct file *file, const json_t *task,
+		       const char *part)
+{
+	autofree char *path = file_path(files, file->target, "");
+	int64_t size = number_of(json_object_get(task, "ssh"), "stdoutBytes");
+	struct stat status;
+
+	/* No output replaces that of an earlier run as well. */
+	if (size == 0)
+		write_part(part, "", 0, 0);
+	if (stat(part, &status) < 0 || !is_whole(file, task, size, status.st_size)) {
+		(void)fflush(stdout); /* first what was printed before */
+		(void)fprintf(stderr,
+			      "jobctl: %s is as it was, since a part of the output was received "
+			      "before: --again writes all of it\n",
+			      path);
+		return;
+	}
+	if (status.st_size > size)
+		cut_part(part, status.st_size, size);
+	if (rename(part, path) < 0)
+		fail(STATUS_REFUSED, "cannot write %s: %m", path);
+}
+
+char *files_end(struct files *files, const json_t *record, const json_t *task)
+{
+	struct file *file = find(files, record);
+	char *part = file_path(files, file->target, part_suffix);
+	const json_t *ssh = json_object_get(task, "ssh");
+	bool has_succeeded = ssh && streq(text_of(task, "state"), "succeeded");
+	bool is_of_before = file->written == 0 && number_of(ssh, "stdoutBytes") == 0;
+
+	if (has_succeeded)
+		take_place(files, file, task, part);
+	else if (ssh && is_of_before)
+		(void)unlink(part);
+	drop(files, file);
+	/* A ping, or what did not get as far as the command, has no part, whatever is there. */
+	if (ssh && !has_succeeded && access(part, F_OK) == 0)
+		return part;
+	free(part);
+	return NULL;
+}

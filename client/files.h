@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * --dir: the standard output of each target in a file of its name. What comes is written beside the
+ * file, as FILE.part, and takes its place when the task has succeeded: a device that breaks off, or
+ * refuses the command, leaves the backup of the night before as it was.
+ *
+ * What cannot be written ends the program, before it was confirmed.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stddef.h>
+
+struct files;
+
+/* mkdir -p; the end with STATUS_WORDS where no files can be made in it: before anything runs whose
+ * output they are for. */
+void files_make_dir(const char *dir);
+/* dir is the caller's. */
+struct files *files_new(const char *dir);
+/* NULL is fine. */
+void files_free(struct files *files);
+
+/* A record of output. */
+void files_write(struct files *files, const json_t *record, const char *bytes, size_t size);
+/* A record of a task's end. Where it did not succeed, the path of what came of it, which the caller
+ * frees, or NULL: nothing did. */
+char *files_end(struct files *files, const json_t *record, const json_t *task);
