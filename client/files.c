@@ -23,6 +23,7 @@ struct file {
 
 struct files {
 	const char *dir;
+	bool is_last; /* what is not written now is gone */
 	struct file *by_target;
 };
 
@@ -40,11 +41,12 @@ void files_make_dir(const char *dir)
 		fail(STATUS_WORDS, "--dir: cannot write to %s: %m", dir);
 }
 
-struct files *files_new(const char *dir)
+struct files *files_new(const char *dir, bool is_last)
 {
 	struct files *files = xcalloc(1, sizeof(*files));
 
 	files->dir = dir;
+	files->is_last = is_last;
 	return files;
 }
 
@@ -168,6 +170,20 @@ static bool is_whole(const struct file *file, const json_t *task, int64_t size, 
 	return number_of(task, "attempts") > 1 ? part_size >= size : part_size == size;
 }
 
+static void tell_left(const struct files *files, const char *path)
+{
+	const char *why = "a part of the output was received before";
+
+	if (files->is_last)
+		fail(STATUS_REFUSED,
+		     "--dir: %s is as it was, and the job is kept, since %s: --again writes all of "
+		     "it",
+		     path, why);
+	(void)fflush(stdout); /* first what was printed before */
+	(void)fprintf(stderr, "jobctl: %s is as it was, since %s: --again writes all of it\n", path,
+		      why);
+}
+
 /* Of a task that succeeded. */
 static void take_place(const struct files *files, const struct file *file, const json_t *task,
 		       const char *part)
@@ -180,11 +196,7 @@ static void take_place(const struct files *files, const struct file *file, const
 	if (size == 0)
 		write_part(part, "", 0, 0);
 	if (stat(part, &status) < 0 || !is_whole(file, task, size, status.st_size)) {
-		(void)fflush(stdout); /* first what was printed before */
-		(void)fprintf(stderr,
-			      "jobctl: %s is as it was, since a part of the output was received "
-			      "before: --again writes all of it\n",
-			      path);
+		tell_left(files, path);
 		return;
 	}
 	if (status.st_size > size)

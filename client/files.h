@@ -9,6 +9,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 struct files;
@@ -16,8 +17,8 @@ struct files;
 /* mkdir -p; the end with STATUS_WORDS where no files can be made in it: before anything runs whose
  * output they are for. */
 void files_make_dir(const char *dir);
-/* dir is the caller's. */
-struct files *files_new(const char *dir);
+/* dir is the caller's. is_last: what was read is removed, so that it must be in its file. */
+struct files *files_new(const char *dir, bool is_last);
 /* NULL is fine. */
 void files_free(struct files *files);
 

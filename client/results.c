@@ -477,7 +477,8 @@ void results_receive(json_t *parameters, const struct results_options *options,
 	bool is_end, is_ahead;
 
 	if (options->dir)
-		results.files = files_new(options->dir);
+		results.files = files_new(options->dir,
+					  json_is_true(json_object_get(parameters, "remove")));
 	/* It shows what there is, and takes nothing. */
 	if (options->is_summary) {
 		(void)json_object_set_new(parameters, "again", json_true());

@@ -409,12 +409,17 @@ credential() {
 	jobctl start ssh --login root --port "$SSH_PORT" 127.0.1.1 -- "echo one; while [ ! -e $go ]; do sleep 0.05; done; echo two"
 	wait_until "$BOUND" eval '[ -n "$(jobctl receive 1 --keep)" ]'
 	[ "$(jobctl receive 1)" = one ]
+	[ "$(jobctl receive 1 --cursor half)" = one ]
 	touch "$go"
 	run -0 jobctl receive 1 --wait --dir "$dir"
 	[ "$output" = "jobctl: $dir/127.0.1.1 is as it was, since a part of the output was received before: --again writes all of it" ]
 	[ ! -e "$dir/127.0.1.1" ]
-	run -0 jobctl receive 1 --again --dir "$dir"
+	# --remove keeps what is not in its file
+	run -1 jobctl receive 1 --cursor half --remove --dir "$dir"
+	[ "$output" = "jobctl: --dir: $dir/127.0.1.1 is as it was, and the job is kept, since a part of the output was received before: --again writes all of it" ]
+	run -0 jobctl receive 1 --again --remove --dir "$dir"
 	[ "$(cat "$dir/127.0.1.1")" = $'one\ntwo' ]
+	[ -z "$(jobctl list)" ]
 }
 
 @test "--dir: two jobs that ran at the same time do not write into one file" {
