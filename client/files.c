@@ -11,12 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char part_suffix[] = ".part";
-
-/* A part whose task has not ended. */
+/* What came of a task that has not ended. */
 struct file {
-	char *target;
-	int64_t job;
+	char *part;      /* its path */
 	int64_t written; /* by this reading, with what came before */
 	UT_hash_handle hh;
 };
@@ -24,8 +21,10 @@ struct file {
 struct files {
 	const char *dir;
 	bool is_last; /* what is not written now is gone */
-	struct file *by_target;
+	struct file *by_part;
 };
+
+static const char part_suffix[] = ".part";
 
 void files_make_dir(const char *dir)
 {
@@ -52,8 +51,8 @@ struct files *files_new(const char *dir, bool is_last)
 
 static void drop(struct files *files, struct file *file)
 {
-	HASH_DEL(files->by_target, file);
-	free(file->target);
+	HASH_DEL(files->by_part, file);
+	free(file->part);
 	free(file);
 }
 
@@ -63,32 +62,10 @@ void files_free(struct files *files)
 
 	if (!files)
 		return;
-	HASH_ITER (hh, files->by_target, file, next) {
+	HASH_ITER (hh, files->by_part, file, next) {
 		drop(files, file);
 	}
 	free(files);
-}
-
-/* The one of a record's target. Of two jobs at a time one would write into the other's. */
-static struct file *find(struct files *files, const json_t *record)
-{
-	const char *target = text_of(record, "target");
-	int64_t job = number_of(record, "job");
-	struct file *file;
-
-	HASH_FIND_STR(files->by_target, target, file);
-	if (!file) {
-		file = xcalloc(1, sizeof(*file));
-		file->target = xstrdup(target);
-		file->job = job;
-		HASH_ADD_KEYPTR(hh, files->by_target, file->target, strlen(file->target), file);
-	}
-	if (file->job != job)
-		fail(STATUS_REFUSED,
-		     "--dir: %s is in the jobs %lld and %lld, which ran at the same time: receive "
-		     "each by itself with --again, into a folder of its own",
-		     target, (long long)file->job, (long long)job);
-	return file;
 }
 
 static char *file_path(const struct files *files, const char *target, const char *suffix)
@@ -96,6 +73,24 @@ static char *file_path(const struct files *files, const char *target, const char
 	if (strchr(target, '/'))
 		fail(STATUS_REFUSED, "the target '%s' is no file name", target);
 	return xasprintf("%s/%s%s", files->dir, target, suffix);
+}
+
+/* By the job too: another may write to the same target at the same time, for another reader. */
+static struct file *find(struct files *files, const json_t *record)
+{
+	autofree char *suffix =
+		xasprintf("%s.%lld", part_suffix, (long long)number_of(record, "job"));
+	autofree char *part = file_path(files, text_of(record, "target"), suffix);
+	struct file *file;
+
+	HASH_FIND_STR(files->by_part, part, file);
+	if (file)
+		return file;
+	file = xcalloc(1, sizeof(*file));
+	file->part = part;
+	part = NULL;
+	HASH_ADD_KEYPTR(hh, files->by_part, file->part, strlen(file->part), file);
+	return file;
 }
 
 static void write_at(int fd, const char *path, const char *bytes, size_t size, int64_t offset)
@@ -132,10 +127,9 @@ static void write_part(const char *path, const char *bytes, size_t size, int64_t
 void files_write(struct files *files, const json_t *record, const char *bytes, size_t size)
 {
 	struct file *file = find(files, record);
-	autofree char *part = file_path(files, file->target, part_suffix);
 	int64_t offset = number_of(record, "offset");
 
-	write_part(part, bytes, size, offset);
+	write_part(file->part, bytes, size, offset);
 	file->written = offset + (int64_t)size;
 }
 
@@ -186,41 +180,44 @@ static void tell_left(const struct files *files, const char *path)
 
 /* Of a task that succeeded. */
 static void take_place(const struct files *files, const struct file *file, const json_t *task,
-		       const char *part)
+		       const char *path)
 {
-	autofree char *path = file_path(files, file->target, "");
 	int64_t size = number_of(json_object_get(task, "ssh"), "stdoutBytes");
 	struct stat status;
 
 	/* No output replaces that of an earlier run as well. */
 	if (size == 0)
-		write_part(part, "", 0, 0);
-	if (stat(part, &status) < 0 || !is_whole(file, task, size, status.st_size)) {
+		write_part(file->part, "", 0, 0);
+	if (stat(file->part, &status) < 0 || !is_whole(file, task, size, status.st_size)) {
 		tell_left(files, path);
 		return;
 	}
 	if (status.st_size > size)
-		cut_part(part, status.st_size, size);
-	if (rename(part, path) < 0)
+		cut_part(file->part, status.st_size, size);
+	if (rename(file->part, path) < 0)
 		fail(STATUS_REFUSED, "cannot write %s: %m", path);
 }
 
 char *files_end(struct files *files, const json_t *record, const json_t *task)
 {
+	const char *target = text_of(record, "target");
 	struct file *file = find(files, record);
-	char *part = file_path(files, file->target, part_suffix);
+	autofree char *path = file_path(files, target, "");
+	char *left = file_path(files, target, part_suffix);
 	const json_t *ssh = json_object_get(task, "ssh");
 	bool has_succeeded = ssh && streq(text_of(task, "state"), "succeeded");
-	bool is_of_before = file->written == 0 && number_of(ssh, "stdoutBytes") == 0;
+	bool is_left = false;
 
 	if (has_succeeded)
-		take_place(files, file, task, part);
-	else if (ssh && is_of_before)
-		(void)unlink(part);
+		take_place(files, file, task, path);
+	else
+		is_left = rename(file->part, left) == 0;
+	/* Of an earlier run. A ping, and what did not get as far as the command, says nothing. */
+	if (ssh && !is_left)
+		(void)unlink(left);
 	drop(files, file);
-	/* A ping, or what did not get as far as the command, has no part, whatever is there. */
-	if (ssh && !has_succeeded && access(part, F_OK) == 0)
-		return part;
-	free(part);
+	if (is_left)
+		return left;
+	free(left);
 	return NULL;
 }

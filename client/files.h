@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * --dir: the standard output of each target in a file of its name. What comes is written beside the
- * file, as FILE.part, and takes its place when the task has succeeded: a device that breaks off, or
- * refuses the command, leaves the backup of the night before as it was.
+ * file, as FILE.part.JOB, and takes its place when the task has succeeded: a device that breaks
+ * off, or refuses the command, leaves the backup of the night before as it was. What came of such a
+ * one is FILE.part then.
  *
  * What cannot be written ends the program, before it was confirmed.
  */
