@@ -194,14 +194,18 @@ static int copy_open(struct store *store, const char *to, struct error *ret_erro
 	if (r == SQLITE_OK)
 		backup = sqlite3_backup_init(copy, "main", store->database, "main");
 	if (backup) {
-		(void)sqlite3_backup_step(backup, -1);
+		int step = sqlite3_backup_step(backup, -1);
+
+		/* It takes a lock that was not to be had for no failure. */
 		r = sqlite3_backup_finish(backup);
+		if (r == SQLITE_OK && step != SQLITE_DONE)
+			r = step;
 	} else {
 		r = sqlite3_errcode(copy);
 	}
 	if (r != SQLITE_OK)
 		r = error_set(ret_error, ERROR_STORAGE_FAILED, NULL,
-			      "the copy %s cannot be written: %s", to, sqlite3_errmsg(copy));
+			      "the copy %s cannot be written: %s", to, sqlite3_errstr(r));
 	if (sqlite3_close(copy) != SQLITE_OK && r == 0)
 		r = error_set(ret_error, ERROR_STORAGE_FAILED, NULL, "the copy %s cannot be closed",
 			      to);
