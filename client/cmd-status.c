@@ -15,6 +15,21 @@ static void print_number(const char *name, int64_t value)
 	printf("%14s: %lld\n", name, (long long)value);
 }
 
+/* As people read it; 0 is none. */
+static const char *limit_text(const char *name, int64_t value, char buffer[static UNITS_TEXT_MAX])
+{
+	static const char *const sizes[] = {"max-message", "max-output-per-task",
+					    "max-output-per-job", "max-database-size"};
+
+	if (streq(name, "keep-finished") && value > 0)
+		return duration_text(value, buffer);
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
+		if (streq(name, sizes[i]) && value > 0)
+			return size_text(value, buffer);
+	(void)snprintf(buffer, UNITS_TEXT_MAX, "%lld", (long long)value);
+	return buffer;
+}
+
 enum status cmd_status(struct words *words)
 {
 	json_t *status, *limits, *value;
@@ -50,7 +65,8 @@ enum status cmd_status(struct words *words)
 	print_number("queued tasks", number_of(status, "tasksQueued"));
 	print_number("running tasks", number_of(status, "tasksRunning"));
 	json_object_foreach (limits, name, value) {
-		printf("%14s: %s %lld\n", "limit", name, (long long)json_integer_value(value));
+		printf("%14s: %s %s\n", "limit", name,
+		       limit_text(name, json_integer_value(value), text));
 	}
 	json_decref(status);
 	return STATUS_OK;

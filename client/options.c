@@ -407,7 +407,7 @@ static json_t *parse_value(const struct option_row *row, const char *value, json
 	case OPTION_AHEAD:
 		if (time_parse_ahead(value, now_real_us(), &number) < 0)
 			bad_value(row, value,
-				  "a time to come such as 22:30, '2026-12-24 06:00' or +5m");
+				  "a time to come such as 22:30, 'tomorrow 03:00' or +5m");
 		return json_integer(number);
 	case OPTION_WORD:
 		return interface_word(check_word(row, value));

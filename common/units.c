@@ -172,20 +172,40 @@ uint64_t share_of(const struct share *share, uint64_t count)
 	return share->is_percent ? count / 100 * number + count % 100 * number / 100 : number;
 }
 
-/* "today", "yesterday", as systemd.time(7) has them: 00:00 of that day. */
+/* " 14:05[:06]", or nothing: 00:00. */
+static bool parse_hour(const char *text, struct tm *tm)
+{
+	static const char *const forms[] = {"", " %H:%M:%S", " %H:%M"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
+		const char *end;
+
+		tm->tm_hour = tm->tm_min = tm->tm_sec = 0;
+		end = strptime(text, forms[i], tm);
+		if (end && *end == '\0')
+			return true;
+	}
+	return false;
+}
+
+/* "today", "tomorrow 06:00": the days of systemd.time(7). */
 static bool parse_day(const char *text, time_t now, int64_t *ret_real_us)
 {
-	bool is_yesterday = streq(text, "yesterday");
+	static const char *const days[] = {"yesterday", "today", "tomorrow"};
 	struct tm tm;
 
-	if (!is_yesterday && !streq(text, "today"))
-		return false;
 	(void)localtime_r(&now, &tm);
-	tm.tm_mday -= is_yesterday;
-	tm.tm_hour = tm.tm_min = tm.tm_sec = 0;
-	tm.tm_isdst = -1;
-	*ret_real_us = mktime(&tm) * US_PER_SEC;
-	return true;
+	for (int i = 0; i < (int)ARRAY_SIZE(days); i++) {
+		size_t size = strlen(days[i]);
+
+		if (strncmp(text, days[i], size) != 0 || !parse_hour(text + size, &tm))
+			continue;
+		tm.tm_mday += i - 1;
+		tm.tm_isdst = -1;
+		*ret_real_us = mktime(&tm) * US_PER_SEC;
+		return true;
+	}
+	return false;
 }
 
 int time_parse(const char *text, int64_t now_us, int64_t *ret_real_us)

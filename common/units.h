@@ -27,8 +27,9 @@ int share_parse(const char *text, int64_t min, struct share *ret_share);
 uint64_t share_of(const struct share *share, uint64_t count);
 /* A decimal number, whole text, within [min, max] (-ERANGE outside). */
 int number_parse(const char *text, int64_t min, int64_t max, int64_t *ret_value);
-/* "2h" (so long ago), "2026-11-23", "2026-11-23 14:05[:06]", "14:05" (today), "today", "yesterday",
- * "@1700000000", local time; "2026-11-23T14:05[:06]+01:00", "...Z" with a zone. */
+/* "2h" (so long ago), "2026-11-23", "2026-11-23 14:05[:06]", "14:05" (today), "yesterday",
+ * "tomorrow 14:05", "@1700000000", local time; "2026-11-23T14:05[:06]+01:00", "...Z" with a zone.
+ */
 int time_parse(const char *text, int64_t now_real_us, int64_t *ret_real_us);
 /* The same for what is to come: "+5m" and "in 5m", no "2h"; of "14:05" the next. What is past is
  * -ERANGE. */

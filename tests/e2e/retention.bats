@@ -57,6 +57,16 @@ pruned() {
 	wait_until "$BOUND" has_ids ""
 }
 
+@test "status: the limits as people read them" {
+	configured 'keep-finished = 30d' 'max-database-size = 2G'
+	run -0 jobctl status
+	for words in 'keep-finished 30 d' 'max-database-size 2.0 GiB' 'max-output-per-job 0' 'max-clients 256'; do
+		grep -qxE " *limit: $words" <<<"$output"
+	done
+	run -0 jobctl status --json
+	jq -e '.limits."keep-finished" == 2592000000000' <<<"$output"
+}
+
 # noisy BYTES TARGET: a job that writes so much
 noisy() {
 	jobctl start ssh --login "$TEST_USER" --port "$SSH_PORT" --max-output 64M "$2" -- "head -c $1 /dev/urandom"

@@ -121,6 +121,11 @@ static void test_times(void **state)
 	assert_int_equal(value, 1699920000 * US_PER_SEC);
 	assert_int_equal(time_parse("yesterday", now, &value), 0);
 	assert_int_equal(value, 1699833600 * US_PER_SEC);
+	assert_int_equal(time_parse("yesterday 22:13:20", now, &value), 0);
+	assert_int_equal(value, now - 86400 * US_PER_SEC);
+	assert_int_equal(time_parse("today ", now, &value), -EINVAL);
+	assert_int_equal(time_parse("today 25:00", now, &value), -EINVAL);
+	assert_int_equal(time_parse("todayish", now, &value), -EINVAL);
 	assert_int_equal(time_parse("someday", now, &value), -EINVAL);
 	assert_int_equal(time_parse("2023-13-40", now, &value), -EINVAL);
 }
@@ -146,7 +151,11 @@ static void test_times_ahead(void **state)
 		{"2023-11-14", 0, -ERANGE},
 		{"5m", 0, -EINVAL},
 		{"+", 0, -EINVAL},
-		{"tomorrow", 0, -EINVAL},
+		{"tomorrow", 3600 + 46 * 60 + 40, 0},
+		{"tomorrow 22:13", 86400 - 20, 0},
+		{"today 22:14", 40, 0},
+		{"today 22:13", 0, -ERANGE},
+		{"yesterday", 0, -ERANGE},
 	};
 
 	(void)state;
