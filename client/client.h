@@ -181,9 +181,7 @@ struct target_lists {
 			  NULL: left out */
 	json_t *addresses; /* of hosts of inventories, by name, where it is not the name; NULL: left
 			      out */
-	/* Such a host is a target by its name, and its address may have a user and a port; else by
-	 * its address. */
-	bool has_logins;
+	bool has_logins;   /* users and ports */
 };
 /* A word of a target list, read where it is @FILE, @- or @FILE:PATTERN; appended to the lists. */
 void targets_read(const struct target_lists *lists, const char *word);

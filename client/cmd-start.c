@@ -229,7 +229,7 @@ static void take_targets(struct words *words, const char *kind)
 		(void)json_object_set(words->parameters, "exclude", exclude);
 	if (json_array_size(hosts) > 0)
 		(void)json_object_set(kind_object(words, kind), "hosts", hosts);
-	if (is_ssh && json_object_size(addresses) > 0)
+	if (json_object_size(addresses) > 0)
 		(void)json_object_set(kind_object(words, kind), "addresses", addresses);
 	json_decref(exclude);
 	json_decref(hosts);

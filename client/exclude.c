@@ -25,7 +25,7 @@ static struct target_list *list_of(const json_t *include, const json_t *exclude)
 	return list;
 }
 
-/* Those hosts of inventories that the words mean by the other of their names. */
+/* Those hosts of inventories that the words mean by their addresses. */
 static void add_others(json_t *targets, const struct target_lists *lists)
 {
 	struct target_list *list =
@@ -34,16 +34,14 @@ static void add_others(json_t *targets, const struct target_lists *lists)
 	json_t *value;
 
 	json_object_foreach (lists->addresses, name, value) {
-		const char *address = json_string_value(value), *other = name;
+		const char *address = json_string_value(value);
 		struct target_parts parts;
 		uint64_t index;
 
-		if (lists->has_logins)
-			other = target_split(address, &parts) == 0 ? parts.host : address;
-		if (list && (target_list_find(list, other, &index) ||
-			     target_list_find(list, address, &index)))
-			(void)json_array_append_new(
-				targets, json_string(lists->has_logins ? name : address));
+		if (list && (target_list_find(list, address, &index) ||
+			     (target_split(address, &parts) == 0 &&
+			      target_list_find(list, parts.host, &index))))
+			(void)json_array_append_new(targets, json_string(name));
 	}
 	target_list_free(list);
 }

@@ -541,11 +541,12 @@ static void add_host(const struct target_lists *lists, json_t *places, const str
 {
 	autofree char *address = target_of(host, lists->has_logins);
 	struct target_parts parts;
-	bool is_named = lists->has_logins && target_split(host->name, &parts) == 0;
+	bool is_named = target_split(host->name, &parts) == 0 &&
+			(lists->has_logins || (parts.user[0] == '\0' && parts.port == 0));
 	const char *target = is_named ? host->name : address;
 
 	(void)json_array_append_new(lists->targets, text_value(target, what));
-	if (lists->addresses && !streq(address, host->name) && (is_named || !lists->has_logins))
+	if (lists->addresses && is_named && !streq(address, host->name))
 		add_address(lists->addresses, host, address);
 	if (lists->hosts)
 		add_particulars(lists->hosts, places, host, target);

@@ -159,6 +159,15 @@ static int parse_map(const struct field *field, const json_t *value, struct stri
 	return 0;
 }
 
+const char *string_map_find(const struct string_map *map, const char *name, const char *otherwise)
+{
+	const struct string_entry *entry = NULL;
+
+	if (map->entries)
+		HASH_FIND_STR(map->entries, name, entry);
+	return entry ? entry->text : otherwise;
+}
+
 static void map_done(struct string_map *map)
 {
 	struct string_entry *entry, *next;

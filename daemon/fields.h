@@ -48,6 +48,8 @@ struct string_entry {
 	char *name, *text;
 	UT_hash_handle hh;
 };
+/* Of what has none of its own, otherwise. */
+const char *string_map_find(const struct string_map *map, const char *name, const char *otherwise);
 
 struct field {
 	const char *name; /* in the interface: "replyTimeoutUsec" */

@@ -47,6 +47,7 @@ static const struct field fields[] = {
 	{"tos", FIELD_INT, AT(tos), 0, UINT8_MAX, 0, NULL},
 	{"mark", FIELD_INT, AT(mark), 1, UINT32_MAX, 0, NULL},
 	{"rate", FIELD_INT, AT(rate), 1, 10000000, 0, NULL},
+	{"addresses", FIELD_MAP, AT(addresses), 0, TARGET_TEXT_MAX - 1, 0, NULL},
 };
 
 #undef DAY_US
@@ -114,27 +115,6 @@ static int check_source(struct ping_options *options, struct error *ret_error)
 	}
 }
 
-static int ping_options_check(void *context, const struct config *config, bool is_trusted,
-			      struct error *ret_error)
-{
-	struct ping_options *options = context;
-	int r;
-
-	(void)config;
-	(void)is_trusted;
-	if (options->is_all_addresses && (options->period_us > 0 || options->is_on_change))
-		return error_set(ret_error, ERROR_INVALID_OPTION, "allAddresses",
-				 "allAddresses: a host that is watched has one address: watch "
-				 "each by its own");
-	if (options->reply_timeout_us / options->interval_us >= OPEN_MAX)
-		return error_set(ret_error, ERROR_INVALID_OPTION, "intervalUsec",
-				 "more than %d requests to one target would be open at a time; "
-				 "lengthen the interval or shorten the reply time-out",
-				 OPEN_MAX);
-	r = check_success(options, ret_error);
-	return r < 0 ? r : check_source(options, ret_error);
-}
-
 static unsigned ping_in_flight_max(const struct config *config)
 {
 	return (unsigned)config->ping_parallel;
@@ -156,8 +136,8 @@ const char *ping_address_refusal(const union ping_address *address)
 							       : NULL;
 }
 
-int ping_target_host(const char *target, char ret_host[static TARGET_TEXT_MAX],
-		     struct error *ret_error)
+static int split_host(const char *target, char ret_host[static TARGET_TEXT_MAX],
+		      struct error *ret_error)
 {
 	struct target_parts parts;
 
@@ -172,13 +152,20 @@ int ping_target_host(const char *target, char ret_host[static TARGET_TEXT_MAX],
 	return 0;
 }
 
+int ping_host_of(const struct ping_options *options, const char *target,
+		 char ret_host[static TARGET_TEXT_MAX], struct error *ret_error)
+{
+	return split_host(string_map_find(&options->addresses, target, target), ret_host,
+			  ret_error);
+}
+
 static int ping_target_check(const char *target, struct error *ret_error)
 {
 	char host[TARGET_TEXT_MAX];
 	struct sockaddr_storage storage;
 	union ping_address address;
 	const char *refusal;
-	int r = ping_target_host(target, host, ret_error);
+	int r = split_host(target, host, ret_error);
 
 	if (r < 0)
 		return r;
@@ -190,6 +177,42 @@ static int ping_target_check(const char *target, struct error *ret_error)
 		return error_set(ret_error, ERROR_INVALID_TARGET, target,
 				 "'%s' %s; name a single host", target, refusal);
 	return 0;
+}
+
+static int check_addresses(const struct ping_options *options, struct error *ret_error)
+{
+	const struct string_entry *entry, *next;
+	int r;
+
+	HASH_ITER (hh, options->addresses.entries, entry, next) {
+		r = ping_target_check(entry->text, ret_error);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int ping_options_check(void *context, const struct config *config, bool is_trusted,
+			      struct error *ret_error)
+{
+	struct ping_options *options = context;
+	int r;
+
+	(void)config;
+	(void)is_trusted;
+	if (options->is_all_addresses && (options->period_us > 0 || options->is_on_change))
+		return error_set(ret_error, ERROR_INVALID_OPTION, "allAddresses",
+				 "allAddresses: a host that is watched has one address: watch "
+				 "each by its own");
+	if (options->reply_timeout_us / options->interval_us >= OPEN_MAX)
+		return error_set(ret_error, ERROR_INVALID_OPTION, "intervalUsec",
+				 "more than %d requests to one target would be open at a time; "
+				 "lengthen the interval or shorten the reply time-out",
+				 OPEN_MAX);
+	r = check_success(options, ret_error);
+	if (r == 0)
+		r = check_source(options, ret_error);
+	return r < 0 ? r : check_addresses(options, ret_error);
 }
 
 /* What goes on until it is stopped must leave places for others. */

@@ -18,6 +18,7 @@
 
 #include "common/error.h"
 #include "common/targets.h"
+#include "daemon/fields.h"
 
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -51,6 +52,7 @@ struct ping_options {
 	int64_t down_after, up_after; /* outcomes in a row */
 	int64_t mark;                 /* of the kernel's routing and firewall; 0: none */
 	int64_t rate;                 /* 0: none */
+	struct string_map addresses;  /* a host or an address by target */
 
 	/* Derived */
 	int64_t requests;                  /* at most; INT64_MAX: until stopped */
@@ -61,10 +63,10 @@ struct ping_options {
 };
 
 /*
- * The host of a target: a name or an address, without brackets. 0 or ERROR_INVALID_TARGET, as for
- * user@ and :port, which a ping has not.
+ * The host of a target, or the one that the options say in its place: a name or an address, without
+ * brackets. 0 or ERROR_INVALID_TARGET, as for user@ and :port, which a ping has not.
  */
-int ping_target_host(const char *target, char ret_host[static TARGET_TEXT_MAX],
-		     struct error *ret_error);
+int ping_host_of(const struct ping_options *options, const char *target,
+		 char ret_host[static TARGET_TEXT_MAX], struct error *ret_error);
 /* Why echo requests are never sent to this address ("is a multicast address"), or NULL. */
 const char *ping_address_refusal(const union ping_address *address);

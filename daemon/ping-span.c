@@ -25,13 +25,13 @@ static bool is_flat_enough(const struct job_options *options)
 }
 
 /* Also where it is a wrong one: then nobody needs to be asked. */
-static bool is_address(const char *target)
+static bool is_address(const struct ping_options *options, const char *target)
 {
 	char host[TARGET_TEXT_MAX];
 	struct sockaddr_storage address;
 	struct error error = {0};
 
-	if (ping_target_host(target, host, &error) == 0)
+	if (ping_host_of(options, target, host, &error) == 0)
 		return address_parse(host, AF_UNSPEC, &address) != 0;
 	error_done(&error);
 	return true;
@@ -43,7 +43,7 @@ bool ping_is_plain(const struct job_options *options, const char *target)
 	const struct ping_options *ping = options->kind_options;
 
 	return ping->period_us == 0 && !ping->is_on_change && !ping->is_all_addresses &&
-	       is_address(target);
+	       is_address(ping, target);
 }
 
 /* --- The span itself --- */
@@ -175,7 +175,7 @@ static void look_at_next(struct ping_span *span)
 		target_list_text(task->targets, index, text);
 		target = text;
 	}
-	r = ping_target_host(target, host, &error);
+	r = ping_host_of(span->options, target, host, &error);
 	if (r == 0)
 		r = address_parse(host, span->options->family, &address);
 	error_done(&error);

@@ -184,7 +184,7 @@ void ping_task_begin(struct ping_task *task, const char *target)
 	int r;
 
 	/* Of a long list, only the first targets were checked when the job was made. */
-	if (ping_target_host(target, host, &error) < 0) {
+	if (ping_host_of(task->options, target, host, &error) < 0) {
 		task_cut_off(task, TASK_FAILED, CLASS_RESOLVE, xstrdup(error.sentence));
 		error_done(&error);
 		return;

@@ -27,10 +27,7 @@ const struct ssh_host *ssh_host_of(const struct ssh_options *options, const char
 
 const char *ssh_address_of(const struct ssh_options *options, const char *target)
 {
-	const struct string_entry *entry = NULL;
-
-	HASH_FIND_STR(options->addresses.entries, target, entry);
-	return entry ? entry->text : target;
+	return string_map_find(&options->addresses, target, target);
 }
 
 const char *visit_local_user(const struct visit *visit)

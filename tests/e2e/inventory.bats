@@ -90,10 +90,31 @@ edge-user@[2001:db8::7]:22' ]
 	[[ $output == *"has no group or host 'nowhere'"* ]]
 }
 
-@test "a ping takes of an inventory the addresses alone: users and ports are for SSH" {
+@test "a ping takes of an inventory names and addresses alone: users and ports are for SSH" {
 	run -0 jobctl start ping --dry-run --json --exclude "@$INVENTORY:e1" "@$INVENTORY:core:edge"
-	jq -e '.targets == ["192.0.2.1", "r02", "r03", "r04", "r5", "e1", "e2", "e3", "2001:db8::7"] and
-		.exclude == ["e1"] and .tasks == 8' <<<"$output"
+	jq -e '.targets == ["r1", "r02", "r03", "r04", "r5", "e1", "e2", "e3", "2001:db8::7"] and
+		.ping.addresses == {"r1": "192.0.2.1"} and .exclude == ["e1"] and .tasks == 8' <<<"$output"
+}
+
+@test "a ping of an inventory: each by its name, where the inventory says that it is" {
+	local hosts=$BATS_TEST_TMPDIR/hosts
+	printf '%s\n' '[core]' 'c1 ansible_host=127.0.7.1' 'c2 ansible_host=127.0.7.2 ansible_user=admin ansible_port=830' \
+		'c3 ansible_host=127.0.7.3' 'c4 ansible_host=localhost' >"$hosts"
+	# Addresses are pinged many at a time, names are looked up
+	run -0 jobctl start ping --wait "@$hosts:core"
+	for i in 1 2 3 4; do grep -q "^c$i: 1/1 replies" <<<"$output"; done
+	jobctl show 1 --json | jq -e '[.taskList[].ping.address] | .[:3] == ["127.0.7.1", "127.0.7.2", "127.0.7.3"] and (.[3] | IN("127.0.0.1", "::1"))'
+	run -0 jobctl start ping --wait --count 2 --interval 1ms --exclude 127.0.7.3,c4 "@$hosts:core"
+	[ "$(cut -d, -f1 <<<"$output" | sort)" = $'c1: 2/2 replies\nc2: 2/2 replies' ]
+	# Another try knows where they are
+	sed -i 's/127.0.7.3/127.255.255.255/' "$hosts"
+	run -3 jobctl start ping --wait --count 1 --reply-timeout 10ms "@$hosts:core"
+	[ "$(jobctl retry 3)" = 4 ]
+	run -3 jobctl wait 4 --timeout "$BOUND"
+	jobctl show 4 --json | jq -e '.targets == "c3" and .taskList[0].ping.address == "127.255.255.255"'
+	echo 'c9 ansible_host=224.0.0.1' >>"$hosts"
+	run -2 jobctl start ping "@$hosts:c9"
+	[ "$output" = "jobctl: '224.0.0.1' is a multicast address; name a single host" ]
 }
 
 @test "--exclude knows a host of an inventory by its name, and tells what leaves out nothing" {
