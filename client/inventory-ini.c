@@ -105,8 +105,8 @@ static void take_hosts(struct inventory *inventory, struct group *group, char *l
 	/* The names of YAML's, which would be taken for hosts */
 	if (pattern[strlen(pattern) - 1] == ':')
 		fail(STATUS_WORDS,
-		     "%s:%u: '%s' is no host: an inventory is read in Ansible's INI form, not in "
-		     "YAML",
+		     "%s:%u: '%s' is no host: an inventory is read in Ansible's INI form, or as "
+		     "`ansible-inventory -i FILE --list` writes it, not in YAML",
 		     inventory->path, inventory->line, pattern);
 	while ((word = next_word(&line)))
 		take_variable(variables, word);

@@ -351,7 +351,10 @@ void inventory_read(const struct target_lists *lists, const char *path, char *te
 	struct host *host, *next;
 	size_t before = json_array_size(lists->targets);
 
-	inventory_read_ini(&inventory, text);
+	if (text[strspn(text, " \t\r\n")] == '{')
+		inventory_read_json(&inventory, text);
+	else
+		inventory_read_ini(&inventory, text);
 	spread_variables(&inventory);
 	apply_parts(&inventory, pattern, '\0');
 	apply_parts(&inventory, pattern, '&');

@@ -58,6 +58,8 @@ struct host *inventory_host(struct inventory *inventory, const char *name);
 void inventory_join(struct group *group, struct host *host);
 void inventory_add_child(struct inventory *inventory, struct group *group, const char *name);
 
+/* An object of groups, as of ansible-inventory --list. */
+void inventory_read_json(struct inventory *inventory, const char *text);
 /* Ansible's INI form; the text is taken apart. */
 void inventory_read_ini(struct inventory *inventory, char *text);
 /* The next word of a line, quotes kept together; NULL at its end. */

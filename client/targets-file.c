@@ -72,12 +72,13 @@ static void add(json_t *targets, const char *word, const char *path, unsigned li
 	(void)json_array_append_new(targets, text_value(word, what));
 }
 
-/* "[core]", "[all:vars]", "ansible_host=r1", but not "[2001:db8::1]" or "[01-30].lab" */
+/* "[core]", "[all:vars]", "ansible_host=r1", JSON's "{", but not "[2001:db8::1]" or "[01-30].lab"
+ */
 static bool is_of_inventory(const char *word)
 {
 	size_t inside = word[0] == '[' ? strcspn(word + 1, "]") : 0;
 
-	if (strchr(word, '='))
+	if (strchr(word, '=') || word[0] == '{')
 		return true;
 	return inside > 0 && streq(word + 1 + inside, "]") && isalpha((unsigned char)word[1]) &&
 	       strchr(word, ':') == strrchr(word, ':');

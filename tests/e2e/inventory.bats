@@ -147,6 +147,62 @@ edge-user@[2001:db8::7]:22' ]
 	[ -z "$stderr" ]
 }
 
+# what PATTERN FILE: all that a job gets of it, in one order
+what() {
+	jobctl start ssh --dry-run --json "@$2:$1" -- true |
+		jq -cS '[(.targets | sort), .ssh.addresses, (.ssh.hosts // [] | map(.targets |= sort) | sort)]'
+}
+
+@test "an inventory as ansible-inventory --list writes it, from whatever Ansible reads, is the same" {
+	need ansible-inventory
+	export LC_ALL=C.UTF-8
+	local json=$BATS_TEST_TMPDIR/inventory.json options pattern
+	cat >>"$INVENTORY" <<-'END'
+		[old]
+		n[1:2] jobd_jump=r5 ansible_ssh_common_args="-J jump -o 'Port 23'"
+		n3 ansible_network_os=cisco.ios.ios
+		[old:vars]
+		jobd_credential=lab
+	END
+	for options in --list '--list --export'; do
+		# shellcheck disable=SC2086
+		ansible-inventory -i "$INVENTORY" $options >"$json"
+		for pattern in all core edge both old ungrouped 'core:&edge' 'both:!r3' 'r0?'; do
+			[ "$(what "$pattern" "$json")" = "$(what "$pattern" "$INVENTORY")" ]
+		done
+	done
+	cat >"$BATS_TEST_TMPDIR/hosts.yml" <<-'END'
+		all:
+		  children:
+		    core:
+		      hosts:
+		        r[1:2]: {ansible_port: 830, ntp: [a, b]}
+		      vars: {ansible_user: admin}
+		  hosts:
+		    solo: {ansible_host: 192.0.2.9}
+	END
+	run -0 targets @-:all < <(ansible-inventory -i "$BATS_TEST_TMPDIR/hosts.yml" --list)
+	[ "$(sort <<<"$output")" = $'192.0.2.9\nadmin@r1:830\nadmin@r2:830' ]
+	# A script of one's own may be short
+	run -0 targets @-:core < <(printf ' {"core": ["a", "b"], "_meta": {"hostvars": {"b": {"ansible_port": 22}}}}')
+	[ "$output" = $'a\nb:22' ]
+}
+
+@test "a mistake in an inventory in JSON is told" {
+	while read -r text words; do
+		run -2 targets @-:core <<<"$text"
+		[[ $output == "jobctl: "*"$words"* ]]
+	done <<-'END'
+		{"core":["a"} -:1: ']' expected near '}'
+		{"core":["a"],"core":[]} duplicate object key
+		{"core":7} 'core' is no group: an inventory in JSON is what ansible-inventory --list writes
+		{"core":[7]} 'core' has something else than names in a list
+		{"core":{"hosts":{"a":{}}}} 'core' has no list of names
+		{"core":{"children":["core"]}} the group 'core' is a child of itself
+		{"edge":["a"]} has no group or host 'core'
+	END
+}
+
 @test "a mistake in an inventory is told with its line" {
 	printf '[a]\nr1\n[a:members]\nb\n' >"$BATS_TEST_TMPDIR/i"
 	run -2 targets "@$BATS_TEST_TMPDIR/i:a"
@@ -162,7 +218,7 @@ edge-user@[2001:db8::7]:22' ]
 	[[ $output == *"is a child of itself"* ]]
 	printf 'all:\n  hosts:\n    r1:\n' >"$BATS_TEST_TMPDIR/i"
 	run -2 targets "@$BATS_TEST_TMPDIR/i:all"
-	[[ $output == *"i:1: 'all:' is no host: an inventory is read in Ansible's INI form, not in YAML" ]]
+	[[ $output == *"i:1: 'all:' is no host: an inventory is read in Ansible's INI form, or as \`ansible-inventory -i FILE --list\` writes it, not in YAML" ]]
 	run -2 targets "@$BATS_TEST_TMPDIR/none:a"
 	[[ $output == *"cannot read the targets of @"*none* ]]
 }
@@ -173,6 +229,9 @@ edge-user@[2001:db8::7]:22' ]
 	printf '# none\n[cafe]\nr1\n' >"$BATS_TEST_TMPDIR/i"
 	run -2 targets "@$BATS_TEST_TMPDIR/i"
 	[[ $output == *"line 2 of @"* ]]
+	printf '{\n"core": ["r1"]}' >"$BATS_TEST_TMPDIR/i"
+	run -2 targets "@$BATS_TEST_TMPDIR/i"
+	[[ $output == *"line 1 of @"*" is of an inventory"* ]]
 	printf '[2001:db8::1]:22\n[01-30].lab\n[fe80::1]\n' >"$BATS_TEST_TMPDIR/i"
 	run -0 targets "@$BATS_TEST_TMPDIR/i"
 	[ "${#lines[@]}" -eq 3 ]
