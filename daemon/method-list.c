@@ -203,15 +203,15 @@ static void list_tasks_step(struct call *call)
 {
 	struct task_listing *listing = call->state;
 	int64_t total = (int64_t)target_list_count(listing->list);
-	struct error error = {0};
+	int r;
 
 	listing->end = listing->filled + 1 + TASKS_STEP;
 	if (listing->end > total)
 		listing->end = total;
-	if (store_read_tasks(call->daemon->store, listing->row.id, listing->filled, TASKS_STEP,
-			     list_task, listing) < 0) {
-		(void)store_refuse_read(call->daemon->store, &error);
-		call_error(call, &error);
+	r = store_read_tasks(call->daemon->store, listing->row.id, listing->filled, TASKS_STEP,
+			     list_task, listing);
+	if (r < 0) {
+		walk_refuse_read(call, r);
 		return;
 	}
 	fill_gap(listing, listing->end);

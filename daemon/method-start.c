@@ -131,14 +131,15 @@ static void retry_step(struct call *call)
 	int64_t total = (int64_t)target_list_count(retrying->list);
 	int64_t end = retrying->after + 1 + RETRY_STEP;
 	struct error error = {0};
+	int r;
 
 	if (end > total)
 		end = total;
 	retrying->filled = retrying->after;
-	if (store_read_tasks(call->daemon->store, retrying->row.id, retrying->after, RETRY_STEP,
-			     add_failed, retrying) < 0) {
-		(void)store_refuse_read(call->daemon->store, &error);
-		call_error(call, &error);
+	r = store_read_tasks(call->daemon->store, retrying->row.id, retrying->after, RETRY_STEP,
+			     add_failed, retrying);
+	if (r < 0) {
+		walk_refuse_read(call, r);
 		return;
 	}
 	add_gap(retrying, end);

@@ -315,15 +315,24 @@ static void fill_task(sqlite3_stmt *statement, struct task_row *row)
 struct task_reading {
 	task_row_fn *fn;
 	void *context;
+	bool has_row;
 };
 
 static int use_task(sqlite3_stmt *statement, void *context)
 {
-	const struct task_reading *reading = context;
+	struct task_reading *reading = context;
 	struct task_row row;
 
+	reading->has_row = true;
 	fill_task(statement, &row);
 	return reading->fn(&row, reading->context);
+}
+
+static int pass_over(sqlite3_stmt *statement, void *context)
+{
+	(void)statement;
+	(void)context;
+	return 0;
 }
 
 int store_read_tasks(struct store *store, uint64_t job, int64_t after, size_t limit,
@@ -331,12 +340,19 @@ int store_read_tasks(struct store *store, uint64_t job, int64_t after, size_t li
 {
 	struct task_reading reading = {.fn = fn, .context = context};
 	sqlite3_stmt *statement = store_statement(store, SQL_TASKS_READ);
+	int r;
 
 	(void)sqlite3_bind_int64(statement, 1, (int64_t)(job << 32) + after);
 	(void)sqlite3_bind_int64(statement, 2, (int64_t)(job << 32 | UINT32_MAX));
 	(void)sqlite3_bind_int64(statement, 3, (int64_t)job);
 	store_bind_limit(statement, 4, limit);
-	return store_each_row(store, statement, use_task, &reading);
+	r = store_each_row(store, statement, use_task, &reading);
+	if (r < 0 || reading.has_row)
+		return r;
+	/* Tasks that were never begun have no row, and those of a removed job are none. */
+	statement = store_statement(store, SQL_JOB_READ);
+	(void)sqlite3_bind_int64(statement, 1, (int64_t)job);
+	return store_one_row(store, statement, pass_over, NULL);
 }
 
 int store_read_live_tasks(struct store *store, task_row_fn *fn, void *context)

@@ -233,7 +233,8 @@ struct task_row {
 	const char *message, *result;        /* or NULL; until the callback returns */
 };
 typedef int task_row_fn(const struct task_row *row, void *context);
-/* Of one job, by index above after (-1: all), at most limit rows. */
+/* Of one job, by index above after (-1: all), at most limit rows. -ENOENT where there is no such
+ * job, or none any more. */
 int store_read_tasks(struct store *store, uint64_t job, int64_t after, size_t limit,
 		     task_row_fn *fn, void *context);
 /* Rows in state queued or running, of all jobs: proportional to these only. */

@@ -3,6 +3,8 @@
 
 #include "common/util.h"
 
+#include <errno.h>
+
 void walk_free(void *state)
 {
 	struct walk *walk = state;
@@ -121,6 +123,18 @@ void walk_refuse_none(struct call *call)
 
 	(void)selection_is_of_none(
 		&error, json_string_value(json_object_get(call->parameters, "selector")));
+	call_error(call, &error);
+}
+
+void walk_refuse_read(struct call *call, int r)
+{
+	struct error error = {0};
+
+	if (r == -ENOENT) {
+		walk_refuse_none(call);
+		return;
+	}
+	(void)store_refuse_read(call->daemon->store, &error);
 	call_error(call, &error);
 }
 

@@ -41,5 +41,7 @@ void *walk_new_one(struct call *call, size_t state_size, void (*free_state)(void
 void walk_find(struct call *call, struct job_row *row, void (*done)(struct call *call));
 /* What walk_find answers where there is none. */
 void walk_refuse_none(struct call *call);
+/* What a read of the job answers that failed with this errno; -ENOENT: it was removed meanwhile. */
+void walk_refuse_read(struct call *call, int r);
 /* Frees the selection and the state. */
 void walk_free(void *state);

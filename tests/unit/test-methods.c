@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Calls that take more than one turn, and what happens meanwhile: what is no longer there is not
+ * taken for what never was. Of the server only what these calls ask for is here; the turns are the
+ * test's.
+ */
+#include "common/log.h"
+#include "common/util.h"
+#include "daemon/json-text.h"
+#include "daemon/methods.h"
+#include "tests/lib/jobs-box.h"
+#include "tests/lib/store-box.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+enum { TASKS = 2500, UID = 7 };
+
+/* --- What stands in for the server --- */
+
+static enum error_id refused;
+static bool is_answered, is_refused;
+static json_t *reply;
+
+void call_error(struct call *call, struct error *error)
+{
+	call->step = NULL;
+	is_answered = is_refused = true;
+	refused = error->id;
+	error_done(error);
+}
+
+void call_storage_failed(struct call *call)
+{
+	(void)call;
+	fail();
+}
+
+void call_reply(struct call *call, json_t *parameters)
+{
+	call->step = NULL;
+	is_answered = true;
+	reply = parameters;
+}
+
+void call_continue(struct call *call, json_t *parameters)
+{
+	(void)call;
+	json_decref(parameters);
+}
+
+void call_text_begin(struct json_text *text)
+{
+	(void)text;
+}
+
+void call_reply_text(struct call *call, struct json_text *text)
+{
+	json_text_done(text);
+	call_reply(call, NULL);
+}
+
+void call_reply_start(struct call *call, uint64_t id, struct json_text *text)
+{
+	(void)id;
+	call_reply_text(call, text);
+}
+
+void call_continue_text(struct call *call, struct json_text *text)
+{
+	(void)call;
+	json_text_done(text);
+}
+
+unsigned server_client_count(const struct server *server)
+{
+	(void)server;
+	return 0;
+}
+
+static struct daemon daemon_of_test;
+static struct call call;
+
+/* Its first turn. */
+static void call_method(void (*method)(struct call *call), json_t *parameters)
+{
+	daemon_of_test = (struct daemon){
+		.base = table.base,
+		.config = table.config,
+		.store = box.store,
+		.jobs = table.jobs,
+	};
+	call = (struct call){.daemon = &daemon_of_test, .uid = UID, .parameters = parameters};
+	is_answered = is_refused = false;
+	reply = NULL;
+	method(&call);
+}
+
+/* ... after which it has more to do. */
+static void begin(void (*method)(struct call *call), json_t *parameters)
+{
+	call_method(method, parameters);
+	assert_false(is_answered);
+	assert_non_null(call.step);
+}
+
+static void go_on(void)
+{
+	while (call.step)
+		call.step(&call);
+}
+
+static void end(void)
+{
+	call.free(call.state);
+	json_decref(call.parameters);
+	json_decref(reply);
+}
+
+/* --- Jobs --- */
+
+/* An ended one, whose tasks have all succeeded. */
+static uint64_t put_ended(uint64_t tasks)
+{
+	char ping[] = "ping", options[] = "{\"kind\":\"ping\"}";
+	autofree char *targets = xasprintf("{\"targets\":[\"r[0-%llu]\"]}",
+					   (unsigned long long)(tasks > 0 ? tasks - 1 : 0));
+	struct job_row row = {
+		.id = store_next_job(box.store),
+		.uid = UID,
+		.kind = ping,
+		.options = options,
+		.targets = targets,
+		.state = JOB_COMPLETED,
+		.counts = {[TASK_SUCCEEDED] = tasks},
+		.next_index = tasks,
+		.recorded_index = tasks,
+		.created_us = 1,
+		.ended_us = 1,
+	};
+
+	for (uint32_t i = 0; i < tasks; i++)
+		row.last_position = box_put_task(row.id, i, "x", 1);
+	store_put_job(box.store, &row);
+	return row.id;
+}
+
+static void remove_job(uint64_t id)
+{
+	jobs_remove(table.jobs, id);
+	jobs_box_commit();
+}
+
+/* Those that succeeded are not tried again. */
+static void test_retry(void **state)
+{
+	uint64_t id = put_ended(TASKS);
+
+	(void)state;
+	jobs_box_commit();
+	begin(method_retry, json_pack("{s:s}", "selector", "1"));
+	remove_job(id);
+	go_on();
+	assert_true(is_refused);
+	assert_int_equal(refused, ERROR_NO_SUCH_JOB);
+	assert_int_equal(jobs_live_count(table.jobs), 0);
+	end();
+}
+
+/* ... nor listed as stopped. */
+static void test_list_tasks(void **state)
+{
+	uint64_t id = put_ended(TASKS);
+
+	(void)state;
+	jobs_box_commit();
+	begin(method_list_tasks, json_pack("{s:s, s:i}", "selector", "1", "limit", TASKS));
+	remove_job(id);
+	go_on();
+	assert_true(is_refused);
+	assert_int_equal(refused, ERROR_NO_SUCH_JOB);
+	end();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TABLE_TEST(test_retry),
+		TABLE_TEST(test_list_tasks),
+	};
+
+	log_set_level(LOG_ERR); /* not each end */
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
