@@ -136,7 +136,6 @@ static void arm(struct call *call, struct event **event, event_callback_fn fire,
 
 static void waiting_changed(struct job_watcher *watcher, const struct job_row *row, bool is_removed)
 {
-	static const uint64_t none[TASK_STATE_COUNT];
 	struct waiting *waiting = watcher->context;
 	struct waited_job key = {.id = row->id};
 	struct waited_job *job;
@@ -144,10 +143,10 @@ static void waiting_changed(struct job_watcher *watcher, const struct job_row *r
 	if (!waiting->is_walked || waiting->count == 0)
 		return; /* what changes now, the walk or the next change will show */
 	job = bsearch(&key, waiting->jobs, waiting->count, sizeof(key), compare_waited);
-	if (!job)
+	/* How it ended counts, also where it is removed then. */
+	if (!job || job->has_ended)
 		return;
-	update(waiting, job, is_removed && !row->kind ? none : row->counts,
-	       is_removed || job_state_is_final(row->state));
+	update(waiting, job, row->counts, is_removed || job_state_is_final(row->state));
 	if (finish_waiting(waiting) || !waiting->call->is_more)
 		return;
 	if (!waiting->is_changed)
@@ -165,6 +164,7 @@ static void refuse_read(struct call *call)
 
 static void waiting_done(struct call *call)
 {
+	static const uint64_t none[TASK_STATE_COUNT];
 	struct waiting *waiting = call->state;
 	int64_t timeout_us = json_integer_value(json_object_get(call->parameters, "timeoutUsec"));
 
@@ -184,8 +184,11 @@ static void waiting_done(struct call *call)
 			refuse_read(call);
 			return;
 		}
-		if (r < 0)
+		/* It was removed as well, which nobody tells of again. */
+		if (r < 0) {
+			update(waiting, job, none, true);
 			continue;
+		}
 		update(waiting, job, row.counts, job_state_is_final(row.state));
 		job_row_done(&row);
 		/* What jobd did not go on with, since it stores nothing, never ends. */

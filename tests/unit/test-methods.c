@@ -15,7 +15,7 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
-enum { TASKS = 2500, UID = 7 };
+enum { TASKS = 2500, UID = 7, OTHERS = 600 };
 
 /* --- What stands in for the server --- */
 
@@ -118,6 +118,12 @@ static void end(void)
 	json_decref(reply);
 }
 
+static int64_t replied(const char *member)
+{
+	assert_true(is_answered && !is_refused);
+	return json_integer_value(json_object_get(reply, member));
+}
+
 /* --- Jobs --- */
 
 /* An ended one, whose tasks have all succeeded. */
@@ -183,11 +189,50 @@ static void test_list_tasks(void **state)
 	end();
 }
 
+/* The end of a job is not waited for when it has come and gone. */
+static void test_wait(void **state)
+{
+	struct job *job;
+
+	(void)state;
+	for (unsigned i = 0; i < OTHERS; i++)
+		(void)put_ended(1);
+	jobs_box_commit();
+	job = jobs_box_start("[\"127.0.0.1\"]", FAILING, 1);
+	begin(method_wait, json_pack("{s:{s:b}}", "selection", "all", 1));
+	remove_job(jobs_box_finish(job));
+	go_on();
+	assert_int_equal(replied("jobs"), OTHERS + 1);
+	assert_int_equal(replied("jobsEnded"), OTHERS + 1);
+	end();
+}
+
+/* ... and how a job ended counts, whatever becomes of it then. */
+static void test_wait_for_what_failed(void **state)
+{
+	struct job *first = jobs_box_start("[\"127.0.0.1\"]", FAILING, 1);
+	struct job *last = jobs_box_start("[\"127.0.0.[1-2]\"]", FAILING, 1);
+
+	(void)state;
+	jobs_pause(table.jobs, last);
+	jobs_box_commit();
+	call_method(method_wait, json_pack("{s:{s:b}}", "selection", "all", 1));
+	remove_job(jobs_box_finish(first));
+	assert_false(is_answered);
+	jobs_resume(table.jobs, last);
+	(void)jobs_box_finish(last);
+	assert_int_equal(replied("tasks"), 3);
+	assert_int_equal(replied("failed"), 3);
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TABLE_TEST(test_retry),
 		TABLE_TEST(test_list_tasks),
+		TABLE_TEST(test_wait),
+		TABLE_TEST(test_wait_for_what_failed),
 	};
 
 	log_set_level(LOG_ERR); /* not each end */
