@@ -87,7 +87,8 @@ static void remove_received(struct reading *reading)
 	struct source *source = &reading->sources[reading->to_remove++];
 	struct jobs *jobs = reading->daemon->jobs;
 
-	if (source->is_live || source->next != 0 ||
+	/* Where a read failed, nothing tells that there is no more. */
+	if (reading->is_broken || source->is_live || source->next != 0 ||
 	    (source->has_given && source->given > reading->confirmed) ||
 	    jobs_is_open(jobs, source->job) || store_is_stuck(reading->daemon->store))
 		return;

@@ -8,6 +8,7 @@
 #include "common/util.h"
 #include "daemon/json-text.h"
 #include "daemon/methods.h"
+#include "tests/lib/fault-vfs.h"
 #include "tests/lib/jobs-box.h"
 #include "tests/lib/store-box.h"
 
@@ -15,7 +16,7 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
-enum { TASKS = 2500, UID = 7, OTHERS = 600 };
+enum { TASKS = 2500, UID = 7, OTHERS = 600, RECEIVED = 2100 };
 
 /* --- What stands in for the server --- */
 
@@ -77,6 +78,29 @@ unsigned server_client_count(const struct server *server)
 {
 	(void)server;
 	return 0;
+}
+
+void call_hold(struct call *call)
+{
+	(void)call;
+}
+
+static void *kept;
+static void (*free_kept)(void *state);
+
+void connection_set_state(struct connection *connection, void *state, void (*free_state)(void *))
+{
+	(void)connection;
+	if (free_kept)
+		free_kept(kept);
+	kept = state;
+	free_kept = free_state;
+}
+
+void *connection_state(const struct connection *connection, void (*free_state)(void *))
+{
+	(void)connection;
+	return free_kept == free_state ? kept : NULL;
 }
 
 static struct daemon daemon_of_test;
@@ -226,6 +250,64 @@ static void test_wait_for_what_failed(void **state)
 	end();
 }
 
+/* --- On a disk that fails --- */
+
+static int open_on_faults(void **state)
+{
+	fault_install(false);
+	return jobs_box_open(state);
+}
+
+static int close_on_faults(void **state)
+{
+	(void)fault_disarm();
+	(void)jobs_box_close(state);
+	fault_remove();
+	return 0;
+}
+
+/* Nothing of the database is in memory, and no more of it can be read. */
+static void break_disk(struct job_watcher *watcher, const struct job_row *row, bool is_removed)
+{
+	(void)watcher;
+	if (is_removed || !job_state_is_final(row->state))
+		return;
+	(void)sqlite3_db_release_memory(box.store->database);
+	fault_arm(1, true);
+}
+
+/* While the others are removed one of them ends, and what it gave cannot be read. */
+static void test_receive_and_remove(void **state)
+{
+	struct job_watcher breaker = {.changed = break_disk};
+	struct job *job = jobs_box_start("[\"127.0.0.1\"]", FAILING, 1);
+	uint64_t id = job->row.id;
+	struct job_row row;
+
+	(void)state;
+	for (unsigned i = 0; i < RECEIVED; i++)
+		(void)put_ended(0);
+	jobs_box_commit();
+	begin(method_receive, json_pack("{s:{s:b}, s:b}", "selection", "all", 1, "remove", 1));
+	go_on();
+	assert_true(is_answered);
+	end();
+	begin(method_receive, json_pack("{s:i}", "confirm", 0));
+	jobs_watch(table.jobs, &breaker);
+	(void)jobs_box_finish(job);
+	assert_true(fault_disarm());
+	jobs_unwatch(&breaker);
+	go_on();
+	assert_true(is_refused);
+	jobs_box_commit();
+	assert_int_equal(store_read_job(box.store, id, &row), 0);
+	job_row_done(&row);
+	end();
+	connection_set_state(NULL, NULL, NULL);
+}
+
+#define FAULTS_TEST(name) cmocka_unit_test_setup_teardown(name, open_on_faults, close_on_faults)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -233,6 +315,7 @@ int main(void)
 		TABLE_TEST(test_list_tasks),
 		TABLE_TEST(test_wait),
 		TABLE_TEST(test_wait_for_what_failed),
+		FAULTS_TEST(test_receive_and_remove),
 	};
 
 	log_set_level(LOG_ERR); /* not each end */
