@@ -13,6 +13,7 @@
 #include "common/zone.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -404,16 +405,16 @@ static fault parse_text(const char *text, struct calendar *calendar, char senten
 }
 
 /* The zone at the end of the text, which is cut off; the local one where there is none. */
-static struct zone *take_zone(char *text)
+static int take_zone(char *text, struct zone **ret_zone)
 {
 	char *blank = strrchr(text, ' ');
-	struct zone *zone;
+	int r = -ENOENT;
 
-	if (blank && zone_load(strcasecmp(blank + 1, "UTC") == 0 ? "UTC" : blank + 1, &zone) == 0)
+	if (blank)
+		r = zone_load(strcasecmp(blank + 1, "UTC") == 0 ? "UTC" : blank + 1, ret_zone);
+	if (r == 0)
 		*blank = '\0';
-	else
-		(void)zone_load(NULL, &zone);
-	return zone;
+	return r == -ENOENT ? zone_load(NULL, ret_zone) : r;
 }
 
 int calendar_parse(const char *text, struct calendar **ret_calendar, struct error *ret_error)
@@ -421,22 +422,28 @@ int calendar_parse(const char *text, struct calendar **ret_calendar, struct erro
 	struct calendar *calendar = xcalloc(1, sizeof(*calendar));
 	autofree char *copy = xstrdup(text);
 	char sentence[64], *blank;
-	fault wrong;
+	fault wrong = NULL;
+	int r = take_zone(copy, &calendar->zone);
 
-	calendar->zone = take_zone(copy);
-	wrong = parse_text(copy, calendar, sentence);
+	if (r == 0)
+		wrong = parse_text(copy, calendar, sentence);
 	/* The last word may be a zone that is none. */
 	blank = strrchr(copy, ' ');
 	if (wrong && blank && isalpha((unsigned char)blank[1]) && strchr(blank, '/'))
 		wrong = "there is no such time zone";
-	if (wrong) {
-		calendar_free(calendar);
+	if (r == 0 && !wrong) {
+		*ret_calendar = calendar;
+		return 0;
+	}
+	calendar_free(calendar);
+	if (wrong)
 		return error_set(ret_error, ERROR_INVALID_OPTION, "onCalendar",
 				 "'%.64s' is no calendar event: %s; see systemd.time(7)", text,
 				 wrong);
-	}
-	*ret_calendar = calendar;
-	return 0;
+	(void)error_set(ret_error, ERROR_INVALID_OPTION, "onCalendar",
+			"the time zone of '%.64s' cannot be read (%s): try again", text,
+			strerrordesc_np(-r));
+	return -EAGAIN;
 }
 
 void calendar_free(struct calendar *calendar)

@@ -14,7 +14,7 @@
 
 struct calendar;
 
-/* 0, or ERROR_INVALID_OPTION, which quotes the text. */
+/* 0, or ERROR_INVALID_OPTION, which quotes the text; -EAGAIN: its zone cannot be read just now. */
 int calendar_parse(const char *text, struct calendar **ret_calendar, struct error *ret_error);
 void calendar_free(struct calendar *calendar);
 /* The first elapse later than this, both microseconds since the epoch; 0: there is none. */

@@ -291,18 +291,28 @@ static bool take_file(struct zone *zone, const unsigned char *bytes, size_t size
 	return *footer == '\0' || take_footer(zone, footer);
 }
 
-static bool load_file(struct zone *zone, const char *path)
+/* A shortage passes, and a disk may. */
+static int failure(int number)
+{
+	return number == EMFILE || number == ENFILE || number == ENOMEM || number == EIO ? -number
+											 : -ENOENT;
+}
+
+static int load_file(struct zone *zone, const char *path)
 {
 	autofree unsigned char *bytes = xmalloc(FILE_BYTES_MAX);
 	autoclose int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	struct stat status;
 	ssize_t size;
 
-	if (fd < 0 || fstat(fd, &status) < 0 || !S_ISREG(status.st_mode) ||
-	    status.st_size > FILE_BYTES_MAX)
-		return false;
+	if (fd < 0 || fstat(fd, &status) < 0)
+		return failure(errno);
+	if (!S_ISREG(status.st_mode) || status.st_size > FILE_BYTES_MAX)
+		return -ENOENT;
 	size = read(fd, bytes, FILE_BYTES_MAX);
-	return size > 0 && take_file(zone, bytes, (size_t)size);
+	if (size < 0)
+		return failure(errno);
+	return size > 0 && take_file(zone, bytes, (size_t)size) ? 0 : -ENOENT;
 }
 
 /* --- Finding it --- */
@@ -321,41 +331,53 @@ static bool is_name(const char *name)
 	return is_part;
 }
 
-static bool load_named(struct zone *zone, const char *name)
+static int load_named(struct zone *zone, const char *name)
 {
 	autofree char *path = xasprintf(ZONES_FOLDER "/%s", name);
 
-	return is_name(name) && load_file(zone, path);
+	return is_name(name) ? load_file(zone, path) : -ENOENT;
 }
 
-static void load_local(struct zone *zone)
+/* By TZ: a file, a name, or a rule. */
+static int load_variable(struct zone *zone, const char *text)
 {
-	const char *name = getenv("TZ");
+	int r;
 
-	if (!name && load_file(zone, "/etc/localtime"))
-		return;
-	if (name && *name == ':')
-		name++;
-	if (name && *name &&
-	    (*name == '/' ? load_file(zone, name)
-			  : load_named(zone, name) || take_footer(zone, name)))
-		return;
+	if (*text == ':')
+		text++;
+	if (*text == '/')
+		return load_file(zone, text);
+	r = *text ? load_named(zone, text) : -ENOENT;
+	return r == -ENOENT && take_footer(zone, text) ? 0 : r;
+}
+
+static int load_local(struct zone *zone)
+{
+	const char *text = getenv("TZ");
+	int r = text ? load_variable(zone, text) : load_file(zone, "/etc/localtime");
+
+	if (r != -ENOENT)
+		return r;
 	free(zone->times); /* of a file that is broken further on */
 	free(zone->indexes);
 	*zone = (struct zone){.has_footer = true}; /* UTC */
+	return 0;
 }
 
 int zone_load(const char *name, struct zone **ret_zone)
 {
 	struct zone *zone = xcalloc(1, sizeof(*zone));
+	int r = 0;
 
-	if (!name) {
-		load_local(zone);
-	} else if (streq(name, "UTC")) {
+	if (!name)
+		r = load_local(zone);
+	else if (streq(name, "UTC"))
 		zone->has_footer = true;
-	} else if (!load_named(zone, name)) {
+	else
+		r = load_named(zone, name);
+	if (r < 0) {
 		zone_free(zone);
-		return -ENOENT;
+		return r;
 	}
 	*ret_zone = zone;
 	return 0;

@@ -15,7 +15,7 @@ struct zone;
 /*
  * "Europe/Berlin", "UTC"; NULL: where this process is, by TZ and /etc/localtime, and UTC where
  * these say nothing, as tzset(3) has it. 0, or -ENOENT where there is no such zone; a name that
- * leads out of the zones' folder is none.
+ * leads out of the zones' folder is none. Another negative errno: it cannot be read just now.
  */
 int zone_load(const char *name, struct zone **ret_zone);
 void zone_free(struct zone *zone);

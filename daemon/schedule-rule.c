@@ -4,6 +4,8 @@
 #include "common/calendar.h"
 #include "common/util.h"
 
+#include <errno.h>
+
 static const int64_t back_max_us = 3600 * US_PER_SEC;
 
 static int64_t calendar_next_us(const char *text, int64_t after_us)
@@ -11,11 +13,12 @@ static int64_t calendar_next_us(const char *text, int64_t after_us)
 	struct error error = {0};
 	struct calendar *calendar;
 	int64_t next_us;
+	int r = calendar_parse(text, &calendar, &error);
 
 	/* It was checked when it came; a zone may have gone since. */
-	if (calendar_parse(text, &calendar, &error) < 0) {
+	if (r < 0) {
 		error_done(&error);
-		return 0;
+		return r == -EAGAIN ? -1 : 0;
 	}
 	next_us = calendar_next(calendar, after_us);
 	calendar_free(calendar);
@@ -88,5 +91,5 @@ int64_t schedule_review(const struct schedule_row *row, int64_t now_us)
 		after_us = row->last_us;
 	next_us = schedule_next_us(row, after_us);
 	/* Its zone may be gone for a moment, while the machine gets new ones: that ends nothing. */
-	return next_us != 0 ? next_us : row->next_us;
+	return next_us > 0 ? next_us : row->next_us;
 }

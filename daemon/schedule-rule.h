@@ -17,7 +17,7 @@ enum {
 
 /*
  * The first time that is later. A schedule of every_us is due at created_us and then in whole
- * multiples of it, so that nothing adds up. 0: never again.
+ * multiples of it, so that nothing adds up. 0: never again; -1: its zone cannot be read just now.
  */
 int64_t schedule_next_us(const struct schedule_row *row, int64_t after_us);
 
@@ -28,7 +28,7 @@ int64_t schedule_next_us(const struct schedule_row *row, int64_t after_us);
 struct schedule_turn {
 	bool is_run;      /* make one now */
 	uint64_t skipped; /* and so many are not made */
-	int64_t next_us;
+	int64_t next_us;  /* -1: its zone cannot be read just now, and nothing can be done */
 };
 struct schedule_turn schedule_decide(const struct schedule_row *row, int64_t since_us,
 				     int64_t now_us, bool is_running);

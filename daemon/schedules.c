@@ -43,10 +43,11 @@ struct schedules {
 	int timer_fd;
 	struct event *timer, *review;
 	bool is_reviewing;
-	uint64_t reviewed; /* ids up to here were looked at again */
-	bool is_waiting;   /* for a commit */
-	int64_t since_us;  /* from then on some are due that are not made yet; 0: none are */
-	uint64_t put_off;  /* one that is due, and could not be decided; 0: none */
+	uint64_t reviewed;  /* ids up to here were looked at again */
+	bool is_waiting;    /* for a commit */
+	int64_t since_us;   /* from then on some are due that are not made yet; 0: none are */
+	uint64_t put_off;   /* one that is due, and could not be decided; 0: none */
+	const char *unread; /* what that needs */
 	struct job_watcher watcher;
 	struct pruning *prunings;
 	struct event *prune;
@@ -123,6 +124,15 @@ static int end_piece(struct schedules *schedules)
 	return turn_is_over(schedules->daemon);
 }
 
+/* It stays due. */
+static void put_off(struct schedules *schedules, const struct schedule_row *row, const char *unread)
+{
+	if (schedules->put_off != 0)
+		return;
+	schedules->put_off = row->id;
+	schedules->unread = unread;
+}
+
 /* The run of one schedule, and its next time. */
 static void decide(struct schedules *schedules, const struct schedule_row *row, bool is_running)
 {
@@ -132,6 +142,10 @@ static void decide(struct schedules *schedules, const struct schedule_row *row, 
 	const char *why = row->error;
 	uint64_t job;
 
+	if (turn.next_us < 0) {
+		put_off(schedules, row, "its time zone");
+		return;
+	}
 	if (turn.is_run && schedules_run(schedules, row, &job, &error) < 0) {
 		log_warning("schedule s%llu: no job: %s", (unsigned long long)row->id,
 			    error.sentence);
@@ -151,7 +165,6 @@ static void decide(struct schedules *schedules, const struct schedule_row *row, 
 	error_done(&error);
 }
 
-/* Where it cannot be known whether another run goes on, it stays due. */
 static int take_turn(const struct schedule_row *row, void *context)
 {
 	struct schedules *schedules = context;
@@ -159,27 +172,22 @@ static int take_turn(const struct schedule_row *row, void *context)
 
 	if (store_live_run(schedules->store, row->id, &running) == 0)
 		decide(schedules, row, running != 0);
-	else if (schedules->put_off == 0)
-		schedules->put_off = row->id;
+	else
+		put_off(schedules, row, "whether a run of it goes on");
 	return end_piece(schedules);
 }
 
 static int take_due(struct schedules *schedules)
 {
-	uint64_t put_off = schedules->put_off;
-	struct error error = {0};
+	uint64_t before = schedules->put_off;
 	int r;
 
 	schedules->put_off = 0;
 	r = store_read_schedules_due(schedules->store, now_real_us(), DUE_AT_A_TIME, take_turn,
 				     schedules);
-	if (schedules->put_off != 0 && put_off == 0) {
-		(void)store_refuse_read(schedules->store, &error);
-		log_warning("schedule s%llu is put off until it can be read whether a run of it "
-			    "goes on: %s",
-			    (unsigned long long)schedules->put_off, error.sentence);
-		error_done(&error);
-	}
+	if (schedules->put_off != 0 && before == 0)
+		log_warning("schedule s%llu is put off: %s cannot be read just now",
+			    (unsigned long long)schedules->put_off, schedules->unread);
 	return r;
 }
 
@@ -431,7 +439,7 @@ static int check_rule(const struct rule *rule, struct schedule_row *row, struct 
 	row->keep_last = (uint64_t)rule->keep_last;
 	/* The first of --every is at once. */
 	row->next_us = schedule_next_us(row, row->created_us - (row->every_us > 0));
-	if (row->next_us == 0)
+	if (row->next_us <= 0)
 		return error_set(ret_error, ERROR_INVALID_OPTION, "atUsec",
 				 "that time is past: name one that is to come");
 	return 0;
