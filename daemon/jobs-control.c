@@ -240,7 +240,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *context)
 
 void job_arm_deadline(struct live_job *job)
 {
-	int64_t left_us, deadline_us = job->job.options->deadline_us;
+	int64_t deadline_us = job->job.options->deadline_us;
 	struct timeval delay;
 
 	if (deadline_us == 0) {
@@ -248,11 +248,8 @@ void job_arm_deadline(struct live_job *job)
 			(void)event_del(job->deadline_timer);
 		return;
 	}
-	/* By the wall clock, since it goes on while jobd is down; while jobd runs, a clock that is
-	 * set moves it no more. */
-	left_us = job->job.row.created_us + deadline_us - now_real_us();
-	delay = timeval_of(left_us);
-	job->deadline_at_us = now_monotonic_us() + left_us;
+	job->deadline_at_us = job->created_at_us + deadline_us;
+	delay = timeval_of(job->deadline_at_us - now_monotonic_us());
 	if (!job->deadline_timer)
 		job->deadline_timer = event_new(job->jobs->base, -1, 0, on_deadline, job);
 	if (!job->deadline_timer)

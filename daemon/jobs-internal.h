@@ -72,6 +72,7 @@ struct live_job {
 	struct skipped_task *skipped;              /* at next_index or above */
 	uint64_t gate;                             /* no task at or above begins yet */
 	struct event *look_timer, *deadline_timer; /* made when first needed */
+	int64_t created_at_us;                     /* monotonic */
 	int64_t look_us;        /* when look_timer goes off, monotonic; 0: it is not set */
 	int64_t deadline_at_us; /* the same of deadline_timer, where there is one */
 	unsigned holds;         /* jobs_hold; more than 0: no task begins */

@@ -225,6 +225,7 @@ uint64_t job_parallel(const struct job_options *options)
 struct live_job *live_job_new(struct jobs *jobs, const struct job_row *row, struct request *request)
 {
 	struct live_job *job = xcalloc(1, sizeof(*job));
+	int64_t age_us = now_real_us() - row->created_us;
 
 	job->jobs = jobs;
 	job->job.row = *row;
@@ -237,6 +238,9 @@ struct live_job *live_job_new(struct jobs *jobs, const struct job_row *row, stru
 	job->job.targets = request->targets;
 	request->options = NULL;
 	request->targets = NULL;
+	/* By the wall clock, since time goes on while jobd is down; while jobd runs, a clock that
+	 * is set changes it no more. One that was ahead then makes no job younger than new. */
+	job->created_at_us = now_monotonic_us() - (age_us > 0 ? age_us : 0);
 	job->source.job = row->id;
 	job->source.kind = job->job.options->kind;
 	job->source.parallel = job_parallel(job->job.options);

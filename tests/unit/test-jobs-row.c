@@ -91,6 +91,50 @@ static void test_deadline_in_long_turn(void **state)
 	job_row_done(&row);
 }
 
+/* Made while the clock was ten years ahead, it has no more after a restart than it had. */
+static void test_deadline_of_a_clock_ahead(void **state)
+{
+	uint64_t id = start_until(US_PER_SEC);
+	struct error error = {0};
+
+	(void)state;
+	jobs_pause(table.jobs, jobs_find(table.jobs, id));
+	jobs_box_commit();
+	box_execute("UPDATE job SET created_us = created_us + 315360000000000");
+	jobs_free(table.jobs);
+	table.jobs = jobs_new(table.base, box.store, table.workers, table.config);
+	assert_int_equal(jobs_recover(table.jobs, &error), 0);
+	assert_true(live_job_find(table.jobs, id)->deadline_at_us <=
+		    now_monotonic_us() + US_PER_SEC);
+	jobs_stop(table.jobs, jobs_find(table.jobs, id), 0);
+	jobs_box_commit();
+}
+
+/* Of one that was made before the clock was set. */
+static void test_deadline_when_the_clock_is_set(void **state)
+{
+	static const int64_t hours[] = {-87600, 87600};
+	const struct job_changes later = {
+		.parallel = -1, .rate = -1, .deadline_us = 60 * US_PER_SEC};
+	uint64_t id = start_until(3600 * US_PER_SEC);
+	struct job *job = jobs_find(table.jobs, id);
+	struct error error = {0};
+
+	(void)state;
+	jobs_pause(table.jobs, job);
+	jobs_box_commit();
+	for (size_t i = 0; i < ARRAY_SIZE(hours); i++) {
+		int64_t now_us = now_monotonic_us(), at_us;
+
+		job->row.created_us = now_real_us() + hours[i] * 3600 * US_PER_SEC;
+		assert_int_equal(jobs_adjust(table.jobs, job, &later, &error), 0);
+		at_us = live_job_of(job)->deadline_at_us;
+		assert_true(at_us > now_us && at_us <= now_us + 60 * US_PER_SEC);
+	}
+	jobs_stop(table.jobs, job, 0);
+	jobs_box_commit();
+}
+
 /* --- Receiving --- */
 
 static struct job_row read_row(uint64_t id)
@@ -213,6 +257,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TABLE_TEST(test_deadline_at_once),
 		TABLE_TEST(test_deadline_in_long_turn),
+		TABLE_TEST(test_deadline_of_a_clock_ahead),
+		TABLE_TEST(test_deadline_when_the_clock_is_set),
 		TABLE_TEST(test_received),
 		TABLE_TEST(test_received_on_full_disk),
 		TABLE_TEST(test_adjusted_twice_in_a_turn),
