@@ -16,13 +16,13 @@ enum host_state { HOST_UNKNOWN, HOST_UP, HOST_DOWN };
 
 struct ping_watch {
 	/* This period */
-	int64_t began_us; /* real time */
+	int64_t began_us; /* monotonic */
 	int64_t received, lost, unsent;
 	int64_t min_us, max_us, sum_us; /* of the times of those received */
 	bool is_due;                    /* it ends as soon as earlier lines are stored */
 
 	enum host_state state, told; /* as it is, as the last line about it says */
-	int64_t since_us, told_us;   /* real time */
+	int64_t since_us, told_us;   /* monotonic */
 	enum host_state counted;     /* by contrary */
 	int64_t contrary;            /* outcomes in a row that speak for this other state */
 
@@ -65,7 +65,7 @@ static void begin_period(struct ping_task *task)
 	watch->min_us = INT64_MAX;
 	watch->max_us = watch->sum_us = 0;
 	watch->is_due = false;
-	watch->began_us = now_real_us();
+	watch->began_us = now_monotonic_us();
 }
 
 static void write_period(struct ping_task *task)
@@ -79,7 +79,7 @@ static void write_period(struct ping_task *task)
 	if (watch->unsent > 0)
 		(void)snprintf(unsent, sizeof(unsent), ", %lld could not be sent",
 			       (long long)watch->unsent);
-	(void)duration_text(now_real_us() - watch->began_us, span);
+	(void)duration_text(now_monotonic_us() - watch->began_us, span);
 	if (received > 0)
 		(void)snprintf(times, sizeof(times), ", min/avg/max %.2f/%.2f/%.2f ms",
 			       (double)watch->min_us / 1e3,
@@ -154,7 +154,7 @@ static void change(struct ping_task *task, enum host_state state)
 	struct ping_watch *watch = task->watch;
 
 	watch->state = state;
-	watch->since_us = now_real_us();
+	watch->since_us = now_monotonic_us();
 	watch->contrary = 0;
 	if (watch->unstored < UNSTORED_MAX && watch->told != state)
 		tell_change(task, needed(task, state));

@@ -7,6 +7,7 @@
 #include <event2/event.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -432,6 +433,33 @@ static void test_periods_wait_for_the_disk(void **state)
 	assert_int_equal(count_of(" 2."), 1);
 }
 
+/* An hour back each time that somebody looks at it. */
+static atomic_bool is_clock_set;
+
+int64_t __real_now_real_us(void);
+int64_t __wrap_now_real_us(void);
+
+int64_t __wrap_now_real_us(void)
+{
+	static atomic_long hours;
+
+	return __real_now_real_us() -
+	       (atomic_load(&is_clock_set) ? atomic_fetch_add(&hours, 1) * 3600 * US_PER_SEC : 0);
+}
+
+/* For how long it was up is no matter of it. */
+static void test_clock_is_set(void **state)
+{
+	(void)state;
+	atomic_store(&is_clock_set, true);
+	(void)ping_once("{\"count\": 8, " SLOW ", \"downAfter\": 1, \"upAfter\": 1, "
+			"\"periodUsec\": 1000000}",
+			"10.5.0.8");
+	atomic_store(&is_clock_set, false);
+	assert_true(count_of("; it was up for ") > 0 && count_of("/") > 0);
+	assert_int_equal(count_of(" -"), 0);
+}
+
 /* --- Main --- */
 
 int main(void)
@@ -461,6 +489,7 @@ int main(void)
 		cmocka_unit_test(test_unsent_is_no_loss),
 		cmocka_unit_test(test_changes_wait_for_the_disk),
 		cmocka_unit_test(test_periods_wait_for_the_disk),
+		cmocka_unit_test(test_clock_is_set),
 		cmocka_unit_test(test_not_allowed),
 	};
 
