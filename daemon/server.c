@@ -40,16 +40,19 @@ static int fill_address(const char *path, struct sockaddr_un *ret_address)
 	return 0;
 }
 
-/* Does somebody answer there? */
-static bool is_alive(const struct sockaddr_un *address)
+/* 0 where somebody answers there, or the errno of what is there instead. */
+static int look_there(const struct sockaddr_un *address)
 {
 	autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	return connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
-	       errno == EAGAIN;
+			       errno == EAGAIN
+		       ? 0
+		       : -errno;
 }
 
-/* What is left of a daemon that was killed. Only a socket goes: the path may be mistyped. */
+/* What is left of a daemon that was killed: nobody has it open. Only a socket goes: the path may be
+ * mistyped. */
 static void unlink_stale(const char *path)
 {
 	struct stat status;
@@ -85,23 +88,25 @@ static int bind_socket(const struct config *config, int *ret_fd, char **ret_sent
 {
 	autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct sockaddr_un address;
-	int r;
+	int r, there;
 
 	r = fd < 0 ? -errno : fill_address(config->socket, &address);
 	if (r == 0)
 		r = path_check_socket_folder(config->socket);
 	if (r == 0)
 		r = path_make_parent(config->socket);
-	if (r == 0 && is_alive(&address)) {
+	there = r == 0 ? look_there(&address) : r;
+	if (there == 0) {
 		*ret_sentence = xasprintf("another jobd listens on %s: stop it, or choose another "
 					  "socket with --socket",
 					  config->socket);
 		return -EADDRINUSE;
 	}
-	if (r == 0) {
+	/* Another program's socket may be of a sort that takes no connections. */
+	if (there == -ECONNREFUSED)
 		unlink_stale(config->socket);
+	if (r == 0)
 		r = bind_and_listen(fd, &address, config->is_user ? 0600 : 0666);
-	}
 	if (r < 0) {
 		*ret_sentence = xasprintf("cannot listen on %s: %s; choose another socket with "
 					  "--socket",

@@ -369,6 +369,19 @@ says() {
 	[[ $output == *"$words"* ]]
 }
 
+@test "a socket of another program stays, also one that takes no connections" {
+	local other=$BATS_TEST_TMPDIR/other.sock
+	python3 -c 'import socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind(sys.argv[1])
+s.recv(1)' "$other" 3>&- 4>&- &
+	PIDS+=($!)
+	wait_until "$BOUND" test -S "$other"
+	says 1 "cannot listen on $other: Address already in use; choose another socket" \
+		"$JOBD_PROGRAM" --user --foreground --database "$DATABASE" --socket "$other"
+	[ -S "$other" ]
+}
+
 @test "jobd's words: an empty value, a socket that is none, and rubbish, each in one line" {
 	local option jobd=("$JOBD_PROGRAM" --user --foreground --database "$DATABASE") rubbish
 	for option in 'database FILE' 'backup FILE' 'config FILE' 'socket PATH' 'workers N'; do
