@@ -65,6 +65,7 @@ struct known_file {
 	struct timespec changed;
 	unsigned lines;
 	bool is_partial; /* read in pieces */
+	int failure;     /* why it could not be read, though it may be there; or 0 */
 };
 
 struct known_hosts {
@@ -276,14 +277,21 @@ static void read_file(struct known_hosts *hosts, struct known_file *file)
 	file->lines = 0;
 	file->is_partial = false;
 	file->size = -1;
+	file->failure = 0;
 	if (!file->path)
 		return;
 	/* O_NONBLOCK: the loop must not hang on a pipe of this name */
 	fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0 || fstat(fd, &status) < 0 || !S_ISREG(status.st_mode))
+	if (fd < 0 || fstat(fd, &status) < 0) {
+		/* One that is for others alone is as good as missing, as ssh has it. */
+		if (errno != ENOENT && errno != ENOTDIR && errno != EACCES)
+			file->failure = -errno;
+		return;
+	}
+	if (!S_ISREG(status.st_mode))
 		return;
 	file->size = 0;
-	(void)read_rest(hosts, file, fd, &status);
+	file->failure = read_rest(hosts, file, fd, &status);
 }
 
 static bool is_same(const struct known_file *file, const struct stat *status)
@@ -511,7 +519,11 @@ int known_hosts_add(struct known_hosts *hosts, const char *host, uint16_t port, 
 	case KNOWN_HOST_UNKNOWN:
 		break;
 	}
-	r = append(fd, status.st_size, host, port, type, key);
+	/* What could not be read may say otherwise. */
+	for (size_t i = 0; i < FILES && r == 0; i++)
+		r = hosts->files[i].failure;
+	if (r == 0)
+		r = append(fd, status.st_size, host, port, type, key);
 	if (r < 0)
 		return r;
 	return catch_up(hosts, file, fd, &status);

@@ -50,7 +50,8 @@ void known_hosts_types(struct known_hosts *hosts, const char *host, uint16_t por
 		       void (*fn)(const char *type, void *context), void *context);
 /*
  * Appends the key to own_file, unless the host became known meanwhile. 0, -EEXIST where another key
- * is there by now, -EBUSY where another program keeps the file locked, or another negative errno.
+ * is there by now, -EBUSY where another program keeps the file locked, or another negative errno:
+ * also that of a file that is there and could not be read, since it may know the host.
  */
 int known_hosts_add(struct known_hosts *hosts, const char *host, uint16_t port, const char *type,
 		    const char *key);

@@ -236,6 +236,28 @@ static void test_adding_waits_for_no_lock(void **state)
 	known_hosts_free(hosts);
 }
 
+/* Another key, or that it is revoked, may stand in what cannot be read. */
+static void test_nothing_is_added_beside_an_unread_file(void **state)
+{
+	struct known_hosts *hosts;
+	autofree char *text = NULL;
+
+	(void)state;
+	write_file(own, "r1 ssh-ed25519 " KEY_A "\n");
+	assert_int_equal(symlink(shared, shared), 0);
+	hosts = known_hosts_new(own, shared);
+	assert_int_equal(known_hosts_add(hosts, "r1", 22, "ssh-ed25519", KEY_A), 0);
+	assert_int_equal(known_hosts_add(hosts, "r2", 22, "ssh-ed25519", KEY_A), -ELOOP);
+	text = read_file(own);
+	assert_string_equal(text, "r1 ssh-ed25519 " KEY_A "\n");
+	(void)unlink(shared);
+	write_file(shared, "r2 ssh-ed25519 " KEY_B "\n");
+	assert_int_equal(known_hosts_add(hosts, "r2", 22, "ssh-ed25519", KEY_A), -EEXIST);
+	(void)unlink(shared);
+	assert_int_equal(known_hosts_add(hosts, "r2", 22, "ssh-ed25519", KEY_A), 0);
+	known_hosts_free(hosts);
+}
+
 /* Fast enough to be asked for each of thousands of sessions. */
 static void test_many_lines(void **state)
 {
@@ -278,6 +300,7 @@ int main(void)
 		cmocka_unit_test_setup(test_adding, begin),
 		cmocka_unit_test_setup(test_adding_to_an_unfinished_line, begin),
 		cmocka_unit_test_setup(test_adding_waits_for_no_lock, begin),
+		cmocka_unit_test_setup(test_nothing_is_added_beside_an_unread_file, begin),
 		cmocka_unit_test_setup(test_many_lines, begin),
 	};
 	autofree char *remove_all = NULL;
