@@ -21,6 +21,7 @@ struct file {
 struct files {
 	const char *dir;
 	bool is_last; /* what is not written now is gone */
+	bool has_new; /* something that may not be on disk yet */
 	struct file *by_part;
 };
 
@@ -131,6 +132,7 @@ void files_write(struct files *files, const json_t *record, const char *bytes, s
 
 	write_part(file->part, bytes, size, offset);
 	file->written = offset + (int64_t)size;
+	files->has_new = true;
 }
 
 /* The last `size` bytes of the part, and nothing before. */
@@ -208,6 +210,7 @@ char *files_end(struct files *files, const json_t *record, const json_t *task)
 	bool has_succeeded = ssh && streq(text_of(task, "state"), "succeeded");
 	bool is_left = false;
 
+	files->has_new = true;
 	if (has_succeeded)
 		take_place(files, file, task, path);
 	else
@@ -220,4 +223,19 @@ char *files_end(struct files *files, const json_t *record, const json_t *task)
 		return left;
 	free(left);
 	return NULL;
+}
+
+/* One call for the file system: to wait for each of a thousand files takes long. A folder that may
+ * not be read cannot be opened for it. */
+void files_sync(struct files *files)
+{
+	autoclose int folder = -1;
+
+	if (!files || !files->has_new)
+		return;
+	folder = open(files->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (folder < 0 ? errno != EACCES : syncfs(folder) < 0)
+		fail(STATUS_REFUSED, "cannot write to %s: %m; the next receive gives it again",
+		     files->dir);
+	files->has_new = false;
 }

@@ -5,7 +5,7 @@
  * off, or refuses the command, leaves the backup of the night before as it was. What came of such a
  * one is FILE.part then.
  *
- * What cannot be written ends the program, before it was confirmed.
+ * What cannot be written, or not be kept, ends the program, before it was confirmed.
  */
 #pragma once
 
@@ -28,3 +28,6 @@ void files_write(struct files *files, const json_t *record, const char *bytes, s
 /* A record of a task's end. Where it did not succeed, the path of what came of it, which the caller
  * frees, or NULL: nothing did. */
 char *files_end(struct files *files, const json_t *record, const json_t *task);
+/* To disk with it: what is confirmed then does not come again, and --remove removes it. NULL is
+ * fine. */
+void files_sync(struct files *files);

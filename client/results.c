@@ -508,6 +508,7 @@ void results_receive(json_t *parameters, const struct results_options *options,
 		if (is_end)
 			print_rest(&results);
 		flush_output();
+		files_sync(results.files);
 		written = written_position(&results, number_of(page, "position"));
 		json_decref(page);
 		/*
