@@ -275,8 +275,10 @@ int time_parse_ahead(const char *text, int64_t now_us, int64_t *ret_real_us)
 
 	if (ahead) {
 		r = duration_parse(ahead, &value);
+		if (r == 0 && __builtin_add_overflow(now_us, value, &value))
+			r = -ERANGE;
 		if (r == 0)
-			*ret_real_us = now_us + value;
+			*ret_real_us = value;
 		return r;
 	}
 	if (duration_parse(text, &value) == 0)

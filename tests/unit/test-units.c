@@ -151,6 +151,7 @@ static void test_times_ahead(void **state)
 		{"2023-11-14", 0, -ERANGE},
 		{"5m", 0, -EINVAL},
 		{"+", 0, -EINVAL},
+		{"+15250000w", 0, -ERANGE},
 		{"tomorrow", 3600 + 46 * 60 + 40, 0},
 		{"tomorrow 22:13", 86400 - 20, 0},
 		{"today 22:14", 40, 0},
