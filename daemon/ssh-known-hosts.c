@@ -469,6 +469,17 @@ static int catch_up(struct known_hosts *hosts, struct known_file *file, int fd,
 	return file->size == ret_status->st_size ? 0 : -EAGAIN;
 }
 
+/* A part of a line would be another key of the host. Not where somebody has added to it: ssh takes
+ * no lock. */
+static void take_back(int fd, ssize_t written)
+{
+	off_t end = lseek(fd, 0, SEEK_CUR);
+	struct stat status;
+
+	if (fstat(fd, &status) == 0 && status.st_size == end)
+		(void)!ftruncate(fd, end - written);
+}
+
 static int append(int fd, off_t size, const char *host, uint16_t port, const char *type,
 		  const char *key)
 {
@@ -485,7 +496,10 @@ static int append(int fd, off_t size, const char *host, uint16_t port, const cha
 	n = write(fd, line, strlen(line));
 	if (n < 0)
 		return -errno;
-	return (size_t)n == strlen(line) ? 0 : -ENOSPC;
+	if ((size_t)n == strlen(line))
+		return 0;
+	take_back(fd, n);
+	return -ENOSPC;
 }
 
 int known_hosts_add(struct known_hosts *hosts, const char *host, uint16_t port, const char *type,

@@ -7,10 +7,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -258,6 +260,31 @@ static void test_nothing_is_added_beside_an_unread_file(void **state)
 	known_hosts_free(hosts);
 }
 
+/* A disk that is full takes a part of the line, which is no key of the host. */
+static void test_adding_to_a_full_disk(void **state)
+{
+	static const char before[] = "r1 ssh-ed25519 " KEY_A "\n";
+	struct known_hosts *hosts;
+	struct rlimit usual, full;
+	autofree char *text = NULL;
+
+	(void)state;
+	write_file(own, before);
+	hosts = known_hosts_new(own, NULL);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &usual), 0);
+	full = usual;
+	full.rlim_cur = sizeof(before) - 1 + strlen("r2 ssh-ed25519 AAAA");
+	(void)signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &full), 0);
+	assert_int_equal(known_hosts_add(hosts, "r2", 22, "ssh-ed25519", KEY_A), -ENOSPC);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &usual), 0);
+	text = read_file(own);
+	assert_string_equal(text, before);
+	assert_int_equal(known_hosts_add(hosts, "r2", 22, "ssh-ed25519", KEY_A), 0);
+	assert_verdict(hosts, "r2", 22, KEY_A, KNOWN_HOST_MATCHES, 0);
+	known_hosts_free(hosts);
+}
+
 /* Fast enough to be asked for each of thousands of sessions. */
 static void test_many_lines(void **state)
 {
@@ -301,6 +328,7 @@ int main(void)
 		cmocka_unit_test_setup(test_adding_to_an_unfinished_line, begin),
 		cmocka_unit_test_setup(test_adding_waits_for_no_lock, begin),
 		cmocka_unit_test_setup(test_nothing_is_added_beside_an_unread_file, begin),
+		cmocka_unit_test_setup(test_adding_to_a_full_disk, begin),
 		cmocka_unit_test_setup(test_many_lines, begin),
 	};
 	autofree char *remove_all = NULL;
