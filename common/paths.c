@@ -61,8 +61,7 @@ char *path_profiles(bool is_user)
 		       : xstrdup(SYSCONFDIR "/jobd/profiles");
 }
 
-/* So that what was made in it is there after a power cut. Not where it may not be read, or its file
- * system knows no such thing. */
+/* Not where it may not be read, or its file system knows no such thing. */
 static int sync_folder(const char *path)
 {
 	autoclose int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -70,6 +69,15 @@ static int sync_folder(const char *path)
 	if (fd < 0)
 		return errno == EACCES ? 0 : -errno;
 	return fsync(fd) < 0 && errno != EINVAL ? -errno : 0;
+}
+
+int path_sync_parent(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	autofree char *folder =
+		slash ? xasprintf("%.*s", (int)(slash + 1 - path), path) : xstrdup(".");
+
+	return sync_folder(folder);
 }
 
 int path_make_parent(const char *path)

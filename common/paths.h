@@ -19,6 +19,9 @@ char *path_profiles(bool is_user);
 /* mkdir -p of the folder that path lies in, mode 0700 for what is made, which a power cut leaves.
  * 0 or a negative errno. */
 int path_make_parent(const char *path);
+/* So that what was made in the folder that path lies in, or named anew, is there after a power cut.
+ * 0 or a negative errno. */
+int path_sync_parent(const char *path);
 /* Where a path leads that may be a symbolic link, or one to another: the file itself, there or not;
  * its folders stay as they are. */
 char *path_follow_links(const char *path);

@@ -229,6 +229,17 @@ static int copy_database(const char *name, const char *to, struct error *ret_err
 	return r;
 }
 
+/* It gets its name when it is whole, and keeps it. */
+static int name_copy(const char *unfinished, const char *to, struct error *ret_error)
+{
+	int r = rename(unfinished, to) < 0 ? -errno : path_sync_parent(to);
+
+	errno = -r;
+	return r == 0 ? 0
+		      : error_set(ret_error, ERROR_STORAGE_FAILED, NULL,
+				  "cannot name the copy %s: %m", to);
+}
+
 int store_backup(const char *path, const char *to, struct error *ret_error)
 {
 	autofree char *unfinished = xasprintf("%s.unfinished", to);
@@ -244,10 +255,8 @@ int store_backup(const char *path, const char *to, struct error *ret_error)
 				 unfinished);
 	(void)close(fd);
 	r = copy_database(path, unfinished, ret_error);
-	/* It gets its name when it is whole. */
-	if (r == 0 && rename(unfinished, to) < 0)
-		r = error_set(ret_error, ERROR_STORAGE_FAILED, NULL, "cannot name the copy %s: %m",
-			      to);
+	if (r == 0)
+		r = name_copy(unfinished, to, ret_error);
 	if (r < 0)
 		(void)unlink(unfinished);
 	return r;

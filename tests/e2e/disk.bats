@@ -427,3 +427,15 @@ repaired() {
 	fsck.ext4 -p "$BATS_TEST_TMPDIR/repaired" >/dev/null || [ $? -eq 1 ]
 	mount -o loop "$BATS_TEST_TMPDIR/repaired" "$MOUNTED"
 }
+
+@test "--backup: the copy is there after a power cut" {
+	start_jobd
+	jobctl start ping --name kept --wait 127.0.0.1
+	image_disk 16M
+	run -0 "$JOBD_PROGRAM" --database "$DATABASE" --backup "$MOUNTED/copy"
+	rm "$DATABASE" "$DATABASE-wal" "$DATABASE-shm"
+	run -0 "$JOBD_PROGRAM" --database "$DATABASE" --backup "$MOUNTED/saved"
+	cut_power
+	run -0 "$JOBD_PROGRAM" --database "$MOUNTED/copy" --check
+	run -0 "$JOBD_PROGRAM" --database "$MOUNTED/saved" --check
+}

@@ -441,27 +441,14 @@ credential() {
 	[ "$(cat "$dir/127.0.1.1")" = ccc ]
 }
 
-# A copy of its image has what is on a disk just now, as after a power cut.
 @test "--dir: what was confirmed is on disk" {
-	local image=$BATS_TEST_TMPDIR/image
-	need_root
-	need mkfs.ext4
 	start_sshd
 	known 127.0.1.1
 	start_jobd
-	truncate -s 16M "$image"
-	mkfs.ext4 -q "$image"
-	MOUNTED=$BATS_TEST_TMPDIR/disk
-	mkdir "$MOUNTED"
-	mount -o loop "$image" "$MOUNTED" || {
-		MOUNTED=
-		skip "no image can be mounted here"
-	}
+	image_disk 16M
 	jobctl start ssh --login "$TEST_USER" --port "$SSH_PORT" 127.0.1.1 -- 'echo config'
 	run -0 jobctl receive 1 --wait --remove --dir "$MOUNTED/backup"
-	cp "$image" "$image.cut"
-	umount "$MOUNTED"
-	mount -o loop "$image.cut" "$MOUNTED"
+	cut_power
 	[ "$(cat "$MOUNTED/backup/127.0.1.1")" = config ]
 }
 

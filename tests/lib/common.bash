@@ -158,6 +158,24 @@ small_disk() {
 	DATABASE=$MOUNTED/jobd.db
 }
 
+# image_disk SIZE: a file system on $MOUNTED of which cut_power leaves what is on its disk just now
+image_disk() {
+	need_root
+	need mkfs.ext4
+	IMAGE=$BATS_TEST_TMPDIR/image
+	truncate -s "$1" "$IMAGE"
+	mkfs.ext4 -q "$IMAGE"
+	mkdir -p "$BATS_TEST_TMPDIR/disk"
+	mount -o loop "$IMAGE" "$BATS_TEST_TMPDIR/disk" || skip "no image can be mounted here"
+	MOUNTED=$BATS_TEST_TMPDIR/disk
+}
+
+cut_power() {
+	cp "$IMAGE" "$IMAGE.cut"
+	umount "$MOUNTED"
+	mount -o loop "$IMAGE.cut" "$MOUNTED"
+}
+
 # --- Namespaces: all of 127.0.0.0/8 answers in one, and routes make the others ---
 
 netns_new() {
