@@ -145,7 +145,8 @@ json_t *talk_answer(void);
 /* With "more": fn gets each reply; it returns false to leave. */
 typedef bool talk_fn(json_t *reply, bool continues, void *context);
 void talk_stream(const char *method, json_t *parameters, talk_fn *fn, void *context);
-/* All records of a selector, whatever was received; a page is in memory, and no position moves. */
+/* All records of a selector, whatever was received; a page is in memory, and no position moves. The
+ * end with STATUS_REFUSED where its job was removed meanwhile. */
 typedef void record_fn(json_t *record, void *context);
 void talk_records(const char *selector, record_fn *fn, void *context);
 /* Error replies from here on begin with what they are about, such as "line 7 of x"; it stays the

@@ -485,4 +485,8 @@ void talk_records(const char *selector, record_fn *fn, void *context)
 		json_decref(page);
 	} while (!is_end);
 	json_decref(parameters);
+	/* Of a job that was removed meanwhile that was not all; then this says that there is none.
+	 */
+	json_decref(talk("List", json_pack("{s:{s:[s]}, s:i}", "selection", "selectors", selector,
+					   "limit", 1)));
 }

@@ -136,6 +136,28 @@ exported() {
 		jq -e '[.parameters | .hasOlder, .jobs[].id] == [true, 4]'
 }
 
+# broken_off COMMAND...: removes job 1 when the first of its records have come out
+broken_off() {
+	local pipe=$BATS_TEST_TMPDIR/pipe first pid
+	mkfifo "$pipe"
+	"$@" >"$pipe" 2>"$BATS_TEST_TMPDIR/errors" 3>&- 4>&- &
+	pid=$!
+	PIDS+=("$pid")
+	exec 5<"$pipe"
+	until [[ ${first:-} == *'"record"'* ]]; do read -r first <&5 || return 9; done
+	jobctl remove 1
+	cat <&5 >/dev/null
+	exec 5<&-
+	has_ended "$pid"
+}
+
+@test "of a job that is removed meanwhile what came out is not all: that is an error" {
+	start_jobd
+	jobctl start ping --wait --quiet '127.0.[1-12].[1-250]' >/dev/null
+	run -1 broken_off "$JOBCTL_PROGRAM" export 1
+	[ "$(<"$BATS_TEST_TMPDIR/errors")" = 'jobctl: no job 1; `jobctl list` shows yours' ]
+}
+
 @test "a cursor that goes past what arrives gets it once it is there" {
 	start_jobd
 	half_arrives
