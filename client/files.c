@@ -231,7 +231,7 @@ void files_sync(struct files *files)
 {
 	autoclose int folder = -1;
 
-	if (!files || !files->has_new)
+	if (!files || !files->is_last || !files->has_new)
 		return;
 	folder = open(files->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (folder < 0 ? errno != EACCES : syncfs(folder) < 0)

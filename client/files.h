@@ -28,6 +28,6 @@ void files_write(struct files *files, const json_t *record, const char *bytes, s
 /* A record of a task's end. Where it did not succeed, the path of what came of it, which the caller
  * frees, or NULL: nothing did. */
 char *files_end(struct files *files, const json_t *record, const json_t *task);
-/* To disk with it: what is confirmed then does not come again, and --remove removes it. NULL is
- * fine. */
+/* To disk with what is removed once that is confirmed: the rest could be read again. NULL is fine.
+ */
 void files_sync(struct files *files);
