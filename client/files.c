@@ -210,11 +210,11 @@ char *files_end(struct files *files, const json_t *record, const json_t *task)
 	bool has_succeeded = ssh && streq(text_of(task, "state"), "succeeded");
 	bool is_left = false;
 
-	files->has_new = true;
 	if (has_succeeded)
 		take_place(files, file, task, path);
 	else
 		is_left = rename(file->part, left) == 0;
+	files->has_new |= has_succeeded || is_left;
 	/* Of an earlier run. A ping, and what did not get as far as the command, says nothing. */
 	if (ssh && !is_left)
 		(void)unlink(left);
