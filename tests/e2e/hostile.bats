@@ -82,17 +82,18 @@ still_well() {
 	need tinysshd-makekey
 	ssh_keys
 	tinysshd-makekey -q "$BATS_TEST_TMPDIR/tiny"
-	SSH_PORT=$(free_port)
-	python3 - "$SSH_PORT" "$(command -v tinysshd)" "$BATS_TEST_TMPDIR/tiny" <<-'END' 3>&- 4>&- &
-		import os, socket, subprocess, sys
-		server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+	python3 - "$(command -v tinysshd)" "$BATS_TEST_TMPDIR/tiny" >"$BATS_TEST_TMPDIR/port" <<-'END' 3>&- 4>&- &
+		import socket, subprocess, sys
+		server = socket.create_server(("127.0.0.1", 0))
+		print(server.getsockname()[1], flush=True)
 		while True:
 		    connection, _ = server.accept()
-		    subprocess.Popen([sys.argv[2], "-l", sys.argv[3]], stdin=connection, stdout=connection, stderr=subprocess.DEVNULL)
+		    subprocess.Popen([sys.argv[1], "-l", sys.argv[2]], stdin=connection, stdout=connection, stderr=subprocess.DEVNULL)
 		    connection.close()
 	END
 	PIDS+=($!)
-	wait_until "$BOUND" listens "$SSH_PORT"
+	wait_until "$BOUND" test -s "$BATS_TEST_TMPDIR/port"
+	SSH_PORT=$(<"$BATS_TEST_TMPDIR/port")
 	start_jobd
 	# It takes keys alone, and those of the account are not ours to change
 	run -3 job --port "$SSH_PORT" 127.0.0.1 -- true

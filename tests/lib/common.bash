@@ -188,6 +188,18 @@ netns_new() {
 	ip -n "$NETNS" link set lo up
 }
 
+# silence NETWORK: whoever pings it waits, until end_silence
+silence() {
+	need nft
+	"${IN_NS[@]}" nft "add table ip silence
+		add chain ip silence in { type filter hook input priority 0; }
+		add rule ip silence in ip daddr $1 drop"
+}
+
+end_silence() {
+	"${IN_NS[@]}" nft delete table ip silence
+}
+
 # --- SSH servers ---
 
 free_port() {
@@ -196,6 +208,34 @@ free_port() {
 
 listens() {
 	"${IN_NS[@]}" bash -c ": </dev/tcp/127.0.0.1/$1" 2>/dev/null
+}
+
+# listens_itself PID: at SSH_PORT, which may be somebody else's by now
+listens_itself() {
+	"${IN_NS[@]}" ss -Hltnp "sport = :$SSH_PORT" | grep -q "pid=$1,"
+}
+
+listens_or_is_gone() {
+	listens_itself "$1" || gone "$1"
+}
+
+# start_server LOG PREFIX COMMAND...: whose last word is then PREFIX and a port; sets SSH_PORT. Where
+# somebody else has taken the port meanwhile it ends, and another is tried.
+start_server() {
+	local log=$1 prefix=$2 pid
+	need ss
+	shift 2
+	for _ in {1..5}; do
+		SSH_PORT=$(free_port)
+		"${IN_NS[@]}" "$@" "$prefix$SSH_PORT" >>"$log" 2>&1 3>&- 4>&- &
+		pid=$!
+		PIDS+=("$pid")
+		wait_until "$BOUND" listens_or_is_gone "$pid" || break
+		gone "$pid" || return 0
+		has_ended "$pid" || :
+	done
+	cat "$log" >&2
+	return 1
 }
 
 ssh_keys() {
@@ -212,13 +252,11 @@ start_sshd() {
 	need_root
 	need sshd
 	ssh_keys
-	SSH_PORT=$(free_port)
 	mkdir -p /run/sshd
 	{
 		# First, since sshd takes the first value of each
 		printf '%s\n' "$@"
 		cat <<-END
-			Port $SSH_PORT
 			ListenAddress 0.0.0.0
 			HostKey $SSH_DIR/host_key
 			AuthorizedKeysFile $SSH_DIR/authorized_keys
@@ -231,9 +269,8 @@ start_sshd() {
 			PidFile none
 		END
 	} >"$SSH_DIR/sshd_config"
-	"${IN_NS[@]}" "$(command -v sshd || echo /usr/sbin/sshd)" -D -f "$SSH_DIR/sshd_config" -E "$SSH_DIR/sshd.log" 3>&- 4>&- &
-	PIDS+=($!)
-	wait_until "$BOUND" listens "$SSH_PORT"
+	start_server "$SSH_DIR/sshd.log" '' "$(command -v sshd || echo /usr/sbin/sshd)" -D -f "$SSH_DIR/sshd_config" \
+		-E "$SSH_DIR/sshd.log" -p
 }
 
 # A user without a password that may log in by key: sshd passes signals on for such, not for root
@@ -269,19 +306,17 @@ start_dropbear() {
 	need_root
 	need dropbear
 	ssh_keys
-	SSH_PORT=$(free_port)
 	dropbearkey -t ed25519 -f "$SSH_DIR/dropbear_key" >"$SSH_DIR/dropbear_key.txt" 2>&1
 	mkdir -p "$SSH_DIR/dropbear"
 	# dropbear reads the keys of the account itself
-	"${IN_NS[@]}" "$(command -v dropbear || echo /usr/sbin/dropbear)" -F -E -s -r "$SSH_DIR/dropbear_key" \
-		-p "127.0.0.1:$SSH_PORT" "$@" >"$SSH_DIR/dropbear.log" 2>&1 3>&- 4>&- &
-	PIDS+=($!)
-	wait_until "$BOUND" listens "$SSH_PORT"
+	start_server "$SSH_DIR/dropbear.log" 127.0.0.1: "$(command -v dropbear || echo /usr/sbin/dropbear)" \
+		-F -E -s -r "$SSH_DIR/dropbear_key" "$@" -p
 }
 
 # start_sshload [OPTION...]: the project's own load server; sets SSH_PORT
 start_sshload() {
-	local output=$BATS_TEST_TMPDIR/sshload.$RANDOM
+	local output
+	output=$(mktemp "$BATS_TEST_TMPDIR/sshload.XXXXXX")
 	"${IN_NS[@]}" "$SSHLOAD_PROGRAM" "$@" >"$output" 2>&1 3>&- 4>&- &
 	PIDS+=($!)
 	wait_until "$BOUND" test -s "$output"
