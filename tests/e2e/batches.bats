@@ -45,9 +45,11 @@ counts() {
 		all(range(1; 4); . as $batch |
 			([$tasks[] | select(.batch < $batch).endedUsec] | max) <=
 			([$tasks[] | select(.batch == $batch).startedUsec] | min))'
-	jobctl start ping --batch 30% --count 6 --interval 100ms '127.0.0.[1-10]'
+	silence 127.0.1.0/24
+	jobctl start ping --batch 30% --count 6 --interval 100ms --reply-timeout 60s '127.0.1.[1-10]'
 	wait_until "$BOUND" running_tasks 2 3
 	kill9_jobd
+	end_silence
 	start_jobd
 	running_most=$(jobctl list 2 --json | jq .running)
 	[ "$running_most" -le 3 ]

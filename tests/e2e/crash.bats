@@ -115,9 +115,11 @@ has_begun() {
 	jobctl start ping --count 2 --interval 1ms '127.0.0.[1-9]'
 	jobctl wait
 	before=$(jobctl show 1 --json)
-	jobctl start ping --parallel 3 --count 3 --interval 100ms '127.0.0.[1-9]'
+	silence 127.0.1.0/24
+	jobctl start ping --parallel 3 --count 1 --reply-timeout 60s '127.0.1.[1-9]'
 	wait_until "$BOUND" running_tasks 2 3
 	kill9_jobd
+	end_silence
 	start_jobd
 	run -0 jobctl wait --timeout "$BOUND"
 	jobctl list 2 --json | jq -e '.succeeded == 9'
@@ -195,9 +197,11 @@ waits_after() {
 
 @test "SIGTERM loses nothing: running pings and queued tasks go on afterwards" {
 	start_jobd
-	jobctl start ping --parallel 2 --count 3 --interval 100ms '127.0.0.[1-6]'
+	silence 127.0.1.0/24
+	jobctl start ping --parallel 2 --count 1 --reply-timeout 60s '127.0.1.[1-6]'
 	wait_until "$BOUND" running_tasks 1 2
 	stop_jobd
+	end_silence
 	start_jobd
 	run -0 jobctl wait --timeout "$BOUND"
 	jobctl list 1 --json | jq -e '.succeeded == 6'

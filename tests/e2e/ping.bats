@@ -165,8 +165,9 @@ teardown() {
 	run -0 jobctl start ping --wait 4.4.4.4 8.8.8.8 many.test '127.0.0.[5-9]' 127.0.1.0/24
 	jobctl list 1 --json | jq -e '[.tasks, .succeeded] == [262, 262]'
 	jobctl show 1 --json | jq -e '[.taskList[].attempts] | unique == [1]'
-	jobctl start ping --rate 40 20.20.20.20 127.0.1.0-127.0.1.60
+	jobctl start ping --rate 1 20.20.20.20 127.0.1.0-127.0.1.60
 	jobctl stop '2/127.0.1.[50-59]'
+	jobctl adjust 2 --rate 1000
 	run -3 jobctl wait 2 --timeout "$BOUND"
 	jobctl list 2 --json | jq -e '[.succeeded, .failed, .stopped] == [51, 1, 10]'
 	jobctl show 2 --json | jq -e '[.taskList[] | select(.state == "stopped") | .index] == [range(51; 61)]'
