@@ -60,9 +60,9 @@ missed() {
 	wait_until "$BOUND" has_runs beat 1
 	grep -q 'job 2 is pruned: --keep-last of schedule s1$' "$JOBD_LOG"
 	jobctl status --json | jq -e '.prunedJobs >= 1'
-	# Of two runs the times are a second apart, to the microsecond as they were meant
-	[ "$(($(field s1 nextUsec) - $(field s1 createdUsec)))" -eq "$(($(field s1 runs) * 1000000))" ]
-	is_field s1 skipped 0
+	# Of two times, which a busy machine may skip, one is a second after the other, to the microsecond
+	times=$(($(field s1 runs) + $(field s1 skipped)))
+	[ "$(($(field s1 nextUsec) - $(field s1 createdUsec)))" -eq $((times * 1000000)) ]
 	is_field s1 lastState completed
 }
 
@@ -119,8 +119,10 @@ missed() {
 
 @test "what is missed while jobd is down is skipped, or with --catch-up made once, at once" {
 	start_jobd
-	jobctl start ping --on-calendar '*:00 UTC' --name skips 127.0.0.1
-	jobctl start ping --on-calendar '*:00 UTC' --name catches --catch-up 127.0.0.1
+	# Once an hour, and not during this test
+	event="*:$((($(date +%-M) + 30) % 60)) UTC"
+	jobctl start ping --on-calendar "$event" --name skips 127.0.0.1
+	jobctl start ping --on-calendar "$event" --name catches --catch-up 127.0.0.1
 	jobctl start ping --every 10min --name often --catch-up 127.0.0.1
 	wait_until "$BOUND" is_field often lastState completed
 	stop_jobd
