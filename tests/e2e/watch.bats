@@ -19,7 +19,7 @@ teardown() {
 }
 
 terminal() {
-	tmux -S "$BATS_TEST_TMPDIR/tmux.$TERMINAL" -f /dev/null "$@" 3>&- 4>&-
+	SHELL=/bin/bash tmux -S "$BATS_TEST_TMPDIR/tmux.$TERMINAL" -f /dev/null "$@" 3>&- 4>&-
 }
 
 close_terminal() {
