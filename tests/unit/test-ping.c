@@ -422,6 +422,16 @@ static void test_changes_wait_for_the_disk(void **state)
 	assert_in_range(worker.output_size, 1000, 1200);
 }
 
+/* Of all periods that were told */
+static long replies_told(void)
+{
+	long sum = 0;
+
+	for (const char *at = worker.output; (at = strstr(at, " s: ")); at++)
+		sum += strtol(at + strlen(" s: "), NULL, 10);
+	return sum;
+}
+
 /* Nothing of it is stored: the first period is told, the others become one. */
 static void test_periods_wait_for_the_disk(void **state)
 {
@@ -429,8 +439,7 @@ static void test_periods_wait_for_the_disk(void **state)
 	(void)ping_once("{\"count\": 35, \"intervalUsec\": 100000, \"periodUsec\": 1000000}",
 			"127.0.0.1");
 	assert_int_equal(count_of("\n"), 2);
-	assert_int_equal(count_of(" 1.0 s: "), 1);
-	assert_int_equal(count_of(" 2."), 1);
+	assert_int_equal(replies_told(), 35);
 }
 
 /* An hour back each time that somebody looks at it. */

@@ -402,8 +402,8 @@ static void test_deaf_server_does_not_hold_a_stop_up(void **state)
 	int64_t began_us;
 
 	(void)state;
-	box_turn(&box, 300);
-	assert_true(box.runs[number].is_announced);
+	box_wait(&box, is_announced, 10);
+	box_turn(&box, 100); /* the command is sent meanwhile */
 	assert_not_blocking(load.port);
 	began_us = now_monotonic_us();
 	box_stop(&box, number, STOP_ASKED, 0);
