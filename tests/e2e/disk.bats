@@ -57,7 +57,7 @@ goes_on() {
 	wait_until "$BOUND" takes_work
 	run -0 jobctl wait --timeout "$BOUND"
 	jobctl status --json | jq -e '.storageError // "" == ""'
-	said "jobs under way"
+	wait_until "$BOUND" said "jobs under way"
 	grep -q "^<5>the database takes changes again" "$JOBD_LOG"
 }
 

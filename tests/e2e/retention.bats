@@ -92,6 +92,7 @@ noisy() {
 		'head -c 6000000 /dev/urandom; echo ready; sleep 1000'
 	big=$(jobctl list @last --json | jq .id)
 	wait_until "$BOUND" has_ids "$big "
+	wait_until "$BOUND" eval '[ "$(jobctl receive "$big" --keep --raw | tail -c 6)" = ready ]'
 	run -1 jobctl start ping 127.0.0.1
 	[[ $output == *"max-database-size in jobd.conf allows 4.0 MiB: remove jobs, or raise it"* ]]
 	jobctl remove --force "$big"

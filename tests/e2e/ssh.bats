@@ -74,8 +74,8 @@ ssh_job() {
 	run -0 jobctl start ssh --wait --host-key off --rate 10 --port "$SSH_PORT" '127.0.0.[1-11]' -- true
 	jobctl show 1 --json | jq -e '[.taskList[].startedUsec] | max - min >= 900000'
 	run -3 jobctl start ssh --wait --host-key off --rate 10 --retries 10 --retry-delay 1ms --port "$failing" 127.0.0.1 -- true
-	jobctl show 2 --json | jq -e '.taskList[0] | .attempts == 11 and .endedUsec - .startedUsec < 1000000'
-	jobctl list 2 --json | jq -e '.endedUsec - .startedUsec >= 900000'
+	# Its start is that of the last attempt
+	jobctl show 2 --json | jq -e '.taskList[0].attempts == 11 and .taskList[0].startedUsec - .startedUsec >= 900000'
 	jobctl start ssh --host-key off --rate 1 --port "$SSH_PORT" '127.0.0.[1-200]' -- true
 	wait_until "$BOUND" eval '[ "$(jobctl list 3 --json | jq .succeeded)" -ge 1 ]'
 	jobctl list 3 --json | jq -e '.queued > 150'
@@ -406,7 +406,8 @@ credential() {
 	known 127.0.1.1
 	start_jobd
 	dir=$BATS_TEST_TMPDIR/dir go=$(mark go)
-	jobctl start ssh --login root --port "$SSH_PORT" 127.0.1.1 -- "echo one; while [ ! -e $go ]; do sleep 0.05; done; echo two"
+	jobctl start ssh --login root --port "$SSH_PORT" 127.0.1.1 -- \
+		"echo one; while [ -d ${go%/*} ] && [ ! -e $go ]; do sleep 0.05; done; echo two"
 	wait_until "$BOUND" eval '[ -n "$(jobctl receive 1 --keep)" ]'
 	[ "$(jobctl receive 1)" = one ]
 	[ "$(jobctl receive 1 --cursor half)" = one ]
