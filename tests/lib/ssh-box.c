@@ -138,6 +138,7 @@ void place_init(void)
 		skip_all("no namespaces can be made here");
 	bring_loopback_up();
 	(void)signal(SIGPIPE, SIG_IGN);
+	(void)umask(022); /* the user "tester" reads here */
 	(void)alarm(PROGRAM_SECONDS_MAX);
 	if (!mkdtemp(folder) || setenv("HOME", folder, 1) < 0 || unsetenv("SSH_AUTH_SOCK") < 0)
 		abort();
