@@ -47,7 +47,8 @@ common_setup() {
 	export JOBD_SOCKET=$BATS_TEST_TMPDIR/jobd.sock
 	export XDG_RUNTIME_DIR=$BATS_TEST_TMPDIR/run XDG_STATE_HOME=$HOME/state XDG_CONFIG_HOME=$HOME/config
 	export NO_COLOR=1
-	unset SSH_AUTH_SOCK
+	# The others would be the size of every terminal
+	unset SSH_AUTH_SOCK COLUMNS LINES
 	DATABASE=$BATS_TEST_TMPDIR/db/jobd.db
 	mkdir -p "$HOME/.ssh" "$XDG_RUNTIME_DIR"
 	chmod 700 "$HOME/.ssh" "$XDG_RUNTIME_DIR"
