@@ -256,7 +256,7 @@ refuses() {
 	refuses "there is no such time zone" ping --on-calendar '12:00 Nowhere/City'
 	refuses "--every is out of bounds: 1.0 s to 3660 d are allowed" ping --every 500ms
 	refuses "--every is out of bounds: 1.0 s to 3660 d are allowed" ping --every 0
-	refuses "--at is out of bounds: 1970-01-01T" ping --at 2500-01-01
+	refuses "--at is out of bounds: " ping --at 2500-01-01
 	refuses "--keep-last is out of bounds" ping --every 1h --keep-last 1001
 	refuses "--at takes a time to come" ping --at 2h
 	refuses "--at takes a time to come" ping --at 2020-01-01
