@@ -46,9 +46,10 @@ common_setup() {
 	export HOME=$BATS_TEST_TMPDIR/home
 	export JOBD_SOCKET=$BATS_TEST_TMPDIR/jobd.sock
 	export XDG_RUNTIME_DIR=$BATS_TEST_TMPDIR/run XDG_STATE_HOME=$HOME/state XDG_CONFIG_HOME=$HOME/config
-	export NO_COLOR=1
-	# The others would be the size of every terminal
-	unset SSH_AUTH_SOCK COLUMNS LINES
+	export NO_COLOR=1 LC_ALL=C.UTF-8
+	# The first says what language messages have, also in C.UTF-8; the next would be the size of
+	# every terminal
+	unset LANGUAGE COLUMNS LINES SSH_AUTH_SOCK
 	DATABASE=$BATS_TEST_TMPDIR/db/jobd.db
 	mkdir -p "$HOME/.ssh" "$XDG_RUNTIME_DIR"
 	chmod 700 "$HOME/.ssh" "$XDG_RUNTIME_DIR"
