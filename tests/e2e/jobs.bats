@@ -277,8 +277,12 @@ slow_reader() {
 }
 
 @test "the bar stays within one line of a narrow terminal, and tells how long it will take" {
-	jobctl start ping --rate 20 '127.0.0.[1-40]'
-	on_terminal 24 "$JOBCTL_PROGRAM" wait 1 >"$BATS_TEST_TMPDIR/drawn"
+	jobctl start ping --rate 2 '127.0.0.[1-40]'
+	on_terminal 24 "$JOBCTL_PROGRAM" wait 1 >"$BATS_TEST_TMPDIR/drawn" 3>&- 4>&- &
+	PIDS+=($!)
+	wait_until "$BOUND" grep -qE '/40, [0-9.]+/s' "$BATS_TEST_TMPDIR/drawn"
+	jobctl adjust 1 --rate 1000
+	wait "$!"
 	# One line each time that it is drawn
 	sed 's/\r\x1b\[K/\n/g' "$BATS_TEST_TMPDIR/drawn" >"$BATS_TEST_TMPDIR/lines"
 	grep -qE '^\[[#.]*\] [0-9]+/40, [0-9.]+/s' "$BATS_TEST_TMPDIR/lines"
