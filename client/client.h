@@ -145,6 +145,8 @@ json_t *talk_answer(void);
 /* With "more": fn gets each reply; it returns false to leave. */
 typedef bool talk_fn(json_t *reply, bool continues, void *context);
 void talk_stream(const char *method, json_t *parameters, talk_fn *fn, void *context);
+/* May it be read, or is there no such job any more? */
+bool talk_has_job(const char *selector);
 /* All records of a selector, whatever was received; a page is in memory, and no position moves. The
  * end with STATUS_REFUSED where its job was removed meanwhile. */
 typedef void record_fn(json_t *record, void *context);

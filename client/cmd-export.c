@@ -40,6 +40,12 @@ static void export_job(json_t *job)
 {
 	autofree char *id = xasprintf("%lld", (long long)number_of(job, "id"));
 
+	/* It was there when the list was made. */
+	if (!talk_has_job(id)) {
+		(void)fflush(stdout);
+		(void)fprintf(stderr, "jobctl: job %s was removed meanwhile: it is left out\n", id);
+		return;
+	}
 	print_member("job", job);
 	talk_stream("ListTasks", json_pack("{s:s}", "selector", id), print_tasks, NULL);
 	talk_records(id, print_record, NULL);

@@ -466,6 +466,26 @@ void talk_stream(const char *method, json_t *parameters, talk_fn *fn, void *cont
 	} while (continues && goes_on);
 }
 
+static json_t *list_of_one(const char *selector)
+{
+	return json_pack("{s:{s:[s]}, s:i}", "selection", "selectors", selector, "limit", 1);
+}
+
+bool talk_has_job(const char *selector)
+{
+	struct reply_header header;
+	json_t *message;
+	bool is_gone;
+
+	talk_ask("List", list_of_one(selector));
+	message = read_reply(&header);
+	is_gone = header.error && streq(header.error, "org.jobd.NoSuchJob");
+	if (header.error && !is_gone)
+		tell_error(&header);
+	json_decref(message);
+	return !is_gone;
+}
+
 void talk_records(const char *selector, record_fn *fn, void *context)
 {
 	json_t *parameters = json_pack("{s:{s:[s]}, s:b, s:b}", "selection", "selectors", selector,
@@ -487,6 +507,5 @@ void talk_records(const char *selector, record_fn *fn, void *context)
 	json_decref(parameters);
 	/* Of a job that was removed meanwhile that was not all; then this says that there is none.
 	 */
-	json_decref(talk("List", json_pack("{s:{s:[s]}, s:i}", "selection", "selectors", selector,
-					   "limit", 1)));
+	json_decref(talk("List", list_of_one(selector)));
 }

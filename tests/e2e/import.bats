@@ -136,17 +136,18 @@ exported() {
 		jq -e '[.parameters | .hasOlder, .jobs[].id] == [true, 4]'
 }
 
-# broken_off COMMAND...: removes job 1 when the first of its records have come out
-broken_off() {
-	local pipe=$BATS_TEST_TMPDIR/pipe first pid
+# removed_meanwhile JOB COMMAND...: when the first records have come out, of it or others
+removed_meanwhile() {
+	local pipe=$BATS_TEST_TMPDIR/pipe job=$1 first pid
+	shift
 	mkfifo "$pipe"
 	"$@" >"$pipe" 2>"$BATS_TEST_TMPDIR/errors" 3>&- 4>&- &
 	pid=$!
 	PIDS+=("$pid")
 	exec 5<"$pipe"
 	until [[ ${first:-} == *'"record"'* ]]; do read -r first <&5 || return 9; done
-	jobctl remove 1
-	cat <&5 >/dev/null
+	jobctl remove "$job"
+	cat <&5 >"$BATS_TEST_TMPDIR/rest"
 	exec 5<&-
 	has_ended "$pid"
 }
@@ -154,8 +155,18 @@ broken_off() {
 @test "of a job that is removed meanwhile what came out is not all: that is an error" {
 	start_jobd
 	jobctl start ping --wait --quiet '127.0.[1-12].[1-250]' >/dev/null
-	run -1 broken_off "$JOBCTL_PROGRAM" export 1
+	run -1 removed_meanwhile 1 "$JOBCTL_PROGRAM" export 1
 	[ "$(<"$BATS_TEST_TMPDIR/errors")" = 'jobctl: no job 1; `jobctl list` shows yours' ]
+}
+
+@test "a job that is removed before its turn to be exported is left out, and told" {
+	start_jobd
+	for targets in 127.0.0.1 127.0.0.2 '127.0.[1-12].[1-250]'; do
+		jobctl start ping --wait --quiet "$targets" >/dev/null
+	done
+	run -0 removed_meanwhile 2 "$JOBCTL_PROGRAM" export
+	[ "$(<"$BATS_TEST_TMPDIR/errors")" = 'jobctl: job 2 was removed meanwhile: it is left out' ]
+	[ "$(jq .job.id "$BATS_TEST_TMPDIR/rest" | grep -v null)" = 1 ]
 }
 
 @test "a cursor that goes past what arrives gets it once it is there" {
