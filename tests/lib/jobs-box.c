@@ -6,6 +6,7 @@
 #include "daemon/server.h"
 #include "daemon/turn.h"
 #include "daemon/worker.h"
+#include "tests/lib/fault-vfs.h"
 #include "tests/lib/store-box.h"
 
 #include <jansson.h>
@@ -23,6 +24,7 @@ int jobs_box_open(void **state)
 	const struct config_options options = {.config_file = "/dev/null", .workers = 1};
 	char *sentence = NULL;
 
+	fault_install(false);
 	if (box_open(state) < 0)
 		return -1;
 	table.base = event_base_new();
@@ -36,13 +38,18 @@ int jobs_box_open(void **state)
 
 int jobs_box_close(void **state)
 {
+	int r;
+
 	assert_true(jobs_is_quiet(table.jobs));
 	jobs_free(table.jobs);
 	workers_free(table.workers);
 	mailbox_done(&table.reports);
 	config_free(table.config);
 	event_base_free(table.base);
-	return box_close(state);
+	(void)fault_disarm();
+	r = box_close(state);
+	fault_remove();
+	return r;
 }
 
 /* --- Turns of the table --- */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A real job table over the store of store-box, with one worker for SSH and one for pings; no
- * server: its turns are the test's, which calls a call's next step, and none is ever over.
+ * A real job table over the store of store-box, on a disk that fails where a test says so
+ * (fault-vfs), with one worker for SSH and one for pings; no server: its turns are the test's,
+ * which calls a call's next step, and none is ever over.
  */
 #pragma once
 

@@ -36,20 +36,6 @@ static void test_pruned_once(void **state)
 
 /* --- On a disk that fails --- */
 
-static int open_on_faults(void **state)
-{
-	fault_install(false);
-	return jobs_box_open(state);
-}
-
-static int close_on_faults(void **state)
-{
-	(void)fault_disarm();
-	(void)jobs_box_close(state);
-	fault_remove();
-	return 0;
-}
-
 static uint64_t put_ended(bool is_received)
 {
 	struct job_row row = {
@@ -152,14 +138,12 @@ static void test_one_after_the_other(void **state)
 	}
 }
 
-#define FAULTS_TEST(name) cmocka_unit_test_setup_teardown(name, open_on_faults, close_on_faults)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TABLE_TEST(test_pruned_once),
-		FAULTS_TEST(test_unread_stay),
-		FAULTS_TEST(test_one_after_the_other),
+		TABLE_TEST(test_unread_stay),
+		TABLE_TEST(test_one_after_the_other),
 	};
 
 	log_set_level(LOG_ERR); /* not each end */

@@ -252,20 +252,6 @@ static void test_wait_for_what_failed(void **state)
 
 /* --- On a disk that fails --- */
 
-static int open_on_faults(void **state)
-{
-	fault_install(false);
-	return jobs_box_open(state);
-}
-
-static int close_on_faults(void **state)
-{
-	(void)fault_disarm();
-	(void)jobs_box_close(state);
-	fault_remove();
-	return 0;
-}
-
 /* Nothing of the database is in memory, and no more of it can be read. */
 static void break_disk(struct job_watcher *watcher, const struct job_row *row, bool is_removed)
 {
@@ -306,8 +292,6 @@ static void test_receive_and_remove(void **state)
 	connection_set_state(NULL, NULL, NULL);
 }
 
-#define FAULTS_TEST(name) cmocka_unit_test_setup_teardown(name, open_on_faults, close_on_faults)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -315,7 +299,7 @@ int main(void)
 		TABLE_TEST(test_list_tasks),
 		TABLE_TEST(test_wait),
 		TABLE_TEST(test_wait_for_what_failed),
-		FAULTS_TEST(test_receive_and_remove),
+		TABLE_TEST(test_receive_and_remove),
 	};
 
 	log_set_level(LOG_ERR); /* not each end */
