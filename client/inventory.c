@@ -2,9 +2,9 @@
 /*
  * Inventories of Ansible: groups, groups of groups, their variables, and patterns over them (its
  * documentation, "How to build your inventory" and "Patterns: targeting hosts and groups"). Of the
- * variables those count that say how to reach a host. A host's own goes before a
- * group's, a group's before that of the groups above it, and of two groups side by side the one
- * later in the alphabet wins.
+ * variables those count that say how to reach a host. A host's own goes before a group's, a group's
+ * before that of the groups above it, and of two groups side by side the one later in the alphabet
+ * wins.
  */
 #include "client/client.h"
 #include "client/inventory.h"

@@ -360,8 +360,7 @@ void method_adjust(struct call *call)
 		job_row_done(&row);
 	}
 	if (r < 0 && r != -ENOENT) {
-		(void)store_refuse_read(call->daemon->store, &error);
-		call_error(call, &error);
+		walk_read_failed(call);
 	} else if (!is_visible) {
 		(void)error_set(&error, ERROR_NO_SUCH_JOB, word,
 				"no job %s; `jobctl list` shows yours", word);

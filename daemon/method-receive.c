@@ -377,14 +377,11 @@ static void on_change(struct job_watcher *watcher, const struct job_row *row, bo
 /* Then the next page. */
 static void confirm(struct call *call)
 {
-	struct reading *reading = reading_of(call);
-	struct error error = {0};
-	int r = confirm_step(reading);
+	int r = confirm_step(reading_of(call));
 
 	call->step = NULL;
 	if (r < 0) {
-		(void)store_refuse_read(reading->daemon->store, &error);
-		call_error(call, &error);
+		walk_read_failed(call);
 	} else if (r > 0) {
 		call->step = confirm;
 		call_schedule(call);

@@ -154,14 +154,6 @@ static void waiting_changed(struct job_watcher *watcher, const struct job_row *r
 	waiting->is_changed = true;
 }
 
-static void refuse_read(struct call *call)
-{
-	struct error error = {0};
-
-	(void)store_refuse_read(call->daemon->store, &error);
-	call_error(call, &error);
-}
-
 static void waiting_done(struct call *call)
 {
 	static const uint64_t none[TASK_STATE_COUNT];
@@ -181,7 +173,7 @@ static void waiting_done(struct call *call)
 			continue;
 		r = store_read_job(call->daemon->store, job->id, &row);
 		if (r < 0 && r != -ENOENT) {
-			refuse_read(call);
+			walk_read_failed(call);
 			return;
 		}
 		/* It was removed as well, which nobody tells of again. */
@@ -271,7 +263,7 @@ static void subscription_changed(struct job_watcher *watcher, const struct job_r
 	r = store_read_job(subscription->call->daemon->store, row->id, &whole);
 	if (r < 0) {
 		if (r != -ENOENT)
-			refuse_read(subscription->call);
+			walk_read_failed(subscription->call);
 		return;
 	}
 	say(subscription->call, &whole, false);

@@ -328,18 +328,12 @@ static int use_task(sqlite3_stmt *statement, void *context)
 	return reading->fn(&row, reading->context);
 }
 
-static int pass_over(sqlite3_stmt *statement, void *context)
-{
-	(void)statement;
-	(void)context;
-	return 0;
-}
-
 int store_read_tasks(struct store *store, uint64_t job, int64_t after, size_t limit,
 		     task_row_fn *fn, void *context)
 {
 	struct task_reading reading = {.fn = fn, .context = context};
 	sqlite3_stmt *statement = store_statement(store, SQL_TASKS_READ);
+	uint64_t id;
 	int r;
 
 	(void)sqlite3_bind_int64(statement, 1, (int64_t)(job << 32) + after);
@@ -352,7 +346,7 @@ int store_read_tasks(struct store *store, uint64_t job, int64_t after, size_t li
 	/* Tasks that were never begun have no row, and those of a removed job are none. */
 	statement = store_statement(store, SQL_JOB_READ);
 	(void)sqlite3_bind_int64(statement, 1, (int64_t)job);
-	return store_one_row(store, statement, pass_over, NULL);
+	return store_one_row(store, statement, store_take_number, &id);
 }
 
 int store_read_live_tasks(struct store *store, task_row_fn *fn, void *context)

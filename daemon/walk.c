@@ -64,14 +64,12 @@ bool walk_refuse_tasks(struct call *call, const char *verb)
 static void walk_step(struct call *call)
 {
 	struct walk *walk = call->state;
-	struct error error = {0};
 
 	if (walk->before != 0 && walk->page)
 		walk->page(call);
 	if (selection_read(walk->selection, call->daemon->store, walk->before, WALK_PAGE,
 			   walk->each, call, &walk->before) < 0) {
-		(void)store_refuse_read(call->daemon->store, &error);
-		call_error(call, &error);
+		walk_read_failed(call);
 	} else if (walk->before != 0) {
 		call->step = walk_step;
 		call_schedule(call);
@@ -117,6 +115,14 @@ static int take_first(const struct job_row *row, void *context)
 	return 1;
 }
 
+void walk_read_failed(struct call *call)
+{
+	struct error error = {0};
+
+	(void)store_refuse_read(call->daemon->store, &error);
+	call_error(call, &error);
+}
+
 void walk_refuse_none(struct call *call)
 {
 	struct error error = {0};
@@ -128,14 +134,10 @@ void walk_refuse_none(struct call *call)
 
 void walk_refuse_read(struct call *call, int r)
 {
-	struct error error = {0};
-
-	if (r == -ENOENT) {
+	if (r == -ENOENT)
 		walk_refuse_none(call);
-		return;
-	}
-	(void)store_refuse_read(call->daemon->store, &error);
-	call_error(call, &error);
+	else
+		walk_read_failed(call);
 }
 
 static void find_done(struct call *call)

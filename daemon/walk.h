@@ -39,6 +39,8 @@ void *walk_new_one(struct call *call, size_t state_size, void (*free_state)(void
 /* Instead of walk_start: *row becomes a copy of the job's, of several the newest, before done.
  * Where there is none the call is answered. */
 void walk_find(struct call *call, struct job_row *row, void (*done)(struct call *call));
+/* The answer where the store could not be read. */
+void walk_read_failed(struct call *call);
 /* What walk_find answers where there is none. */
 void walk_refuse_none(struct call *call);
 /* What a read of the job answers that failed with this errno; -ENOENT: it was removed meanwhile. */

@@ -398,15 +398,8 @@ goes_on_after_damage() {
 
 @test "a file system that the kernel makes read-only: refused, read on, and all is there after a repair" {
 	local device
-	need mkfs.ext4
-	MOUNTED=$BATS_TEST_TMPDIR/disk
-	mkdir "$MOUNTED"
-	truncate -s 16M "$BATS_TEST_TMPDIR/image"
-	mkfs.ext4 -q "$BATS_TEST_TMPDIR/image"
-	mount -o loop,errors=remount-ro "$BATS_TEST_TMPDIR/image" "$MOUNTED" 2>/dev/null || {
-		MOUNTED=
-		skip "no loop device can be mounted here"
-	}
+	image_disk 16M
+	mount -o remount,errors=remount-ro "$MOUNTED"
 	DATABASE=$MOUNTED/jobd.db
 	device=$(findmnt -no SOURCE "$MOUNTED")
 	start_jobd
